@@ -1,0 +1,18 @@
+#pragma once
+
+#include "runtime/context.h"
+
+namespace timepipe {
+
+struct AdamW {
+  double lr, beta1, beta2, eps, weight_decay;
+  int64_t step;  // 0-based: the bias correction is 1 - beta^(step+1)
+};
+
+// AdamW with decoupled decay (Loshchilov & Hutter 2019), all tensors [N]:
+//   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
+//   p -= lr * ( (m/(1-b1^(s+1))) / (sqrt(v/(1-b2^(s+1))) + eps) + decay * p )
+void adamw(Context& ctx, const AdamW& hyper, const Tensor& g, Tensor& m,
+           Tensor& v, Tensor& p);
+
+}  // namespace timepipe

@@ -1,0 +1,183 @@
+#include "kernels/causal_conv.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/sums.h"
+#include "runtime/parallel_for.h"
+
+namespace timepipe::cpu {
+namespace {
+
+// First row that windows of the segment may read; below 0: in the halo.
+int64_t first_row(const Segment& s, int64_t k) {
+  return s.row - std::min(k - 1, s.context);
+}
+
+int64_t end_row(const Segment& s) { return s.row + s.rows; }
+
+// The chunk's rows with the halo before them. Row s >= -(k-1).
+template <class T>
+struct Rows {
+  T *chunk, *halo;
+  int64_t k, C;
+
+  T* at(int64_t s) const {
+    return s < 0 ? halo + (s + k - 1) * C : chunk + s * C;
+  }
+};
+
+// Calls f(begin, end) for each run of rows outside every segment.
+template <class F>
+void for_padding(Segments segments, int64_t rows, F&& f) {
+  int64_t begin = 0;
+  for (const Segment& s : segments) {
+    if (begin < s.row) f(begin, s.row);
+    begin = end_row(s);
+  }
+  if (begin < rows) f(begin, rows);
+}
+
+template <class T>
+void zero_padding(Segments segments, int64_t rows, int64_t C, T* x) {
+  for_padding(segments, rows, [=](int64_t begin, int64_t end) {
+    std::fill(x + begin * C, x + end * C, T(0));
+  });
+}
+
+// w [C,1,k] as [k,C]: one tap's weights side by side.
+template <class T>
+Tensor taps_of(Context& ctx, const Tensor& w) {
+  const int64_t C = w.dim(0), k = w.dim(2);
+  Tensor taps = ctx.allocate({k, C}, w.dtype());
+  const T* in = w.data<T>();
+  T* out = taps.data<T>();
+  for (int64_t c = 0; c < C; ++c) {
+    for (int64_t j = 0; j < k; ++j) out[j * C + c] = in[c * k + j];
+  }
+  return taps;
+}
+
+template <class T>
+void forward_segment(const Segment& segment, const Rows<const T>& x,
+                     const T* taps, const T* bias, T* y) {
+  const int64_t k = x.k, C = x.C, first = first_row(segment, k);
+  parallel_for(segment.rows, [=, &x](int64_t i) {
+    const int64_t t = segment.row + i;
+    T* __restrict out = y + t * C;
+    std::copy_n(bias, C, out);
+    for (int64_t j = 0; j < k; ++j) {
+      if (t - k + 1 + j < first) continue;
+      const T *in = x.at(t - k + 1 + j), *tap = taps + j * C;
+      for (int64_t c = 0; c < C; ++c) out[c] += tap[c] * in[c];
+    }
+  });
+}
+
+// Row s of dx is the sum over taps j of w_j times row s+k-1-j of dy.
+template <class T>
+void backward_segment_x(const Segment& segment, const T* dy, const T* taps,
+                        Write write, const Rows<T>& dx) {
+  const int64_t k = dx.k, C = dx.C, first = first_row(segment, k);
+  const int64_t end = end_row(segment);
+  parallel_for(end - first, [=, &dx](int64_t i) {
+    const int64_t s = first + i;
+    T* __restrict out = dx.at(s);
+    if (write == Write::kOverwrite) std::fill_n(out, C, T(0));
+    for (int64_t j = 0; j < k; ++j) {
+      const int64_t t = s + k - 1 - j;
+      if (t < segment.row || t >= end) continue;
+      const T *in = dy + t * C, *tap = taps + j * C;
+      for (int64_t c = 0; c < C; ++c) out[c] += tap[c] * in[c];
+    }
+  });
+}
+
+// Adds columns [begin, end) of dw and dbias: sums [k+1,C], dbias last.
+template <class T>
+void sum_parameters(const Segment& segment, const T* dy, const Rows<const T>& x,
+                    int64_t begin, int64_t end, double* sums) {
+  const int64_t k = x.k, C = x.C, first = first_row(segment, k);
+  for (int64_t t = segment.row; t < end_row(segment); ++t) {
+    const T* g = dy + t * C;
+    for (int64_t j = 0; j < k; ++j) {
+      if (t - k + 1 + j < first) continue;
+      const T* in = x.at(t - k + 1 + j);
+      double* sum = sums + j * C;
+      for (int64_t c = begin; c < end; ++c) {
+        sum[c] += static_cast<double>(g[c]) * in[c];
+      }
+    }
+    for (int64_t c = begin; c < end; ++c) sums[k * C + c] += g[c];
+  }
+}
+
+template <class T>
+void backward_parameters(Context& ctx, Segments segments, const T* dy,
+                         const Rows<const T>& x, T* dw, T* dbias) {
+  constexpr int64_t kColumns = 32;
+  const int64_t k = x.k, C = x.C;
+  Tensor scratch = ctx.zeros({k + 1, C}, DType::kF64);
+  double* sums = scratch.data<double>();
+  parallel_pieces(C, kColumns, [=, &x](int64_t begin, int64_t end) {
+    for (const Segment& segment : segments) {
+      sum_parameters(segment, dy, x, begin, end, sums);
+    }
+    for (int64_t c = begin; c < end; ++c) {
+      for (int64_t j = 0; j < k; ++j) {
+        dw[c * k + j] = static_cast<T>(sums[j * C + c]);
+      }
+      dbias[c] = static_cast<T>(sums[k * C + c]);
+    }
+  });
+}
+
+}  // namespace
+
+void causal_conv_forward(Context& ctx, const Tensor& x, const Tensor& halo,
+                         const Tensor& w, const Tensor& bias, Segments segments,
+                         Tensor& y) {
+  dispatch(x.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t C = x.dim(1);
+    const Rows<const T> in{x.template data<T>(),
+                           halo.empty() ? nullptr : halo.template data<T>(),
+                           w.dim(2), C};
+    const Tensor taps = taps_of<T>(ctx, w);
+    T* out = y.template data<T>();
+    zero_padding(segments, x.dim(0), C, out);
+    for (const Segment& segment : segments) {
+      forward_segment(segment, in, taps.template data<T>(),
+                      bias.template data<T>(), out);
+    }
+  });
+}
+
+void causal_conv_backward(Context& ctx, const Tensor& dy, const Tensor& x,
+                          const Tensor& halo, const Tensor& w,
+                          Segments segments, Tensor& dx, Tensor& dhalo,
+                          Write write_dx, Tensor& dw, Tensor& dbias) {
+  dispatch(x.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t C = x.dim(1), k = w.dim(2);
+    const Rows<const T> in{x.template data<T>(),
+                           halo.empty() ? nullptr : halo.template data<T>(), k,
+                           C};
+    const Rows<T> out{dx.template data<T>(),
+                      dhalo.empty() ? nullptr : dhalo.template data<T>(), k, C};
+    const Tensor taps = taps_of<T>(ctx, w);
+    const T* g = dy.template data<T>();
+    if (write_dx == Write::kOverwrite) {
+      zero_padding(segments, x.dim(0), C, out.chunk);
+      std::fill_n(out.halo, dhalo.numel(), T(0));
+    }
+    for (const Segment& segment : segments) {
+      backward_segment_x(segment, g, taps.template data<T>(), write_dx, out);
+    }
+    backward_parameters(ctx, segments, g, in, dw.template data<T>(),
+                        dbias.template data<T>());
+  });
+}
+
+}  // namespace timepipe::cpu

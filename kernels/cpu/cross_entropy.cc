@@ -1,0 +1,106 @@
+#include "kernels/cross_entropy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/elementary.h"
+#include "kernels/cpu/sums.h"
+#include "runtime/parallel_for.h"
+
+namespace timepipe::cpu {
+namespace {
+
+// NaN is passed over: it shows in the sum of the exponentials.
+template <class T>
+T largest(int64_t n, const T* z) {
+  T lanes[kLanes];
+  std::fill_n(lanes, kLanes, z[0]);
+  const int64_t whole = n - n % kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    for (int64_t l = 0; l < kLanes; ++l) {
+      lanes[l] = z[i + l] > lanes[l] ? z[i + l] : lanes[l];
+    }
+  }
+  for (int64_t i = whole; i < n; ++i) {
+    lanes[i - whole] = std::max(lanes[i - whole], z[i]);
+  }
+  return *std::max_element(lanes, lanes + kLanes);
+}
+
+// -log softmax(z)[target].
+template <class T>
+double row_loss(int64_t vocab, const T* z, int64_t target) {
+  if (target == kIgnoredTarget) return 0;
+  const T top = largest(vocab, z);
+  const double sum =
+      sum_over(vocab, [=](int64_t v) { return exp(z[v] - top); });
+  return std::log(sum) + (static_cast<double>(top) - z[target]);
+}
+
+// The same; z becomes its gradient, scale (softmax(z) - onehot(target)).
+template <class T>
+double row_gradient(int64_t vocab, T* z, int64_t target, double scale) {
+  if (target == kIgnoredTarget) {
+    std::fill_n(z, vocab, T(0));
+    return 0;
+  }
+  const T top = largest(vocab, z), at_target = z[target];
+  const double sum =
+      sum_over(vocab, [=](int64_t v) { return z[v] = exp(z[v] - top); });
+  const T factor = static_cast<T>(scale / sum);
+  for (int64_t v = 0; v < vocab; ++v) z[v] *= factor;
+  z[target] -= static_cast<T>(scale);
+  return std::log(sum) + (static_cast<double>(top) - at_target);
+}
+
+// Sum of the losses of a tile's rows, in order. losses: scratch, [rows].
+template <class T>
+double tile_loss(Tensor& logits, const int64_t* targets, double scale,
+                 bool with_gradient, double* losses) {
+  const int64_t rows = logits.dim(0), vocab = logits.dim(1);
+  T* z = logits.data<T>();
+  parallel_for(rows, [=](int64_t r) {
+    losses[r] = with_gradient
+                    ? row_gradient(vocab, z + r * vocab, targets[r], scale)
+                    : row_loss(vocab, z + r * vocab, targets[r]);
+  });
+  double sum = 0;
+  for (int64_t r = 0; r < rows; ++r) sum += losses[r];
+  return sum;
+}
+
+}  // namespace
+
+double cross_entropy(Context& ctx, const CrossEntropy& args, Tensor* dx,
+                     Tensor* dtable) {
+  const int64_t rows = args.x.dim(0), vocab = args.table.dim(0);
+  const int64_t tile_rows = std::min(rows, cross_entropy_tile_rows(vocab));
+  const Tensor memory = ctx.allocate({tile_rows, vocab}, args.x.dtype());
+  Tensor losses = ctx.allocate({tile_rows}, DType::kF64);
+  if (dtable != nullptr && rows == 0 && !dtable->empty()) {
+    std::memset(dtable->bytes().data(), 0, dtable->bytes().size());
+  }
+  double sum = 0;
+  for (int64_t row = 0; row < rows; row += tile_rows) {
+    const int64_t end = std::min(row + tile_rows, rows);
+    const Tensor x = args.x.slice(row, end);
+    Tensor logits = memory.slice(0, end - row);
+    matmul(Form::kNT, x, args.table, logits, Write::kOverwrite);
+    if (args.sink) args.sink(row, logits);
+    dispatch(logits.dtype(), [&](auto zero) {
+      sum += tile_loss<decltype(zero)>(
+          logits, args.targets.data<int64_t>() + row, args.scale, dx != nullptr,
+          losses.data<double>());
+    });
+    if (dx == nullptr) continue;
+    Tensor dx_rows = dx->slice(row, end);
+    matmul(Form::kNN, logits, args.table, dx_rows, Write::kOverwrite);
+    matmul(Form::kTN, logits, x, *dtable,
+           row == 0 ? Write::kOverwrite : Write::kAdd);
+  }
+  return args.scale * sum;
+}
+
+}  // namespace timepipe::cpu

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/cpu/ttt_mini_batch.h"
+
+namespace timepipe::cpu::ttt {
+
+// Where a mini-batch lies in the chunk.
+struct Cut {
+  int64_t row, rows;
+  bool resets;  // the state restarts before it
+};
+
+inline std::vector<Cut> cut_segments(Segments segments, int64_t b) {
+  std::vector<Cut> cuts;
+  for (const Segment& s : segments) {
+    for (int64_t i = 0; i < s.rows; i += b) {
+      cuts.push_back({s.row + i, std::min(b, s.rows - i), s.resets && i == 0});
+    }
+  }
+  return cuts;
+}
+
+// Zeros in the rows of [T, ...] outside every segment.
+inline void clear_padding(Segments segments, Tensor& tensor) {
+  const int64_t T = tensor.dim(0);
+  const auto clear = [&](int64_t begin, int64_t end) {
+    std::ranges::fill(tensor.slice(begin, end).bytes(), std::byte{0});
+  };
+  int64_t end = 0;
+  for (const Segment& s : segments) {
+    clear(end, s.row);
+    end = s.row + s.rows;
+  }
+  clear(end, T);
+}
+
+// One head's columns of token-major tensors and its piece of flat states.
+template <class T>
+struct Head {
+  const TttShape& shape;
+  int64_t head;
+
+  // Rows of the mini-batch in x [T, H*D].
+  Matrix<const T> rows(const Tensor& x, const Cut& cut) const {
+    return rows_at(x.data<T>(), cut);
+  }
+  Matrix<T> rows(Tensor& x, const Cut& cut) const {
+    return rows_at(x.data<T>(), cut);
+  }
+  State<const T> state(const Tensor& flat) const {
+    return state_of_head(shape, flat.data<T>(), head);
+  }
+  State<T> state(Tensor& flat) const {
+    return state_of_head(shape, flat.data<T>(), head);
+  }
+  // The piece in row i of [n, state_size].
+  State<const T> state(const Tensor& flat, int64_t i) const {
+    return state_of_head(shape, flat.data<T>() + i * shape.state_size(), head);
+  }
+  State<T> state(Tensor& flat, int64_t i) const {
+    return state_of_head(shape, flat.data<T>() + i * shape.state_size(), head);
+  }
+
+  // Copies the rows of one mini-batch together. Args: either pass's.
+  template <class Args>
+  void load(const Args& args, const Cut& cut, MiniBatch<T>& x) const {
+    copy(rows(args.xq, cut), x.q);
+    copy(rows(args.xk, cut), x.k);
+    copy(rows(args.xv, cut), x.target);
+    for (int64_t i = 0; i < cut.rows; ++i) {
+      for (int64_t j = 0; j < shape.head_size; ++j) {
+        x.target.row(i)[j] -= x.k.row(i)[j];
+      }
+      x.lr[i] = args.lr.template data<T>()[(cut.row + i) * shape.heads + head];
+    }
+    x.tok = args.tok.template data<T>();
+  }
+
+ private:
+  template <class U>
+  Matrix<U> rows_at(U* data, const Cut& cut) const {
+    const int64_t D = shape.head_size, C = shape.heads * D;
+    return {data + cut.row * C + head * D, cut.rows, D, C};
+  }
+};
+
+}  // namespace timepipe::cpu::ttt

@@ -1,0 +1,100 @@
+#pragma once
+
+#include "kernels/cpu/ttt_dual_layer.h"
+#include "kernels/cpu/ttt_layernorm.h"
+
+namespace timepipe::cpu::ttt {
+
+// z(x) = x W1 + b1
+template <class T>
+struct LinearModel {
+  // A mini-batch at the training inputs k, kept for the backward.
+  struct Train {
+    InnerLoss<T> loss;
+
+    Train() = default;
+    Train(Arena<T>& arena, int64_t r, int64_t D) : loss(arena, r, D) {}
+  };
+
+  // A mini-batch at the reading inputs q.
+  struct Test {
+    Matrix<T> z_bar;  // [r,D]
+    Matrix<T> gram;   // [r,r]
+
+    Test(Arena<T>& arena, int64_t r, int64_t D)
+        : z_bar(arena.take(r, D)), gram(arena.take(r, r)) {}
+  };
+
+  // Gradients inside one mini-batch.
+  struct Gradients {
+    Matrix<T> dq, dk;  // [r,D]
+    Matrix<T> dz_bar;  // [r,D]
+    Matrix<T> dz;      // [r,D] first dh, then dg, then dz
+    T* dlr;            // [r]
+    double* dtok;      // [r], added to
+
+    Gradients(Arena<T>& arena, int64_t r, int64_t D, double* dtok)
+        : dq(arena.take(r, D)),
+          dk(arena.take(r, D)),
+          dz_bar(arena.take(r, D)),
+          dz(arena.take(r, D)),
+          dlr(arena.take(r)),
+          dtok(dtok) {}
+  };
+
+  static void train_view(const MiniBatch<T>& x, const State<T>& state,
+                         const Train& train) {
+    apply(x.k, state.first, train.loss.xhat);
+  }
+
+  // The loss's gradient at Z is that of the only layer.
+  static void inner_gradient(const MiniBatch<T>&, const State<T>&, const Train&,
+                             const LayerScratch<T>&) {}
+
+  static void test_view(const MiniBatch<T>& x, const State<T>& state,
+                        const Train& train, const Test& test,
+                        const LayerScratch<T>& scratch) {
+    read(x.q, x.k, train.loss.h, x.tok, state.first, test.gram, test.z_bar,
+         scratch);
+  }
+
+  static void update(const MiniBatch<T>& x, const Train& train,
+                     const State<T>& state) {
+    step(x.k, train.loss.h, x.tok_last(), state.first);
+  }
+
+  // From dz_bar to dq and dh.
+  static void test_view_backward(const MiniBatch<T>& x, const State<T>& state,
+                                 const Train& train, const Test& test,
+                                 const Gradients& d,
+                                 const LayerScratch<T>& scratch) {
+    read_backward(x.q, x.k, train.loss.h, x.tok, state.first, test.gram,
+                  d.dz_bar, d.dq, d.dk, d.dz, d.dtok, scratch);
+  }
+
+  // From the gradient of the state after the mini-batch to dh.
+  static void update_backward(const MiniBatch<T>& x, const Train& train,
+                              const State<T>& dstate, const Gradients& d,
+                              const LayerScratch<T>& scratch) {
+    step_backward(x.k, train.loss.h, x.tok_last(), dstate.first, d.dz, d.dk,
+                  d.dtok, scratch);
+  }
+
+  // From dh to dg of the loss.
+  static void inner_gradient_backward(const MiniBatch<T>& x, const State<T>&,
+                                      const Train& train, const Gradients& d) {
+    rate_backward(x.lr, train.loss.g, d.dz, d.dlr);
+  }
+
+  // From dz to dk; dstate becomes that before the mini-batch.
+  static void train_view_backward(const MiniBatch<T>& x, const State<T>& state,
+                                  const Train&, const Test&, const Gradients& d,
+                                  const State<T>& dstate,
+                                  const LayerScratch<T>& scratch) {
+    add_nt(d.dz, state.first.w, d.dk, scratch.transposed);
+    apply_backward(x.q, d.dz_bar, dstate.first);
+    apply_backward(x.k, d.dz, dstate.first);
+  }
+};
+
+}  // namespace timepipe::cpu::ttt

@@ -1,0 +1,10 @@
+#pragma once
+
+#include "kernels/ttt_scan.h"
+
+namespace timepipe::cpu {
+
+void ttt_scan_forward(Context& ctx, const TttScanForward& args);
+void ttt_scan_backward(Context& ctx, const TttScanBackward& args);
+
+}  // namespace timepipe::cpu

@@ -1,0 +1,52 @@
+#include "kernels/inner_rate.h"
+
+#include "kernels/checks.h"
+#include "kernels/cpu/cpu_kernels.h"
+
+namespace timepipe {
+
+void inner_rate_forward(Context&, const Tensor& u, const Tensor& w,
+                        const Tensor& bias, double scale, Tensor& gate,
+                        Tensor& lr) {
+  require_matrix("u", u);
+  require_rank("w", w, 3);
+  const int64_t rows = u.dim(0), C = u.dim(1), H = w.dim(0);
+  require_tensor("w", w, u, {H, 1, C});
+  require_tensor("bias", bias, u, {H, 1});
+  require_tensor("gate", gate, u, {rows, H});
+  require_tensor("lr", lr, u, {rows, H});
+  cpu::inner_rate_forward(u, w, bias, scale, gate, lr);
+}
+
+void inner_rate_backward(Context& ctx, const Tensor& dlr, const Tensor& u,
+                         const Tensor& w, const Tensor& gate, double scale,
+                         Tensor& du, Tensor& dw, Tensor& dbias) {
+  require_matrix("u", u);
+  require_rank("w", w, 3);
+  const int64_t rows = u.dim(0), C = u.dim(1), H = w.dim(0);
+  require_tensor("dlr", dlr, u, {rows, H});
+  require_tensor("w", w, u, {H, 1, C});
+  require_tensor("gate", gate, u, {rows, H});
+  require_tensor("du", du, u, {rows, C});
+  require_tensor("dw", dw, u, {H, 1, C});
+  require_tensor("dbias", dbias, u, {H, 1});
+  cpu::inner_rate_backward(ctx, dlr, u, w, gate, scale, du, dw, dbias);
+}
+
+void token_scale_forward(Context&, const Tensor& learnable, Tensor& tok) {
+  require_floating("learnable", learnable);
+  require_rank("learnable", learnable, 1);
+  require_tensor("tok", tok, learnable, learnable.shape());
+  cpu::token_scale_forward(learnable, tok);
+}
+
+void token_scale_backward(Context&, const Tensor& dtok, const Tensor& learnable,
+                          Tensor& dlearnable) {
+  require_floating("learnable", learnable);
+  require_rank("learnable", learnable, 1);
+  require_tensor("dtok", dtok, learnable, learnable.shape());
+  require_tensor("dlearnable", dlearnable, learnable, learnable.shape());
+  cpu::token_scale_backward(dtok, learnable, dlearnable);
+}
+
+}  // namespace timepipe

@@ -1,0 +1,20 @@
+#include "kernels/matmul.h"
+
+#include "kernels/checks.h"
+#include "kernels/cpu/cpu_kernels.h"
+
+namespace timepipe {
+
+void matmul(Context&, Form form, const Tensor& a, const Tensor& b, Tensor& c,
+            Write write) {
+  require_matrix("a", a);
+  require_matrix("b", b);
+  const bool a_turned = form == Form::kTN, b_turned = form == Form::kNT;
+  const int64_t M = a.dim(a_turned ? 1 : 0), K = a.dim(a_turned ? 0 : 1);
+  const int64_t N = b.dim(b_turned ? 0 : 1);
+  require_tensor("b", b, a, b_turned ? Shape{N, K} : Shape{K, N});
+  require_tensor("c", c, a, {M, N});
+  cpu::matmul(form, a, b, c, write);
+}
+
+}  // namespace timepipe

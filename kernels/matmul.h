@@ -1,0 +1,23 @@
+#pragma once
+
+#include "runtime/context.h"
+
+namespace timepipe {
+
+// Whether an output is overwritten or added to.
+enum class Write { kOverwrite, kAdd };
+
+// Matrix products, row-major, C [M,N]:
+//   kNN: C = A B,    A [M,K], B [K,N]      dx = dy W
+//   kNT: C = A B^T,  A [M,K], B [N,K]      y = x W^T
+//   kTN: C = A^T B,  A [K,M], B [K,N]      dW = dy^T x
+enum class Form { kNN, kNT, kTN };
+
+// f32 runs on oneDNN over tiles of C whose borders follow from the shape alone
+// (K is never split, oneDNN never threads), f64 on plain tiles: the same bits
+// for any number of threads. C must not alias A or B. Throws InvalidArgument
+// if shapes or dtypes disagree.
+void matmul(Context& ctx, Form form, const Tensor& a, const Tensor& b,
+            Tensor& c, Write write = Write::kOverwrite);
+
+}  // namespace timepipe

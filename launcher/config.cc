@@ -1,0 +1,261 @@
+#include "launcher/config.h"
+
+#include <google/protobuf/io/tokenizer.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/text_format.h>
+
+#include <charconv>
+#include <fstream>
+#include <sstream>
+#include <string_view>
+#include <type_traits>
+
+#include "schema/timepipe.pb.h"
+
+namespace timepipe {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+// Enumerators are copied by number.
+static_assert(int{schema::Model::mlp} == int(InnerModel::kMlp) &&
+              int{schema::Model::torch_uniform} ==
+                  int(ConvInit::kTorchUniform) &&
+              int{schema::Train::f64} == int(DType::kF64));
+
+// Calls field(path in the schema, value in `c`) for every field.
+template <class Config, class F>
+void each_field(Config& c, F&& field) {
+  field("model.layer", c.model.inner);
+  field("model.vocab_size", c.model.vocab_size);
+  field("model.hidden_size", c.model.hidden_size);
+  field("model.intermediate_size", c.model.intermediate_size);
+  field("model.num_layers", c.model.num_layers);
+  field("model.num_heads", c.model.num_heads);
+  field("model.mini_batch_size", c.model.mini_batch_size);
+  field("model.conv_kernel", c.model.conv_kernel);
+  field("model.use_gate", c.model.use_gate);
+  field("model.share_qk", c.model.share_qk);
+  field("model.pre_conv", c.model.pre_conv);
+  field("model.tie_word_embeddings", c.model.tie_word_embeddings);
+  field("model.ttt_base_lr", c.model.ttt_base_lr);
+  field("model.rope_theta", c.model.rope_theta);
+  field("model.rms_norm_eps", c.model.rms_norm_eps);
+  field("model.initializer_range", c.model.initializer_range);
+  field("model.conv_init", c.model.conv_init);
+  field("data.train", c.data.train);
+  field("data.sequence_length", c.data.sequence_length);
+  field("data.batch", c.data.batch);
+  field("data.seed", c.data.seed);
+  field("optimizer.steps", c.optimizer.steps);
+  field("optimizer.lr", c.optimizer.lr);
+  field("optimizer.init_lr", c.optimizer.init_lr);
+  field("optimizer.end_lr", c.optimizer.end_lr);
+  field("optimizer.warmup_steps", c.optimizer.warmup_steps);
+  field("optimizer.beta1", c.optimizer.adamw.beta1);
+  field("optimizer.beta2", c.optimizer.adamw.beta2);
+  field("optimizer.eps", c.optimizer.adamw.eps);
+  field("optimizer.weight_decay", c.optimizer.adamw.weight_decay);
+  field("optimizer.clip_norm", c.optimizer.adamw.clip_norm);
+  field("optimizer.decay_norms_and_biases",
+        c.optimizer.adamw.decay_norms_and_biases);
+  field("optimizer.inner_lr_warmup_steps", c.optimizer.inner_lr_warmup_steps);
+  field("optimizer.inner_lr_init", c.optimizer.inner_lr_init);
+  field("train.chunk_tokens", c.train.chunk_tokens);
+  field("train.hot_rounds", c.train.hot_rounds);
+  field("train.detach_every_chunks", c.train.detach_every_chunks);
+  field("train.seed", c.train.seed);
+  field("train.dtype", c.train.dtype);
+  field("parallel.time", c.parallel.time);
+  field("parallel.data", c.parallel.data);
+  field("parallel.timeout_seconds", c.parallel.timeout_seconds);
+  field("run_dir", c.run_dir);
+  field("device", c.device);
+}
+
+// A field that holds a value, in its message.
+struct Slot {
+  Message* message;
+  const FieldDescriptor* field;
+
+  const Reflection& reflection() const { return *message->GetReflection(); }
+
+  void get(int64_t& v) const { v = reflection().GetInt64(*message, field); }
+  void get(uint64_t& v) const { v = reflection().GetUInt64(*message, field); }
+  void get(double& v) const { v = reflection().GetDouble(*message, field); }
+  void get(bool& v) const { v = reflection().GetBool(*message, field); }
+  void get(std::string& v) const {
+    v = reflection().GetString(*message, field);
+  }
+  template <class E>
+  requires std::is_enum_v<E>
+  void get(E& v) const {
+    v = static_cast<E>(reflection().GetEnumValue(*message, field));
+  }
+
+  void set(int64_t v) const { reflection().SetInt64(message, field, v); }
+  void set(uint64_t v) const { reflection().SetUInt64(message, field, v); }
+  void set(double v) const { reflection().SetDouble(message, field, v); }
+  void set(bool v) const { reflection().SetBool(message, field, v); }
+  void set(const std::string& v) const {
+    reflection().SetString(message, field, v);
+  }
+  template <class E>
+  requires std::is_enum_v<E>
+  void set(E v) const {
+    reflection().SetEnumValue(message, field, static_cast<int>(v));
+  }
+};
+
+// The names of the fields of a message or of the values of an enumeration.
+std::string names_in(const google::protobuf::Descriptor& message) {
+  std::string names;
+  for (int i = 0; i < message.field_count(); ++i) {
+    names += (i == 0 ? "" : ", ") + message.field(i)->name();
+  }
+  return names;
+}
+
+std::string names_in(const google::protobuf::EnumDescriptor& values) {
+  std::string names;
+  for (int i = 0; i < values.value_count(); ++i) {
+    names += (i == 0 ? "" : " or ") + values.value(i)->name();
+  }
+  return names;
+}
+
+// The field at `path` ("model.num_layers") from its character `begin` on.
+// Throws InvalidArgument.
+Slot find(Message& message, const std::string& path, std::size_t begin = 0) {
+  const std::size_t dot = path.find('.', begin);
+  const std::string name = path.substr(begin, dot - begin);
+  const auto* field = message.GetDescriptor()->FindFieldByName(name);
+  require(field != nullptr, path + ": no field " + name + ", expected " +
+                                names_in(*message.GetDescriptor()));
+  const bool is_group = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+  if (!is_group && dot == std::string::npos) return {&message, field};
+  require(is_group, path + ": " + name + " has no fields");
+  require(dot != std::string::npos,
+          path + ": has no value of its own, expected " + path + "." +
+              field->message_type()->field(0)->name() + " or the like");
+  return find(*message.GetReflection()->MutableMessage(&message, field), path,
+              dot + 1);
+}
+
+// Sets a number if all of `text` is one. Returns whether it is.
+template <class T>
+bool set_number(const Slot& slot, std::string_view text) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto result = std::from_chars(text.data(), end, value);
+  if (result.ec != std::errc() || result.ptr != end) return false;
+  slot.set(value);
+  return true;
+}
+
+// Sets the field from a text. Returns "" or what would have been right.
+std::string set_from_text(const Slot& slot, const std::string& text) {
+  switch (slot.field->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_INT64:
+      return set_number<int64_t>(slot, text) ? "" : "an integer";
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return set_number<uint64_t>(slot, text) ? "" : "an integer of at least 0";
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return set_number<double>(slot, text) ? "" : "a number";
+    case FieldDescriptor::CPPTYPE_BOOL:
+      if (text != "true" && text != "false") return "true or false";
+      slot.set(text == "true");
+      return "";
+    case FieldDescriptor::CPPTYPE_ENUM: {
+      const auto* values = slot.field->enum_type();
+      const auto* value = values->FindValueByName(text);
+      if (value == nullptr) return names_in(*values);
+      slot.reflection().SetEnum(slot.message, slot.field, value);
+      return "";
+    }
+    case FieldDescriptor::CPPTYPE_STRING:
+      slot.set(text);
+      return "";
+    default:
+      return "a field of another type";
+  }
+}
+
+void apply_override(Message& root, const std::string& text) {
+  const std::size_t equals = text.find('=');
+  require(equals != std::string::npos,
+          text + ": expected path=value, such as model.num_layers=4");
+  const std::string path = text.substr(0, equals);
+  const std::string value = text.substr(equals + 1);
+  const std::string expected = set_from_text(find(root, path), value);
+  require(expected.empty(), path + ": " + value + ", expected " + expected);
+}
+
+// Keeps the first error of a text and its place.
+class FirstError : public google::protobuf::io::ErrorCollector {
+ public:
+  void AddError(int line, google::protobuf::io::ColumnNumber column,
+                const std::string& message) override {
+    if (!text_.empty()) return;
+    if (line >= 0) {  // counted from 0
+      text_ = std::to_string(line + 1) + ":" + std::to_string(column + 1) + ":";
+    }
+    text_ += " " + message;
+  }
+
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (file.peek() != std::ifstream::traits_type::eof()) text << file.rdbuf();
+  if (!file.is_open() || file.bad() || text.fail()) {
+    throw IoError(path + ": can't be read");
+  }
+  return text.str();
+}
+
+schema::RunConfig parse(const std::string& path) {
+  const std::string text = read_file(path);
+  google::protobuf::io::ArrayInputStream input(text.data(),
+                                               static_cast<int>(text.size()));
+  FirstError error;
+  google::protobuf::TextFormat::Parser parser;
+  parser.RecordErrorsTo(&error);
+  schema::RunConfig message;
+  const bool ok = parser.Parse(&input, &message);
+  require(ok, path + ":" + error.text());
+  return message;
+}
+
+}  // namespace
+
+RunConfig load_config(const std::string& path,
+                      const std::vector<std::string>& overrides) {
+  schema::RunConfig message = parse(path);
+  for (const std::string& text : overrides) apply_override(message, text);
+  RunConfig config;
+  each_field(config, [&](const char* field, auto& value) {
+    find(message, field).get(value);
+  });
+  validate(config);
+  return config;
+}
+
+std::string to_text(const RunConfig& config) {
+  schema::RunConfig message;
+  each_field(config, [&](const char* field, const auto& value) {
+    find(message, field).set(value);
+  });
+  std::string text;
+  google::protobuf::TextFormat::PrintToString(message, &text);
+  return text;
+}
+
+}  // namespace timepipe

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "models/model_config.h"
+#include "parallel/sharded_optimizer.h"
+#include "runtime/tensor.h"
+
+namespace timepipe {
+
+// The configuration of a run as plain values. Meaning, units and defaults of
+// the fields are in configs/schema/timepipe.proto, by the same names; a size
+// that has no default there is 0 here.
+
+struct DataConfig {
+  std::string train;
+  int64_t sequence_length = 0;
+  int64_t batch = 1;
+  uint64_t seed = 0;
+};
+
+struct OptimizerConfig {
+  int64_t steps = 0;
+  double lr = 0, init_lr = 0, end_lr = 1e-5;
+  int64_t warmup_steps = 0;
+  int64_t inner_lr_warmup_steps = 0;
+  double inner_lr_init = 0;
+  OptimizerOptions adamw;
+};
+
+struct TrainConfig {
+  int64_t chunk_tokens = 0;
+  int64_t hot_rounds = 1;
+  int64_t detach_every_chunks = 0;
+  uint64_t seed = 0;
+  DType dtype = DType::kF32;
+};
+
+struct ParallelConfig {
+  int64_t time = 1, data = 1;
+  double timeout_seconds = 600;
+};
+
+struct RunConfig {
+  ModelConfig model;
+  DataConfig data;
+  OptimizerConfig optimizer;
+  TrainConfig train;
+  ParallelConfig parallel;
+  std::string run_dir;
+  std::string device = "cpu";
+
+  // Chunks of one sequence; the last one may be short.
+  int64_t num_chunks() const {
+    return (data.sequence_length + train.chunk_tokens - 1) / train.chunk_tokens;
+  }
+};
+
+// Throws InvalidArgument that names field, value and what is allowed.
+void validate(const RunConfig& config);
+
+// Reads a file of the schema in text format, applies the overrides
+// ("model.num_layers=4") in their order and validates the result. Throws
+// IoError, or InvalidArgument that names file:line:column or the override.
+RunConfig load_config(const std::string& path,
+                      const std::vector<std::string>& overrides = {});
+
+// Every field, in text format: load_config() of it gives the same values.
+std::string to_text(const RunConfig& config);
+
+}  // namespace timepipe

@@ -1,0 +1,127 @@
+#include <cmath>
+#include <limits>
+#include <sstream>
+
+#include "launcher/config.h"
+
+namespace timepipe {
+namespace {
+
+constexpr int64_t kMostTokens = int64_t{1} << 40;
+constexpr int64_t kMostRanks = 1 << 20;
+constexpr int64_t kMostSteps = int64_t{1} << 40;
+
+template <class T>
+void expect(bool condition, const char* name, T value,
+            const std::string& allowed) {
+  if (condition) return;
+  std::ostringstream text;
+  text << name << ": " << value << ", expected " << allowed;
+  throw InvalidArgument(text.str());
+}
+
+void expect_range(const char* name, int64_t value, int64_t low, int64_t high) {
+  expect(value >= low && value <= high, name, value,
+         std::to_string(low) + " to " + std::to_string(high));
+}
+
+void expect_not_negative(const char* name, double value) {
+  expect(value >= 0 && std::isfinite(value), name, value,
+         "a number of at least 0");
+}
+
+void expect_positive(const char* name, double value) {
+  expect(value > 0 && std::isfinite(value), name, value, "a positive number");
+}
+
+void expect_decay(const char* name, double value) {
+  expect(value >= 0 && value < 1, name, value, "a number from 0 to below 1");
+}
+
+void validate_model(const ModelConfig& model) {
+  try {
+    validate(model);
+  } catch (const InvalidArgument& error) {
+    throw InvalidArgument(std::string("model.") + error.what());
+  }
+  expect(model.vocab_size >= 256, "model.vocab_size", model.vocab_size,
+         "at least 256: the tokens are bytes");
+}
+
+void validate_optimizer(const OptimizerConfig& o, double ttt_base_lr) {
+  expect_range("optimizer.steps", o.steps, 1, kMostSteps);
+  expect_positive("optimizer.lr", o.lr);
+  expect_not_negative("optimizer.init_lr", o.init_lr);
+  expect_not_negative("optimizer.end_lr", o.end_lr);
+  expect(
+      o.warmup_steps >= 0 && o.warmup_steps < o.steps, "optimizer.warmup_steps",
+      o.warmup_steps,
+      "at least 0 and less than optimizer.steps = " + std::to_string(o.steps));
+  expect(o.init_lr == 0 || o.warmup_steps > 0, "optimizer.init_lr", o.init_lr,
+         "0 without optimizer.warmup_steps");
+  expect_decay("optimizer.beta1", o.adamw.beta1);
+  expect_decay("optimizer.beta2", o.adamw.beta2);
+  expect_positive("optimizer.eps", o.adamw.eps);
+  expect_not_negative("optimizer.weight_decay", o.adamw.weight_decay);
+  expect_not_negative("optimizer.clip_norm", o.adamw.clip_norm);
+  expect_range("optimizer.inner_lr_warmup_steps", o.inner_lr_warmup_steps, 0,
+               kMostSteps);
+  if (o.inner_lr_warmup_steps > 0) {
+    expect(o.inner_lr_init > 0 && o.inner_lr_init <= ttt_base_lr,
+           "optimizer.inner_lr_init", o.inner_lr_init,
+           "more than 0 and at most model.ttt_base_lr with "
+           "optimizer.inner_lr_warmup_steps");
+  } else {
+    expect(o.inner_lr_init == 0, "optimizer.inner_lr_init", o.inner_lr_init,
+           "0 without optimizer.inner_lr_warmup_steps");
+  }
+}
+
+void validate_chunks(const RunConfig& config) {
+  const int64_t mini_batch = config.model.mini_batch_size;
+  const int64_t tokens = config.train.chunk_tokens;
+  expect_range("train.chunk_tokens", tokens, 1, kMostTokens);
+  expect(tokens % mini_batch == 0, "train.chunk_tokens", tokens,
+         "a multiple of model.mini_batch_size = " + std::to_string(mini_batch));
+  expect(tokens >= config.model.halo_rows(), "train.chunk_tokens", tokens,
+         "at least model.conv_kernel - 1 = " +
+             std::to_string(config.model.halo_rows()));
+  const int64_t most = std::numeric_limits<int32_t>::max();
+  expect(config.num_chunks() <= most, "train.chunk_tokens", tokens,
+         "at most " + std::to_string(most) + " chunks in a sequence of " +
+             std::to_string(config.data.sequence_length) + " tokens");
+  expect_range("train.hot_rounds", config.train.hot_rounds, 0, most);
+  expect_range("train.detach_every_chunks", config.train.detach_every_chunks, 0,
+               most);
+}
+
+// Every rank has a chunk: a rank without one would only cost.
+void validate_ranks(const RunConfig& config) {
+  const ParallelConfig& p = config.parallel;
+  expect_range("parallel.time", p.time, 1, kMostRanks);
+  expect_range("parallel.data", p.data, 1, kMostRanks);
+  const int64_t batch = config.data.batch;
+  expect(p.data <= batch, "parallel.data", p.data,
+         "at most data.batch = " + std::to_string(batch) +
+             ": data ranks take whole sequences");
+  const int64_t chunks = config.num_chunks() * (batch / p.data);
+  expect(p.time <= chunks, "parallel.time", p.time,
+         "at most " + std::to_string(chunks) +
+             ", the chunks that a group of time ranks has in a step");
+  expect_positive("parallel.timeout_seconds", p.timeout_seconds);
+}
+
+}  // namespace
+
+void validate(const RunConfig& config) {
+  validate_model(config.model);
+  expect_range("data.sequence_length", config.data.sequence_length, 2,
+               kMostTokens);
+  expect_range("data.batch", config.data.batch, 1, kMostRanks);
+  validate_optimizer(config.optimizer, config.model.ttt_base_lr);
+  validate_chunks(config);
+  validate_ranks(config);
+  expect(config.device == "cpu", "device", config.device, "cpu");
+}
+
+}  // namespace timepipe

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "parallel/communicator.h"
+
+namespace timepipe {
+
+inline constexpr int kExitMistake = 1;   // of the user: one line says what
+inline constexpr int kExitBlocked = 75;  // a peer is gone, or the run failed
+
+// Connects the ranks of a job (alone without mpirun or srun), runs body on each
+// and returns the exit status. What body throws becomes one line on stderr and
+// the end of all ranks.
+int run_job(int* argc, char*** argv,
+            const std::function<void(Communicator&)>& body);
+
+// The part of a job that can fail by a user's mistake, before any message:
+// runs `prepare` on every rank. If it throws anywhere, all ranks end with
+// kExitMistake, and the lowest that failed prints why. Collective.
+void prepare_together(Communicator& world,
+                      const std::function<void()>& prepare);
+
+}  // namespace timepipe

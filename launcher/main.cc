@@ -1,0 +1,89 @@
+#include <glog/logging.h>
+
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "launcher/commands.h"
+#include "launcher/config.h"
+#include "runtime/error.h"
+
+namespace {
+
+constexpr int kUserMistake = 1, kBlocked = 75;
+
+// CONFIG [path=value ...], the arguments of several subcommands.
+struct ConfigArguments {
+  std::string path;
+  std::vector<std::string> overrides;
+
+  void add_to(CLI::App& command) {
+    command.add_option("CONFIG", path, "Configuration, text format")
+        ->required();
+    command.add_option("path=value", overrides,
+                       "Fields that differ, such as model.num_layers=4");
+  }
+};
+
+int run(int* argc, char*** argv) {
+  CLI::App app(
+      "Trains TTT-layer language models on long sequences, pipelined "
+      "through time over ranks.",
+      "timepipe");
+  app.require_subcommand(0, 1);
+  app.footer(
+      "Example:\n  timepipe train configs/demo.textproto data.train=book.txt");
+  int status = 0;
+
+  CLI::App& train = *app.add_subcommand("train", "Train a model");
+  ConfigArguments train_arguments;
+  train_arguments.add_to(train);
+  train.footer(
+      "Example: a sequence shared by two ranks\n"
+      "  mpirun -n 2 timepipe train configs/demo.textproto parallel.time=2 \\\n"
+      "    data.train=book.txt optimizer.steps=100");
+  train.callback([&] {
+    status = timepipe::cmd_train(argc, argv, train_arguments.path,
+                                 train_arguments.overrides);
+  });
+
+  CLI::App& config = *app.add_subcommand(
+      "config", "Print the resolved and validated configuration");
+  ConfigArguments config_arguments;
+  config_arguments.add_to(config);
+  config.footer(
+      "Example:\n  timepipe config configs/demo.textproto model.layer=mlp");
+  config.callback([&] {
+    std::cout << timepipe::to_text(timepipe::load_config(
+        config_arguments.path, config_arguments.overrides));
+  });
+
+  try {
+    app.parse(*argc, *argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    std::cerr << "timepipe: " << error.what() << " (see timepipe --help)\n";
+    return kUserMistake;
+  }
+  if (!app.get_subcommands().empty()) return status;
+  std::cerr << app.help();
+  return kUserMistake;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  FLAGS_logtostderr = true;
+  google::InitGoogleLogging(argv[0]);
+  try {
+    return run(&argc, &argv);
+  } catch (const timepipe::Blocked& error) {
+    std::cerr << "timepipe: " << error.what() << "\n";
+    return kBlocked;
+  } catch (const std::exception& error) {
+    std::cerr << "timepipe: " << error.what() << "\n";
+    return kUserMistake;
+  }
+}

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing for building, testing and the
+# demonstration. Quick, and without rights, if none is.
+set -euo pipefail
+
+packages=(
+  g++ cmake ninja-build ccache pkg-config git      # build
+  openmpi-bin libopenmpi-dev                       # ranks
+  libdnnl-dev libxxhash-dev                        # products, checksums
+  protobuf-compiler libprotobuf-dev                # configuration
+  libcli11-dev libgoogle-glog-dev nlohmann-json3-dev
+  libgtest-dev libgmock-dev clang-format clang-tidy  # tests
+  bible-kjv                                        # the demonstration's text
+)
+
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' | grep '^installed ')
+missing=()
+for package in "${packages[@]}"; do
+  grep -qxF "installed $package" <<<"$installed" || missing+=("$package")
+done
+((${#missing[@]})) || exit 0
+
+echo "setup.sh: installing ${missing[*]}"
+as_root=()
+if ((EUID != 0)); then
+  if ! command -v sudo >/dev/null; then
+    echo "setup.sh: neither root nor sudo; have somebody run, as root:" >&2
+    echo "  apt-get install --no-install-recommends ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+
+apt() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@"
+}
+install=(install --no-install-recommends "${missing[@]}")
+
+# The lists of packages are fetched only if they are missing or out of date.
+compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || apt update
+apt "${install[@]}" || { apt update && apt "${install[@]}"; } || {
+  echo "setup.sh: apt-get could not install ${missing[*]}" >&2
+  exit 1
+}

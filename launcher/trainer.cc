@@ -1,0 +1,148 @@
+#include "launcher/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <utility>
+
+namespace timepipe {
+namespace {
+
+// Sequences are dealt to the data ranks like cards.
+Batch sequences_of(const Batch& batch, int data_rank, int data_ranks) {
+  Batch mine;
+  for (std::size_t s = data_rank; s < batch.size(); s += data_ranks) {
+    mine.push_back(batch[s]);
+  }
+  return mine;
+}
+
+int64_t total_chunks(const Batch& batch, int64_t chunk_tokens) {
+  int64_t chunks = 0;
+  for (const Sequence& sequence : batch) {
+    chunks += num_chunks(sequence.tokens(), chunk_tokens);
+  }
+  return chunks;
+}
+
+}  // namespace
+
+double learning_rate(const OptimizerConfig& config, int64_t step) {
+  const double s = static_cast<double>(step);
+  const double warmup = static_cast<double>(config.warmup_steps);
+  if (s < warmup) {
+    return config.init_lr + (config.lr - config.init_lr) * s / warmup;
+  }
+  const double decay = static_cast<double>(config.steps) - warmup;
+  const double done = decay > 0 ? std::min(s - warmup, decay) / decay : 1.0;
+  const double end = config.end_lr / config.lr;
+  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * done));
+  return config.lr * ((1 - end) * cosine + end);
+}
+
+double inner_rate_multiplier(const OptimizerConfig& config, double base_lr,
+                             int64_t step) {
+  if (config.inner_lr_warmup_steps == 0) return 1.0;
+  const double share =
+      std::min(1.0, static_cast<double>(step) /
+                        static_cast<double>(config.inner_lr_warmup_steps));
+  const double init = config.inner_lr_init;
+  return (init + share * (base_lr - init)) / base_lr;
+}
+
+void ScheduleRunner::run(ScheduleShape shape, int64_t hot_rounds,
+                         GradientSum& gradients) {
+  int64_t most_chunks = 0, most_tokens = 0;
+  for (const SequenceShape& sequence : shape.sequences) {
+    const auto chunks = static_cast<int64_t>(sequence.size());
+    most_chunks = std::max(most_chunks, num_chunks(chunks, time_.size()));
+    most_tokens = std::max(most_tokens, sequence.front().tokens);
+  }
+  shape.ranks = time_.size();
+  shape.hot_rounds = std::min(hot_rounds, most_chunks);
+  if (!(shape == last_shape_)) {
+    operations_ = make_schedule(shape)[time_.rank()];
+    last_shape_ = shape;
+  }
+  if (!operations_.empty()) {
+    program_.reserve_lanes(ctx_, shape.num_lanes(), most_tokens);
+  }
+  executor_.run(shape, operations_, gradients);
+}
+
+Trainer::Trainer(Context& ctx, Communicator& world, const ModelConfig& model,
+                 const TrainConfig& train, const ParallelConfig& parallel,
+                 const OptimizerOptions& optimizer)
+    : ctx_(ctx),
+      train_(train),
+      grid_(world, static_cast<int>(parallel.time),
+            static_cast<int>(parallel.data)),
+      model_(ctx, model, train.dtype),
+      gradients_(ctx, model_.weights().layout(), train.dtype),
+      optimizer_(ctx, world, model_.weights(), optimizer),
+      runner_(ctx, *grid_.time, model_) {}
+
+Trainer::StepResult Trainer::step(const Batch& batch, double lr,
+                                  double inner_multiplier, int64_t step) {
+  set_current_step(step);
+  model_.set_inner_rate_multiplier(inner_multiplier);
+  StepResult result{};
+  result.loss = forward_backward(batch);
+  const ShardedOptimizer::Gradient gradient = optimizer_.reduce(gradients_);
+  result.grad_norm = gradient.norm;
+  result.finite = gradient.finite && std::isfinite(result.loss);
+  if (result.finite) optimizer_.step(lr, step);
+  result.digest = optimizer_.digest();
+  return result;
+}
+
+double Trainer::forward_backward(const Batch& batch) {
+  Batch mine = sequences_of(batch, grid_.data_rank, grid_.data_ranks);
+  model_.set_batch(ChunkedBatch(std::move(mine), train_.chunk_tokens,
+                                model_.config().mini_batch_size,
+                                train_.detach_every_chunks));
+  gradients_.start(total_chunks(batch, train_.chunk_tokens) *
+                   model_.addends_per_chunk());
+  ScheduleShape shape = model_.schedule_shape();
+  shape.sequences = model_.batch().shapes();
+  runner_.run(std::move(shape), train_.hot_rounds, gradients_);
+  return gather_loss(batch);
+}
+
+// The losses of all (sequence, chunk) pairs, wherever they were computed, added
+// in the order of sequences and chunks.
+double Trainer::gather_loss(const Batch& batch) {
+  std::vector<int> owners;  // of the pairs, in that order
+  std::vector<double> mine;
+  std::vector<ScheduleShape> rings(grid_.data_ranks);
+  for (std::size_t s = 0; s < batch.size(); ++s) {
+    const int data_rank = static_cast<int>(s) % grid_.data_ranks;
+    ScheduleShape& ring = rings[data_rank];
+    ring.ranks = grid_.time_ranks;
+    const auto local = static_cast<int64_t>(ring.sequences.size());
+    const int64_t chunks = num_chunks(batch[s].tokens(), train_.chunk_tokens);
+    ring.sequences.emplace_back(chunks);
+    for (int64_t c = 0; c < chunks; ++c) {
+      owners.push_back(data_rank * grid_.time_ranks + ring.rank_of(local, c));
+      if (owners.back() == grid_.world.rank()) {
+        mine.push_back(model_.loss(local, c));
+      }
+    }
+  }
+  std::vector<int64_t> bytes(grid_.world.size());
+  for (const int owner : owners) bytes[owner] += sizeof(double);
+  std::vector<double> all(owners.size());
+  grid_.world
+      .all_gather(std::as_bytes(std::span(mine)), bytes,
+                  std::as_writable_bytes(std::span(all)))
+      .wait();
+  std::vector<std::size_t> next(grid_.world.size());  // of each rank, in `all`
+  for (std::size_t r = 1; r < next.size(); ++r) {
+    next[r] = next[r - 1] + bytes[r - 1] / sizeof(double);
+  }
+  double loss = 0;
+  for (const int owner : owners) loss += all[next[owner]++];
+  return loss;
+}
+
+}  // namespace timepipe

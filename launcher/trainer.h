@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "launcher/config.h"
+#include "models/language_model.h"
+#include "parallel/executor.h"
+#include "parallel/process_grid.h"
+#include "parallel/sharded_optimizer.h"
+
+namespace timepipe {
+
+// Learning rate of a step (0-based): linear from init_lr to lr over the
+// warm-up, then a cosine to end_lr at the last step (goldens README, opt_*).
+double learning_rate(const OptimizerConfig& config, int64_t step);
+
+// Multiplier of the inner base rate: from inner_lr_init / base_lr to 1 over
+// inner_lr_warmup_steps; 1 without warm-up.
+double inner_rate_multiplier(const OptimizerConfig& config, double base_lr,
+                             int64_t step);
+
+// Runs program parts of a step in the order of its schedule, on the lane memory
+// that the schedule needs. Keeps the lists of the last shape.
+class ScheduleRunner {
+ public:
+  ScheduleRunner(Context& ctx, Communicator& time, ChunkProgram& program)
+      : ctx_(ctx), time_(time), program_(program),
+        executor_(ctx, time, program) {}
+
+  // shape.ranks and shape.hot_rounds are set here: hot rounds beyond the chunks
+  // of a rank mean all of them.
+  void run(ScheduleShape shape, int64_t hot_rounds, GradientSum& gradients);
+
+ private:
+  Context& ctx_;
+  Communicator& time_;
+  ChunkProgram& program_;
+  Executor executor_;
+  ScheduleShape last_shape_;
+  OperationList operations_;
+};
+
+// A model, its optimizer and its place among the ranks: all of a training step.
+class Trainer {
+ public:
+  // Throws InvalidArgument unless world.size() is time x data ranks.
+  Trainer(Context& ctx, Communicator& world, const ModelConfig& model,
+          const TrainConfig& train, const ParallelConfig& parallel,
+          const OptimizerOptions& optimizer);
+
+  struct StepResult {
+    double loss, grad_norm;  // norm before clipping
+    bool finite;             // false: the weights were left as they were
+    uint64_t digest;         // of the weights after the step
+  };
+
+  // One optimizer step on the same batch on all ranks, of which every data
+  // rank takes its sequences. Collective.
+  StepResult step(const Batch& batch, double lr, double inner_multiplier,
+                  int64_t step);
+
+  // Its first half: the loss, and this rank's share of the gradient.
+  double forward_backward(const Batch& batch);
+
+  LanguageModel& model() { return model_; }
+  ShardedOptimizer& optimizer() { return optimizer_; }
+  const GradientSum& gradients() const { return gradients_; }
+  const ProcessGrid& grid() const { return grid_; }
+
+ private:
+  double gather_loss(const Batch& batch);
+
+  Context& ctx_;
+  TrainConfig train_;
+  ProcessGrid grid_;
+  LanguageModel model_;
+  GradientSum gradients_;
+  ShardedOptimizer optimizer_;
+  ScheduleRunner runner_;
+};
+
+}  // namespace timepipe

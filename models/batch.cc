@@ -1,0 +1,125 @@
+#include "models/batch.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "runtime/error.h"
+
+namespace timepipe {
+namespace {
+
+// Documents must lie in the sequence in order, without overlap, each from a
+// multiple of the mini-batch; the first has nothing to carry on from.
+void check_documents(const Sequence& sequence, std::size_t index,
+                     int64_t mini_batch_size) {
+  int64_t end = 0;
+  for (std::size_t d = 0; d < sequence.documents.size(); ++d) {
+    const Document& document = sequence.documents[d];
+    const std::string where = "sequence " + std::to_string(index) +
+                              ", document " + std::to_string(d) + ": ";
+    require(document.first % mini_batch_size == 0,
+            where + "first token " + std::to_string(document.first) +
+                ", expected a multiple of the mini-batch size " +
+                std::to_string(mini_batch_size));
+    require(document.first >= end && document.tokens >= 1 &&
+                document.first + document.tokens <= sequence.tokens(),
+            where + "tokens [" + std::to_string(document.first) + "," +
+                std::to_string(document.first + document.tokens) +
+                "), expected at least one, inside [" + std::to_string(end) +
+                "," + std::to_string(sequence.tokens()) + ")");
+    require(d > 0 || (document.resets && document.first == 0),
+            where + "must start at token 0 from the learned state");
+    end = document.first + document.tokens;
+  }
+  require(!sequence.documents.empty(), "sequence " + std::to_string(index) +
+                                           ": has no document");
+}
+
+// The documents' pieces in tokens [first, first + tokens).
+std::vector<Segment> segments_of(const std::vector<Document>& documents,
+                                 int64_t first, int64_t tokens) {
+  std::vector<Segment> segments;
+  for (const Document& document : documents) {
+    const int64_t begin = std::max(document.first, first);
+    const int64_t end =
+        std::min(document.first + document.tokens, first + tokens);
+    if (begin >= end) continue;
+    const int64_t context = begin - document.first;
+    segments.push_back({.row = begin - first,
+                        .rows = end - begin,
+                        .context = context,
+                        .resets = context == 0 && document.resets});
+  }
+  return segments;
+}
+
+}  // namespace
+
+Sequence make_sequence(const std::vector<int64_t>& ids_and_last_target,
+                       double loss_scale) {
+  require(ids_and_last_target.size() >= 2,
+          "sequence: " + std::to_string(ids_and_last_target.size()) +
+              " tokens, expected at least 2 (a token and its label)");
+  Sequence sequence;
+  sequence.ids.assign(ids_and_last_target.begin(),
+                      ids_and_last_target.end() - 1);
+  sequence.targets.assign(ids_and_last_target.begin() + 1,
+                          ids_and_last_target.end());
+  sequence.documents = {{0, sequence.tokens(), true}};
+  sequence.loss_scale = loss_scale;
+  return sequence;
+}
+
+int64_t num_chunks(int64_t tokens, int64_t chunk_tokens) {
+  return (tokens + chunk_tokens - 1) / chunk_tokens;
+}
+
+ChunkedBatch::ChunkedBatch(Batch batch, int64_t chunk_tokens,
+                           int64_t mini_batch_size, int64_t detach_every)
+    : batch_(std::move(batch)) {
+  require(chunk_tokens >= 1 && chunk_tokens % mini_batch_size == 0,
+          "chunk_tokens: " + std::to_string(chunk_tokens) +
+              ", expected a multiple of the mini-batch size " +
+              std::to_string(mini_batch_size));
+  for (std::size_t s = 0; s < batch_.size(); ++s) {
+    const Sequence& sequence = batch_[s];
+    require(sequence.targets.size() == sequence.ids.size(),
+            "sequence " + std::to_string(s) + ": " +
+                std::to_string(sequence.targets.size()) + " targets for " +
+                std::to_string(sequence.ids.size()) + " tokens");
+    check_documents(sequence, s, mini_batch_size);
+    std::vector<Chunk>& chunks = chunks_.emplace_back();
+    const int64_t n = num_chunks(sequence.tokens(), chunk_tokens);
+    for (int64_t c = 0; c < n; ++c) {
+      const int64_t first = c * chunk_tokens;
+      const int64_t tokens = std::min(chunk_tokens, sequence.tokens() - first);
+      chunks.push_back({first, tokens,
+                        segments_of(sequence.documents, first, tokens),
+                        detach_every > 0 && c % detach_every == 0});
+    }
+  }
+}
+
+ChunkView ChunkedBatch::view(int64_t sequence, int64_t chunk) const {
+  const Chunk& c = chunks_.at(sequence).at(chunk);
+  return {sequence, chunk, c.first, c.tokens, c.segments, c.detached};
+}
+
+std::vector<SequenceShape> ChunkedBatch::shapes() const {
+  std::vector<SequenceShape> shapes;
+  for (const auto& chunks : chunks_) {
+    SequenceShape& shape = shapes.emplace_back();
+    for (const Chunk& c : chunks) {
+      const bool empty = c.segments.empty();  // padding only: state passes on
+      shape.push_back(
+          {.tokens = c.tokens,
+           .takes_state = c.first > 0 && (empty || !c.segments[0].resets),
+           .takes_halo = !empty && c.segments[0].context > 0,
+           .detached = c.detached});
+    }
+  }
+  return shapes;
+}
+
+}  // namespace timepipe

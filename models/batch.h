@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "parallel/chunk_program.h"
+
+namespace timepipe {
+
+// A document packed into a sequence. It starts at a multiple of the mini-batch
+// size; rows after its last token up to the next document are padding.
+struct Document {
+  int64_t first, tokens;  // in the sequence; without padding
+  bool resets;  // starts from the learned state; else from the state that the
+                // document before left behind
+};
+
+struct Sequence {
+  std::vector<int64_t> ids;
+  std::vector<int64_t> targets;  // kIgnoredTarget: no label
+  std::vector<Document> documents;
+  double loss_scale;  // weight of each label in the loss of the step
+
+  int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
+};
+
+// The sequences of a step that one data rank takes.
+using Batch = std::vector<Sequence>;
+
+// One document, from a text of ids.size() + 1 tokens: the targets are the ids
+// shifted by one.
+Sequence make_sequence(const std::vector<int64_t>& ids_and_last_target,
+                       double loss_scale);
+
+int64_t num_chunks(int64_t tokens, int64_t chunk_tokens);
+
+// A batch on the chunk grid: for every chunk its segments and what crosses its
+// left border.
+class ChunkedBatch {
+ public:
+  ChunkedBatch() = default;
+  // detach_every: gradients don't cross the border in front of chunks whose
+  // index is a multiple of it (truncated back-propagation); 0: they always do.
+  // Throws InvalidArgument naming sequence, document and what was expected.
+  ChunkedBatch(Batch batch, int64_t chunk_tokens, int64_t mini_batch_size,
+               int64_t detach_every);
+
+  const Batch& sequences() const { return batch_; }
+  ChunkView view(int64_t sequence, int64_t chunk) const;
+  // What the order of work depends on.
+  std::vector<SequenceShape> shapes() const;
+
+ private:
+  struct Chunk {
+    int64_t first, tokens;
+    std::vector<Segment> segments;
+    bool detached;
+  };
+
+  Batch batch_;
+  std::vector<std::vector<Chunk>> chunks_;  // [sequence][chunk]
+};
+
+}  // namespace timepipe

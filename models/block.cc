@@ -1,0 +1,207 @@
+#include "models/block.h"
+
+#include <cstring>
+#include <utility>
+
+#include "kernels/causal_conv.h"
+#include "kernels/pointwise.h"
+#include "kernels/rmsnorm.h"
+
+namespace timepipe {
+namespace {
+
+void copy(const Tensor& from, Tensor& to) {
+  if (from.bytes().data() == to.bytes().data()) return;
+  std::memcpy(to.bytes().data(), from.bytes().data(), from.bytes().size());
+}
+
+}  // namespace
+
+Block::Block(const ModelConfig& config, const std::string& prefix,
+             ParameterLayout& layout, std::unique_ptr<SequenceLayer> layer)
+    : config_(config), layer_(std::move(layer)) {
+  const int64_t C = config.hidden_size, F = config.intermediate_size;
+  const auto add = [&](const char* name, Shape shape) {
+    return layout.add(prefix + name, std::move(shape));
+  };
+  gate_ = add("mlp.gate_proj.weight", {F, C});
+  up_ = add("mlp.up_proj.weight", {F, C});
+  down_ = add("mlp.down_proj.weight", {C, F});
+  if (config.pre_conv) {
+    conv_norm_ = add("conv.norm.weight", {C});
+    conv_w_ = add("conv.conv.weight", {C, 1, config.conv_kernel});
+    conv_b_ = add("conv.conv.bias", {C});
+  }
+  seq_norm_ = add("seq_norm.weight", {C});
+  ffn_norm_ = add("ffn_norm.weight", {C});
+}
+
+void Block::bind(const ParameterStore& weights) {
+  weights_ = &weights;
+  layer_->bind(weights);
+}
+
+Block::Lane Block::make_lane(Context& ctx, int64_t tokens) const {
+  Lane lane;
+  const auto take = [&](Shape shape) {
+    return ctx.allocate(std::move(shape), weights_->dtype(),
+                        MemoryUse::kActivations);
+  };
+  for (Tensor* t : {&lane.x, &lane.u, &lane.x2}) {
+    *t = take({tokens, config_.hidden_size});
+  }
+  lane.x1 = config_.pre_conv ? take({tokens, config_.hidden_size}) : lane.x;
+  for (Tensor* t : {&lane.a, &lane.b}) {
+    *t = take({tokens, config_.intermediate_size});
+  }
+  for (Tensor* t : {&lane.rstd_x, &lane.rstd_x1, &lane.rstd_x2}) {
+    *t = take({tokens});
+  }
+  lane.layer = layer_->make_lane(ctx, tokens);
+  return lane;
+}
+
+int64_t Block::border_elements(Border border) const {
+  if (border != Border::kHaloX) return layer_->border_elements(border);
+  return config_.pre_conv ? (config_.conv_kernel - 1) * config_.hidden_size : 0;
+}
+
+void Block::forward(Context& ctx, Part part, const ChunkView& view, Lane& lane,
+                    const Tensor& border_in, Tensor& border_out,
+                    Tensor& y) const {
+  Tensor u = rows(lane.u, view);
+  if (part == Part::kConv) {
+    if (config_.pre_conv) convolve(ctx, view, lane, border_in);
+    Tensor rstd = rows(lane.rstd_x1, view);
+    rmsnorm_forward(ctx, rows(lane.x1, view), weight(seq_norm_),
+                    config_.rms_norm_eps, u, rstd);
+  }
+  Tensor x2 = rows(lane.x2, view);
+  if (part == Part::kOutput) copy(rows(lane.x1, view), x2);
+  layer_->forward(ctx, part, view, u, *lane.layer, border_in, border_out, x2);
+  if (part == Part::kOutput) feed_forward(ctx, view, lane, y);
+}
+
+// x1 = x + conv(RMSNorm(x)); the halo holds rows of x and is normed here.
+void Block::convolve(Context& ctx, const ChunkView& view, Lane& lane,
+                     const Tensor& halo_flat) const {
+  const Tensor x = rows(lane.x, view);
+  const Tensor w = weight(conv_norm_);
+  Tensor n = ctx.allocate(x.shape(), x.dtype());
+  Tensor rstd = rows(lane.rstd_x, view);
+  rmsnorm_forward(ctx, x, w, config_.rms_norm_eps, n, rstd);
+  Tensor halo_n;
+  if (!halo_flat.empty()) {
+    halo_n = ctx.allocate(halo_shape(), x.dtype());
+    Tensor halo_rstd = ctx.allocate({halo_n.dim(0)}, x.dtype());
+    rmsnorm_forward(ctx, halo_flat.reshape(halo_shape()), w,
+                    config_.rms_norm_eps, halo_n, halo_rstd);
+  }
+  Tensor x1 = rows(lane.x1, view);
+  causal_conv_forward(ctx, n, halo_n, weight(conv_w_), weight(conv_b_),
+                      view.segments, x1);
+  add(ctx, x, x1);
+}
+
+// y = x2 + down(silu(gate(m)) * up(m)).
+void Block::feed_forward(Context& ctx, const ChunkView& view, Lane& lane,
+                         Tensor& y) const {
+  const Tensor x2 = rows(lane.x2, view);
+  Tensor a = rows(lane.a, view), b = rows(lane.b, view);
+  Tensor rstd = rows(lane.rstd_x2, view);
+  Tensor m = ctx.allocate(x2.shape(), x2.dtype());
+  rmsnorm_forward(ctx, x2, weight(ffn_norm_), config_.rms_norm_eps, m, rstd);
+  linear_forward(ctx, m, weight(gate_), a);
+  linear_forward(ctx, m, weight(up_), b);
+  Tensor h = ctx.allocate(a.shape(), a.dtype());
+  swiglu_forward(ctx, a, b, h);
+  copy(x2, y);
+  linear_forward(ctx, h, weight(down_), y, Write::kAdd);
+}
+
+void Block::backward(Context& ctx, Part part, const ChunkView& view, Lane& lane,
+                     const Tensor& border_in, const Tensor& dborder_out,
+                     Tensor& dborder_in, Tensor& dx,
+                     GradientSum& gradients) const {
+  if (part == Part::kOutput) {
+    lane.du = ctx.allocate(dx.shape(), dx.dtype(), MemoryUse::kActivations);
+    feed_forward_backward(ctx, view, lane, dx, gradients);
+  }
+  // dx is now the gradient of x2, and thus that of the layer's output.
+  layer_->backward(ctx, part, view, rows(lane.u, view), *lane.layer, border_in,
+                   dborder_out, dborder_in, dx, lane.du, gradients);
+  if (part != Part::kConv) return;
+  add_gradient(ctx, *weights_, seq_norm_, gradients, [&](Tensor& dw) {
+    rmsnorm_backward(ctx, lane.du, rows(lane.x1, view), weight(seq_norm_),
+                     rows(lane.rstd_x1, view), dx, Write::kAdd, dw,
+                     Write::kOverwrite);
+  });
+  lane.du = {};
+  if (config_.pre_conv) {
+    convolve_backward(ctx, view, lane, border_in, dborder_in, dx, gradients);
+  }
+}
+
+// dx: gradient of y on entry, of x2 on return.
+void Block::feed_forward_backward(Context& ctx, const ChunkView& view,
+                                  Lane& lane, Tensor& dx,
+                                  GradientSum& gradients) const {
+  const Tensor x2 = rows(lane.x2, view);
+  const Tensor a = rows(lane.a, view), b = rows(lane.b, view);
+  Tensor rstd = rows(lane.rstd_x2, view);
+  const auto scratch = [&](const Tensor& like) {
+    return ctx.allocate(like.shape(), like.dtype());
+  };
+  Tensor h = scratch(a), dh = scratch(a), da = scratch(a), db = scratch(a);
+  swiglu_forward(ctx, a, b, h);
+  linear_backward(ctx, dx, h, *weights_, down_, dh, Write::kOverwrite,
+                  gradients);
+  swiglu_backward(ctx, dh, a, b, da, db);
+  Tensor m = scratch(x2), dm = scratch(x2);
+  rmsnorm_forward(ctx, x2, weight(ffn_norm_), config_.rms_norm_eps, m, rstd);
+  linear_backward(ctx, da, m, *weights_, gate_, dm, Write::kOverwrite,
+                  gradients);
+  linear_backward(ctx, db, m, *weights_, up_, dm, Write::kAdd, gradients);
+  add_gradient(ctx, *weights_, ffn_norm_, gradients, [&](Tensor& dw) {
+    rmsnorm_backward(ctx, dm, x2, weight(ffn_norm_), rstd, dx, Write::kAdd, dw,
+                     Write::kOverwrite);
+  });
+}
+
+// dx: gradient of x1 on entry, of x on return. The halo's rows go through the
+// norm as well: their share of its weight gradient belongs to this chunk.
+void Block::convolve_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                              const Tensor& halo_flat, Tensor& dhalo_flat,
+                              Tensor& dx, GradientSum& gradients) const {
+  const Tensor x = rows(lane.x, view), w = weight(conv_norm_);
+  Tensor rstd = rows(lane.rstd_x, view);
+  const auto scratch = [&](Shape shape) {
+    return ctx.allocate(std::move(shape), x.dtype());
+  };
+  Tensor n = scratch(x.shape()), dn = scratch(x.shape());
+  rmsnorm_forward(ctx, x, w, config_.rms_norm_eps, n, rstd);
+  Tensor halo, halo_n, halo_rstd, dhalo_n;
+  if (!halo_flat.empty()) {
+    halo = halo_flat.reshape(halo_shape());
+    halo_n = scratch(halo_shape()), dhalo_n = scratch(halo_shape());
+    halo_rstd = scratch({halo.dim(0)});
+    rmsnorm_forward(ctx, halo, w, config_.rms_norm_eps, halo_n, halo_rstd);
+  }
+  add_gradient(ctx, *weights_, conv_w_, gradients, [&](Tensor& dconv) {
+    add_gradient(ctx, *weights_, conv_b_, gradients, [&](Tensor& dbias) {
+      causal_conv_backward(ctx, dx, n, halo_n, weight(conv_w_), view.segments,
+                           dn, dhalo_n, Write::kOverwrite, dconv, dbias);
+    });
+  });
+  add_gradient(ctx, *weights_, conv_norm_, gradients, [&](Tensor& dw) {
+    rmsnorm_backward(ctx, dn, x, w, rstd, dx, Write::kAdd, dw,
+                     Write::kOverwrite);
+    if (halo_flat.empty()) return;
+    Tensor dhalo = dhalo_flat.empty() ? scratch(halo_shape())
+                                      : dhalo_flat.reshape(halo_shape());
+    rmsnorm_backward(ctx, dhalo_n, halo, w, halo_rstd, dhalo, Write::kOverwrite,
+                     dw, Write::kAdd);
+  });
+}
+
+}  // namespace timepipe

@@ -1,0 +1,253 @@
+#include "models/language_model.h"
+
+#include <utility>
+
+#include "kernels/embedding.h"
+#include "kernels/rmsnorm.h"
+#include "models/build.h"
+
+namespace timepipe {
+
+LanguageModel::LanguageModel(Context& ctx, const ModelConfig& config,
+                             DType dtype)
+    : config_(config) {
+  validate(config);
+  const int64_t C = config.hidden_size;
+  ParameterLayout layout;
+  embedding_ = layout.add("model.embed_tokens.weight", {config.vocab_size, C});
+  for (int64_t l = 0; l < config.num_layers; ++l) {
+    const std::string prefix = "model.layers." + std::to_string(l) + ".";
+    blocks_.emplace_back(config, prefix, layout,
+                         make_sequence_layer(
+                             config, prefix + "seq_modeling_block.", layout));
+  }
+  norm_ = layout.add("model.norm.weight", {C});
+  head_ = config.tie_word_embeddings
+              ? embedding_
+              : layout.add("lm_head.weight", {config.vocab_size, C});
+  weights_ = std::make_unique<ParameterStore>(ctx, std::move(layout), dtype);
+  for (Block& block : blocks_) block.bind(*weights_);
+}
+
+void LanguageModel::set_batch(ChunkedBatch batch) {
+  batch_ = std::move(batch);
+  losses_.clear();
+  for (const SequenceShape& sequence : batch_.shapes()) {
+    losses_.emplace_back(sequence.size(), 0.0);
+  }
+}
+
+void LanguageModel::set_inner_rate_multiplier(double multiplier) {
+  for (Block& block : blocks_) {
+    block.layer().set_inner_rate_multiplier(multiplier);
+  }
+}
+
+// Prices are multiply-adds per token, counted from the shapes (backward.md
+// §2.4, §3.4): equal on all ranks, which is what the schedule needs.
+ScheduleShape LanguageModel::schedule_shape() const {
+  const int64_t C = config_.hidden_size, F = config_.intermediate_size;
+  const int64_t D = config_.head_size(), b = config_.mini_batch_size;
+  const int64_t scan = config_.inner == InnerModel::kLinear
+                           ? C * (3 * D + 2 * b)
+                           : C * (28 * D + 10 * b);
+  const int64_t projections =
+      (config_.share_qk ? 1 : 2) + 1 + (config_.use_gate ? 1 : 0);
+  LayerShape layer;
+  for (const Border border :
+       {Border::kHaloX, Border::kHaloQk, Border::kState}) {
+    layer.border_bytes[static_cast<std::size_t>(border)] =
+        blocks_.front().border_elements(border) * size_of(weights_->dtype());
+  }
+  const auto price = [&](Part part, int64_t forward, int64_t backward) {
+    layer.forward[static_cast<std::size_t>(part)] = forward;
+    layer.backward[static_cast<std::size_t>(part)] = backward;
+  };
+  const int64_t first = config_.share_qk ? C * C : 0;
+  price(Part::kConv, first, 2 * first);
+  price(Part::kProject, projections * C * C, 2 * projections * C * C);
+  price(Part::kScan, scan, 3 * scan);
+  price(Part::kOutput, C * C + 3 * C * F, 2 * (C * C + 3 * C * F));
+  ScheduleShape shape;
+  shape.layers.assign(blocks_.size(), layer);
+  shape.head_price = 3 * C * config_.vocab_size;
+  return shape;
+}
+
+void LanguageModel::reserve_lanes(Context& ctx, int64_t num_lanes,
+                                  int64_t tokens) {
+  const auto wanted = static_cast<std::size_t>(num_lanes + 1);
+  if (lanes_.size() == wanted && lane_tokens_ == tokens) return;
+  lanes_.clear();
+  lanes_.resize(wanted);
+  lane_tokens_ = tokens;
+  make_lane(ctx, tokens, 1, lane(kColdLane));
+  for (int i = 0; i < num_lanes; ++i) {
+    make_lane(ctx, tokens, blocks_.size(), lane(i));
+  }
+}
+
+void LanguageModel::make_lane(Context& ctx, int64_t tokens, std::size_t blocks,
+                              Lane& lane) {
+  const auto take = [&](Shape shape) {
+    return ctx.allocate(std::move(shape), weights_->dtype(),
+                        MemoryUse::kActivations);
+  };
+  for (std::size_t i = 0; i < blocks; ++i) {
+    lane.blocks.push_back(blocks_[i].make_lane(ctx, tokens));
+  }
+  const int64_t C = config_.hidden_size;
+  // With one block's activations for all layers, input and output share memory.
+  lane.y = blocks < blocks_.size() ? lane.blocks[0].x : take({tokens, C});
+  lane.halo = take({config_.conv_kernel - 1, C});
+  lane.dhalo = take({config_.conv_kernel - 1, C});
+  lane.dx = take({tokens, C});
+}
+
+Tensor LanguageModel::block_input(Lane& lane, int64_t layer,
+                                  const ChunkView& view) {
+  const auto l = static_cast<std::size_t>(layer);
+  if (l == blocks_.size()) return rows(lane.y, view);
+  return rows(lane.blocks[lane.blocks.size() == 1 ? 0 : l].x, view);
+}
+
+void LanguageModel::forward(Context& ctx, Part part, int64_t layer,
+                            const ChunkView& view, int lane_index,
+                            ConstBytes border_in, Bytes border_out) {
+  Lane& lane = this->lane(lane_index);
+  if (part == Part::kEmbed) return embed(ctx, view, lane);
+  if (part == Part::kHead) return head(ctx, view, lane, nullptr);
+
+  Block::Lane& activations =
+      lane.blocks[lane.blocks.size() == 1 ? 0 : static_cast<std::size_t>(layer)];
+  Tensor in = border(border_in);
+  if (part == Part::kConv && layer == 0 && !halo_ids(view).empty()) {
+    in = lane.halo.reshape({lane.halo.numel()});
+  }
+  Tensor out = border(border_out);
+  if (part == Part::kScan && out.empty()) {  // nobody takes it, but it is made
+    out = ctx.allocate({blocks_[layer].border_elements(Border::kState)},
+                       weights_->dtype());
+  }
+  Tensor y = block_input(lane, layer + 1, view);
+  blocks_[layer].forward(ctx, part, view, activations, in, out, y);
+  if (part == Part::kScan) observe("state." + std::to_string(layer), view, out);
+  if (part != Part::kOutput) return;
+  if (!out.empty()) {
+    Tensor halo = out.reshape(lane.halo.shape());
+    copy_last_rows(y, halo);
+  }
+  observe("hidden." + std::to_string(layer), view, y);
+}
+
+void LanguageModel::backward(Context& ctx, Part part, int64_t layer,
+                             const ChunkView& view, int lane_index,
+                             ConstBytes border_in, ConstBytes dborder_out,
+                             Bytes dborder_in, GradientSum& gradients) {
+  Lane& lane = this->lane(lane_index);
+  if (part == Part::kHead) return head(ctx, view, lane, &gradients);
+  if (part == Part::kEmbed) return embed_backward(ctx, view, lane, gradients);
+
+  Tensor in = border(border_in), din = border(dborder_in);
+  if (part == Part::kConv && layer == 0 && !halo_ids(view).empty()) {
+    in = lane.halo.reshape({lane.halo.numel()});
+    if (!view.detached) din = lane.dhalo.reshape({lane.dhalo.numel()});
+  }
+  const Tensor dout = border(dborder_out);
+  Tensor dx = rows(lane.dx, view);
+  if (part == Part::kOutput) {  // own value first, then the next chunk's
+    if (!dout.empty()) {
+      add_to_last_rows(ctx, dout.reshape(lane.halo.shape()), dx);
+    }
+    observe("dhidden." + std::to_string(layer), view, dx);
+  }
+  blocks_[layer].backward(ctx, part, view, lane.blocks[layer], in, dout, din,
+                          dx, gradients);
+}
+
+void LanguageModel::embed(Context& ctx, const ChunkView& view, Lane& lane) {
+  const Tensor table = weights_->value(embedding_);
+  Tensor x = block_input(lane, 0, view);
+  embedding_forward(ctx, ids(view), table, x);
+  const Tensor before = halo_ids(view);
+  if (!before.empty()) embedding_forward(ctx, before, table, lane.halo);
+}
+
+void LanguageModel::embed_backward(Context& ctx, const ChunkView& view,
+                                   Lane& lane, GradientSum& gradients) {
+  const Tensor before = halo_ids(view);
+  add_gradient(ctx, *weights_, embedding_, gradients, [&](Tensor& dtable) {
+    embedding_backward(ctx, ids(view), rows(lane.dx, view), dtable,
+                       Write::kOverwrite);
+    if (before.empty() || view.detached) return;
+    embedding_backward(ctx, before, lane.dhalo, dtable, Write::kAdd);
+  });
+}
+
+// Last norm, logits and loss; with gradients, also the gradient of the last
+// block's output, in lane.dx.
+void LanguageModel::head(Context& ctx, const ChunkView& view, Lane& lane,
+                         GradientSum* gradients) {
+  const Tensor y = rows(lane.y, view);
+  const Tensor w = weights_->value(norm_), table = weights_->value(head_);
+  Tensor n = ctx.allocate(y.shape(), y.dtype());
+  Tensor rstd = ctx.allocate({view.tokens}, y.dtype());
+  rmsnorm_forward(ctx, y, w, config_.rms_norm_eps, n, rstd);
+  observe("hidden.final", view, n);
+
+  const Sequence& sequence = batch_.sequences()[view.sequence];
+  const Tensor targets = Tensor::view(
+      static_cast<const void*>(sequence.targets.data() + view.first),
+      DType::kI64, {view.tokens});
+  CrossEntropy loss{n, table, targets, sequence.loss_scale};
+  if (observe_) {
+    loss.sink = [&](int64_t row, const Tensor& logits) {
+      observe_("logits", view, row, logits);
+    };
+  }
+  double& value = losses_[view.sequence][view.chunk];
+  if (gradients == nullptr) {
+    value = cross_entropy_forward(ctx, loss);
+    return;
+  }
+  Tensor dn = ctx.allocate(y.shape(), y.dtype());
+  add_gradient(ctx, *weights_, head_, *gradients, [&](Tensor& dtable) {
+    value = cross_entropy_forward_backward(ctx, loss, dn, dtable);
+  });
+  Tensor dx = rows(lane.dx, view);
+  add_gradient(ctx, *weights_, norm_, *gradients, [&](Tensor& dw) {
+    rmsnorm_backward(ctx, dn, y, w, rstd, dx, Write::kOverwrite, dw,
+                     Write::kOverwrite);
+  });
+}
+
+void LanguageModel::observe(const std::string& name, const ChunkView& view,
+                            const Tensor& value) const {
+  if (observe_) observe_(name, view, 0, value);
+}
+
+Tensor LanguageModel::ids(const ChunkView& view) const {
+  const Sequence& sequence = batch_.sequences()[view.sequence];
+  return Tensor::view(static_cast<const void*>(sequence.ids.data() + view.first),
+                      DType::kI64, {view.tokens});
+}
+
+Tensor LanguageModel::halo_ids(const ChunkView& view) const {
+  const int64_t halo = config_.pre_conv ? config_.conv_kernel - 1 : 0;
+  if (halo == 0 || view.segments.empty() || view.segments[0].context == 0) {
+    return {};
+  }
+  const Sequence& sequence = batch_.sequences()[view.sequence];
+  return Tensor::view(
+      static_cast<const void*>(sequence.ids.data() + view.first - halo),
+      DType::kI64, {halo});
+}
+
+Tensor LanguageModel::border(ConstBytes bytes) const {
+  const DType dtype = weights_->dtype();
+  return Tensor::view(
+      static_cast<const void*>(bytes.data()), dtype,
+      {static_cast<int64_t>(bytes.size()) / size_of(dtype)});
+}
+
+}  // namespace timepipe

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/cross_entropy.h"
+#include "models/batch.h"
+#include "models/block.h"
+
+namespace timepipe {
+
+// Sees values while they exist, for tests and tools: "hidden.<layer>" (output
+// of a block), "hidden.final" (after the last norm), "dhidden.<layer>",
+// "state.<layer>" (after the chunk), "logits" (rows from `row`).
+using Observer = std::function<void(const std::string& name,
+                                    const ChunkView& view, int64_t row,
+                                    const Tensor& value)>;
+
+// Embedding, blocks, last norm, output embedding and loss (goldens README).
+// Runs on chunks, in parts; knows nothing of ranks.
+class LanguageModel : public ChunkProgram {
+ public:
+  // Parameters get their names of the official checkpoints.
+  LanguageModel(Context& ctx, const ModelConfig& config, DType dtype);
+
+  const ModelConfig& config() const { return config_; }
+  ParameterStore& weights() { return *weights_; }
+
+  // The batch that the next chunks belong to. Forgets the losses of the last.
+  void set_batch(ChunkedBatch batch);
+  const ChunkedBatch& batch() const { return batch_; }
+  // Loss of a chunk that this rank has run: the sum over its labels, weighted.
+  double loss(int64_t sequence, int64_t chunk) const {
+    return losses_.at(sequence).at(chunk);
+  }
+
+  void set_inner_rate_multiplier(double multiplier);
+  void set_observer(Observer observer) { observe_ = std::move(observer); }
+
+  // Layers, borders and prices, the same on every rank.
+  ScheduleShape schedule_shape() const;
+  // Times that one chunk adds to the gradient of one parameter, at most.
+  int64_t addends_per_chunk() const {
+    return config_.tie_word_embeddings ? 2 : 1;
+  }
+
+  void reserve_lanes(Context& ctx, int64_t num_lanes, int64_t tokens) override;
+  ChunkView view(int64_t sequence, int64_t chunk) const override {
+    return batch_.view(sequence, chunk);
+  }
+  void forward(Context& ctx, Part part, int64_t layer, const ChunkView& view,
+               int lane, ConstBytes border_in, Bytes border_out) override;
+  void backward(Context& ctx, Part part, int64_t layer, const ChunkView& view,
+                int lane, ConstBytes border_in, ConstBytes dborder_out,
+                Bytes dborder_in, GradientSum& gradients) override;
+
+ private:
+  struct Lane {
+    std::vector<Block::Lane> blocks;  // of each layer; cold: one, for all
+    Tensor y;                         // output of the last block
+    Tensor halo, dhalo;               // layer 0's kHaloX and its gradient
+    Tensor dx;                        // gradient of the residual stream
+  };
+
+  void make_lane(Context& ctx, int64_t tokens, std::size_t blocks, Lane& lane);
+  Lane& lane(int index) { return lanes_.at(index + 1); }  // [0]: kColdLane
+  // The input of a block; of the one after the last: the output.
+  Tensor block_input(Lane& lane, int64_t layer, const ChunkView& view);
+  void embed(Context& ctx, const ChunkView& view, Lane& lane);
+  void embed_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                      GradientSum& gradients);
+  void head(Context& ctx, const ChunkView& view, Lane& lane,
+            GradientSum* gradients);
+  void observe(const std::string& name, const ChunkView& view,
+               const Tensor& value) const;
+  // Ids of the chunk, or of the rows that its first convolution looks back to.
+  Tensor ids(const ChunkView& view) const;
+  Tensor halo_ids(const ChunkView& view) const;
+  Tensor border(ConstBytes bytes) const;
+
+  ModelConfig config_;
+  std::vector<Block> blocks_;
+  std::unique_ptr<ParameterStore> weights_;
+  int64_t embedding_, norm_, head_;  // head_ == embedding_ if tied
+
+  ChunkedBatch batch_;
+  std::vector<std::vector<double>> losses_;
+  std::vector<Lane> lanes_;
+  int64_t lane_tokens_ = 0;
+  Observer observe_;
+};
+
+}  // namespace timepipe

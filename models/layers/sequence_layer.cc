@@ -1,0 +1,41 @@
+#include "models/layers/sequence_layer.h"
+
+#include <cstring>
+
+#include "kernels/pointwise.h"
+
+namespace timepipe {
+
+void add_gradient(Context& ctx, const ParameterStore& weights,
+                  int64_t parameter, GradientSum& gradients,
+                  const std::function<void(Tensor&)>& compute) {
+  Tensor gradient = ctx.allocate(
+      weights.layout().parameters()[parameter].shape, weights.dtype());
+  compute(gradient);
+  gradients.add(parameter, gradient);
+}
+
+void linear_forward(Context& ctx, const Tensor& x, const Tensor& w, Tensor& y,
+                    Write write) {
+  matmul(ctx, Form::kNT, x, w, y, write);
+}
+
+void linear_backward(Context& ctx, const Tensor& dy, const Tensor& x,
+                     const ParameterStore& weights, int64_t w, Tensor& dx,
+                     Write write_dx, GradientSum& gradients) {
+  matmul(ctx, Form::kNN, dy, weights.value(w), dx, write_dx);
+  add_gradient(ctx, weights, w, gradients,
+               [&](Tensor& dw) { matmul(ctx, Form::kTN, dy, x, dw); });
+}
+
+void copy_last_rows(const Tensor& x, Tensor& halo) {
+  const Tensor last = x.slice(x.dim(0) - halo.dim(0), x.dim(0));
+  std::memcpy(halo.bytes().data(), last.bytes().data(), last.bytes().size());
+}
+
+void add_to_last_rows(Context& ctx, const Tensor& dhalo, Tensor& dx) {
+  Tensor last = dx.slice(dx.dim(0) - dhalo.dim(0), dx.dim(0));
+  add(ctx, dhalo, last);
+}
+
+}  // namespace timepipe

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "kernels/matmul.h"
+#include "parallel/chunk_program.h"
+#include "runtime/gradient_sum.h"
+#include "runtime/parameter.h"
+
+namespace timepipe {
+
+// The layer of a block that mixes positions: the one place where block kinds
+// differ. It runs on a chunk in parts (parallel/schedule.h), between which its
+// borders cross. Tensors are [T,C] unless said; T tokens of the chunk, C width.
+class SequenceLayer {
+ public:
+  virtual ~SequenceLayer() = default;
+
+  // The weights, once they are there. They must outlive the layer.
+  virtual void bind(const ParameterStore& weights) = 0;
+  // Multiplies the base rate of an inner learner, if the layer has one; 1
+  // unless it is warmed up.
+  virtual void set_inner_rate_multiplier(double) {}
+
+  // What the parts of one visit to a chunk leave for each other, forward and
+  // backward; taken once, used for one chunk after the other.
+  struct Lane {
+    virtual ~Lane() = default;
+  };
+  virtual std::unique_ptr<Lane> make_lane(Context& ctx,
+                                          int64_t tokens) const = 0;
+
+  // Elements of kHaloQk and kState; 0: nothing crosses.
+  virtual int64_t border_elements(Border border) const = 0;
+
+  // u: the layer's input. Border tensors are flat and may be empty
+  // (parallel/chunk_program.h), but kScan's border_out never is. kOutput adds
+  // the layer's output to y; the other parts leave y alone.
+  virtual void forward(Context& ctx, Part part, const ChunkView& view,
+                       const Tensor& u, Lane& lane, const Tensor& border_in,
+                       Tensor& border_out, Tensor& y) const = 0;
+
+  // Calls see(name, value) for what a lane holds of the chunk, for tests and
+  // instruments; names as in the goldens README, module_*.
+  virtual void inspect(
+      const Lane& lane, const ChunkView& view,
+      const std::function<void(const char* name, const Tensor& value)>& see)
+      const = 0;
+
+  // Parts in reverse. kOutput reads dy; the parts together overwrite du, which
+  // is complete after kConv.
+  virtual void backward(Context& ctx, Part part, const ChunkView& view,
+                        const Tensor& u, Lane& lane, const Tensor& border_in,
+                        const Tensor& dborder_out, Tensor& dborder_in,
+                        const Tensor& dy, Tensor& du,
+                        GradientSum& gradients) const = 0;
+};
+
+// Rows [0, view.tokens) of a lane's tensor: the last chunk may be short.
+inline Tensor rows(const Tensor& tensor, const ChunkView& view) {
+  return tensor.slice(0, view.tokens);
+}
+
+// Makes scratch for the gradient of a parameter, lets `compute` overwrite it
+// and adds it to the sum.
+void add_gradient(Context& ctx, const ParameterStore& weights,
+                  int64_t parameter, GradientSum& gradients,
+                  const std::function<void(Tensor&)>& compute);
+
+// y = x W^T.
+void linear_forward(Context& ctx, const Tensor& x, const Tensor& w, Tensor& y,
+                    Write write = Write::kOverwrite);
+// dx = dy W (or +=), and dW = dy^T x to the sum.
+void linear_backward(Context& ctx, const Tensor& dy, const Tensor& x,
+                     const ParameterStore& weights, int64_t w, Tensor& dx,
+                     Write write_dx, GradientSum& gradients);
+
+// Copies, and sums, of the rows that cross a chunk border: the last halo.dim(0)
+// rows of x. x must have that many.
+void copy_last_rows(const Tensor& x, Tensor& halo);
+void add_to_last_rows(Context& ctx, const Tensor& dhalo, Tensor& dx);
+
+}  // namespace timepipe

@@ -1,0 +1,384 @@
+#include "models/layers/ttt.h"
+
+#include <cstring>
+#include <vector>
+
+#include "kernels/causal_conv.h"
+#include "kernels/inner_rate.h"
+#include "kernels/layernorm.h"
+#include "kernels/pointwise.h"
+#include "kernels/rope.h"
+
+namespace timepipe {
+namespace {
+
+constexpr double kPostNormEps = 1e-6;
+
+}  // namespace
+
+struct TttLayer::TttLane : SequenceLayer::Lane {
+  Tensor p;                      // shared q/k projection, only if shared
+  Tensor xq, xk, xv;             // after convolution and RoPE
+  Tensor g;                      // gate projection, only if gated
+  Tensor gate, lr;               // inner rate [T,H]
+  Tensor checkpoints;            // states inside the chunk
+  Tensor o, o_mean, o_rstd;      // output of the scan; statistics of its norm
+
+  // Gradients of the same, from kOutput's backward to kConv's.
+  struct Gradients {
+    Tensor p, xq, xk, xv, g, lr, o;
+  } d;
+};
+
+TttLayer::TttLayer(const ModelConfig& config, const std::string& prefix,
+                   ParameterLayout& layout)
+    : config_(config), shape_(config.ttt_shape()) {
+  const int64_t C = config.hidden_size, H = config.num_heads;
+  const int64_t D = config.head_size(), k = config.conv_kernel;
+  const auto add = [&](const char* name, Shape shape) {
+    return layout.add(prefix + name, std::move(shape));
+  };
+  token_idx_ = add("learnable_token_idx", {config.mini_batch_size});
+  rate_w_ = add("learnable_ttt_lr_weight", {H, 1, C});
+  rate_b_ = add("learnable_ttt_lr_bias", {H, 1});
+  ln_w_ = add("ttt_norm_weight", {H, D});
+  ln_b_ = add("ttt_norm_bias", {H, D});
+  if (shape_.inner == InnerModel::kLinear) {
+    start_ = {add("W1", {H, D, D}), add("b1", {H, 1, D})};
+  } else {
+    start_ = {add("W1", {H, D, 4 * D}), add("b1", {H, 1, 4 * D}),
+              add("W2", {H, 4 * D, D}), add("b2", {H, 1, D})};
+  }
+  wq_ = add("q_proj.weight", {C, C});
+  if (!config.share_qk) wk_ = add("k_proj.weight", {C, C});
+  wv_ = add("v_proj.weight", {C, C});
+  wo_ = add("o_proj.weight", {C, C});
+  if (config.share_qk) {
+    conv_q_w_ = add("conv_q.weight", {C, 1, k});
+    conv_q_b_ = add("conv_q.bias", {C});
+    conv_k_w_ = add("conv_k.weight", {C, 1, k});
+    conv_k_b_ = add("conv_k.bias", {C});
+  }
+  if (config.use_gate) wg_ = add("g_proj.weight", {C, C});
+  post_w_ = add("post_norm.weight", {C});
+  post_b_ = add("post_norm.bias", {C});
+}
+
+std::unique_ptr<SequenceLayer::Lane> TttLayer::make_lane(Context& ctx,
+                                                         int64_t tokens) const {
+  auto lane = std::make_unique<TttLane>();
+  const auto take = [&](Shape shape) {
+    return ctx.allocate(std::move(shape), weights_->dtype(),
+                        MemoryUse::kActivations);
+  };
+  const Shape rows{tokens, config_.hidden_size};
+  const Shape heads{tokens, config_.num_heads};
+  for (Tensor* t : {&lane->xq, &lane->xk, &lane->xv, &lane->o}) *t = take(rows);
+  for (Tensor* t : {&lane->gate, &lane->lr}) *t = take(heads);
+  if (config_.share_qk) lane->p = take(rows);
+  if (config_.use_gate) lane->g = take(rows);
+  lane->o_mean = take({tokens});
+  lane->o_rstd = take({tokens});
+  lane->checkpoints =
+      take({shape_.num_checkpoints(tokens), shape_.state_size()});
+  return lane;
+}
+
+int64_t TttLayer::border_elements(Border border) const {
+  switch (border) {
+    case Border::kHaloX:
+      return 0;  // the block's, not the layer's
+    case Border::kHaloQk:
+      return config_.share_qk
+                 ? (config_.conv_kernel - 1) * config_.hidden_size
+                 : 0;
+    case Border::kState:
+      return shape_.state_size();
+  }
+  return 0;
+}
+
+void TttLayer::forward(Context& ctx, Part part, const ChunkView& view,
+                       const Tensor& u, Lane& base, const Tensor& border_in,
+                       Tensor& border_out, Tensor& y) const {
+  auto& lane = static_cast<TttLane&>(base);
+  if (part == Part::kConv && config_.share_qk) {
+    Tensor p = rows(lane.p, view);
+    linear_forward(ctx, u, weight(wq_), p);
+    if (!border_out.empty()) {
+      Tensor halo =
+          border_out.reshape({config_.conv_kernel - 1, config_.hidden_size});
+      copy_last_rows(p, halo);
+    }
+  }
+  if (part == Part::kProject) project(ctx, view, u, lane, border_in);
+  if (part == Part::kScan) scan(ctx, view, lane, border_in, border_out);
+  if (part == Part::kOutput) output(ctx, view, lane, y);
+}
+
+void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
+                       TttLane& lane, const Tensor& halo_flat) const {
+  Tensor xq = rows(lane.xq, view), xk = rows(lane.xk, view);
+  Tensor xv = rows(lane.xv, view);
+  if (config_.share_qk) {
+    const Tensor p = rows(lane.p, view);
+    const Tensor halo =
+        halo_flat.empty() ? halo_flat
+                          : halo_flat.reshape({config_.conv_kernel - 1,
+                                               config_.hidden_size});
+    causal_conv_forward(ctx, p, halo, weight(conv_q_w_), weight(conv_q_b_),
+                        view.segments, xq);
+    causal_conv_forward(ctx, p, halo, weight(conv_k_w_), weight(conv_k_b_),
+                        view.segments, xk);
+  } else {
+    linear_forward(ctx, u, weight(wq_), xq);
+    linear_forward(ctx, u, weight(wk_), xk);
+  }
+  linear_forward(ctx, u, weight(wv_), xv);
+  for (Tensor* x : {&xq, &xk}) {
+    rope(ctx, Rotation::kForward, shape_.heads, shape_.mini_batch,
+         config_.rope_theta, *x);
+  }
+  if (config_.use_gate) {
+    Tensor g = rows(lane.g, view);
+    linear_forward(ctx, u, weight(wg_), g);
+  }
+  Tensor gate = rows(lane.gate, view), lr = rows(lane.lr, view);
+  inner_rate_forward(ctx, u, weight(rate_w_), weight(rate_b_), rate_scale(),
+                     gate, lr);
+}
+
+void TttLayer::scan(Context& ctx, const ChunkView& view, TttLane& lane,
+                    const Tensor& state_in, Tensor& state_out) const {
+  Tensor tok = ctx.allocate({shape_.mini_batch}, weights_->dtype());
+  token_scale_forward(ctx, weight(token_idx_), tok);
+  Tensor o = rows(lane.o, view);
+  Tensor checkpoints =
+      lane.checkpoints.slice(0, shape_.num_checkpoints(view.tokens));
+  ttt_scan_forward(ctx, {.shape = shape_,
+                         .xq = rows(lane.xq, view),
+                         .xk = rows(lane.xk, view),
+                         .xv = rows(lane.xv, view),
+                         .lr = rows(lane.lr, view),
+                         .tok = tok,
+                         .ln_w = weight(ln_w_),
+                         .ln_b = weight(ln_b_),
+                         .start = learned_start(ctx),
+                         .state_in = state_in,
+                         .segments = view.segments,
+                         .y = o,
+                         .state_out = state_out,
+                         .checkpoints = checkpoints});
+}
+
+// y += Wo (LN(o) [* gelu(g)]).
+void TttLayer::output(Context& ctx, const ChunkView& view, TttLane& lane,
+                      Tensor& y) const {
+  Tensor n = ctx.allocate(y.shape(), y.dtype());
+  Tensor mean = rows(lane.o_mean, view), rstd = rows(lane.o_rstd, view);
+  layernorm_forward(ctx, rows(lane.o, view), weight(post_w_), weight(post_b_),
+                    kPostNormEps, n, mean, rstd);
+  if (config_.use_gate) {
+    Tensor z = ctx.allocate(y.shape(), y.dtype());
+    gelu_gate_forward(ctx, n, rows(lane.g, view), z);
+    n = z;
+  }
+  linear_forward(ctx, n, weight(wo_), y, Write::kAdd);
+}
+
+void TttLayer::inspect(
+    const Lane& base, const ChunkView& view,
+    const std::function<void(const char*, const Tensor&)>& see) const {
+  const auto& lane = static_cast<const TttLane&>(base);
+  see("XQ", rows(lane.xq, view));
+  see("XK", rows(lane.xk, view));
+  see("XV", rows(lane.xv, view));
+  see("ttt_lr_eta", rows(lane.lr, view));
+  see("ttt_out", rows(lane.o, view));
+}
+
+void TttLayer::backward(Context& ctx, Part part, const ChunkView& view,
+                        const Tensor& u, Lane& base, const Tensor& border_in,
+                        const Tensor& dborder_out, Tensor& dborder_in,
+                        const Tensor& dy, Tensor& du,
+                        GradientSum& gradients) const {
+  auto& lane = static_cast<TttLane&>(base);
+  if (part == Part::kOutput) {
+    take_gradients(ctx, view, lane);
+    output_backward(ctx, view, lane, dy, gradients);
+  }
+  if (part == Part::kScan) {
+    scan_backward(ctx, view, lane, dborder_out, dborder_in, gradients);
+  }
+  if (part == Part::kProject) {
+    project_backward(ctx, view, u, lane, border_in, dborder_in, du, gradients);
+  }
+  if (part != Part::kConv) return;
+  if (config_.share_qk) {
+    if (!dborder_out.empty()) {
+      add_to_last_rows(ctx,
+                       dborder_out.reshape({config_.conv_kernel - 1,
+                                            config_.hidden_size}),
+                       lane.d.p);
+    }
+    linear_backward(ctx, lane.d.p, u, *weights_, wq_, du, Write::kAdd,
+                    gradients);
+  }
+  lane.d = {};
+}
+
+void TttLayer::take_gradients(Context& ctx, const ChunkView& view,
+                              TttLane& lane) const {
+  const auto take = [&](int64_t columns) {
+    return ctx.allocate({view.tokens, columns}, weights_->dtype(),
+                        MemoryUse::kActivations);
+  };
+  for (Tensor* t : {&lane.d.xq, &lane.d.xk, &lane.d.xv, &lane.d.o}) {
+    *t = take(config_.hidden_size);
+  }
+  lane.d.lr = take(config_.num_heads);
+  if (config_.share_qk) lane.d.p = take(config_.hidden_size);
+  if (config_.use_gate) lane.d.g = take(config_.hidden_size);
+}
+
+void TttLayer::output_backward(Context& ctx, const ChunkView& view,
+                               TttLane& lane, const Tensor& dy,
+                               GradientSum& gradients) const {
+  const Tensor o = rows(lane.o, view);
+  Tensor mean = rows(lane.o_mean, view), rstd = rows(lane.o_rstd, view);
+  Tensor n = ctx.allocate(dy.shape(), dy.dtype());
+  layernorm_forward(ctx, o, weight(post_w_), weight(post_b_), kPostNormEps, n,
+                    mean, rstd);
+  Tensor dn = ctx.allocate(dy.shape(), dy.dtype());
+  if (config_.use_gate) {
+    const Tensor g = rows(lane.g, view);
+    Tensor z = ctx.allocate(dy.shape(), dy.dtype());
+    Tensor dz = ctx.allocate(dy.shape(), dy.dtype());
+    gelu_gate_forward(ctx, n, g, z);
+    linear_backward(ctx, dy, z, *weights_, wo_, dz, Write::kOverwrite,
+                    gradients);
+    gelu_gate_backward(ctx, dz, n, g, dn, lane.d.g);
+  } else {
+    linear_backward(ctx, dy, n, *weights_, wo_, dn, Write::kOverwrite,
+                    gradients);
+  }
+  add_gradient(ctx, *weights_, post_w_, gradients, [&](Tensor& dw) {
+    add_gradient(ctx, *weights_, post_b_, gradients, [&](Tensor& db) {
+      layernorm_backward(ctx, dn, o, weight(post_w_), mean, rstd, lane.d.o, dw,
+                         db);
+    });
+  });
+}
+
+void TttLayer::scan_backward(Context& ctx, const ChunkView& view, TttLane& lane,
+                             const Tensor& dstate_out, Tensor& dstate_in,
+                             GradientSum& gradients) const {
+  const DType dtype = weights_->dtype();
+  const Tensor token_idx = weight(token_idx_);
+  Tensor tok = ctx.allocate(token_idx.shape(), dtype);
+  token_scale_forward(ctx, token_idx, tok);
+  Tensor dtok = ctx.allocate(token_idx.shape(), dtype);
+  Tensor dln_w = ctx.allocate(weight(ln_w_).shape(), dtype);
+  Tensor dln_b = ctx.allocate(weight(ln_b_).shape(), dtype);
+  Tensor dstart = ctx.allocate({shape_.state_size()}, dtype);
+  Tensor unwanted;  // of a state that no chunk takes the gradient of
+  if (dstate_in.empty()) unwanted = ctx.allocate(dstart.shape(), dtype);
+  ttt_scan_backward(
+      ctx, {.shape = shape_,
+            .xq = rows(lane.xq, view),
+            .xk = rows(lane.xk, view),
+            .xv = rows(lane.xv, view),
+            .lr = rows(lane.lr, view),
+            .tok = tok,
+            .ln_w = weight(ln_w_),
+            .ln_b = weight(ln_b_),
+            .start = learned_start(ctx),
+            .segments = view.segments,
+            .checkpoints =
+                lane.checkpoints.slice(0, shape_.num_checkpoints(view.tokens)),
+            .dy = lane.d.o,
+            .dstate_out = dstate_out,
+            .dxq = lane.d.xq,
+            .dxk = lane.d.xk,
+            .dxv = lane.d.xv,
+            .dlr = lane.d.lr,
+            .dtok = dtok,
+            .dln_w = dln_w,
+            .dln_b = dln_b,
+            .dstate_in = dstate_in.empty() ? unwanted : dstate_in,
+            .dstart = dstart});
+  add_gradient(ctx, *weights_, token_idx_, gradients, [&](Tensor& d) {
+    token_scale_backward(ctx, dtok, token_idx, d);
+  });
+  gradients.add(ln_w_, dln_w);
+  gradients.add(ln_b_, dln_b);
+  int64_t offset = 0;
+  for (const int64_t index : start_) {
+    const Tensor w = weight(index);
+    gradients.add(index, dstart.slice(offset, offset + w.numel())
+                             .reshape(w.shape()));
+    offset += w.numel();
+  }
+}
+
+void TttLayer::project_backward(Context& ctx, const ChunkView& view,
+                                const Tensor& u, TttLane& lane,
+                                const Tensor& halo_flat, Tensor& dhalo_flat,
+                                Tensor& du, GradientSum& gradients) const {
+  for (Tensor* dx : {&lane.d.xq, &lane.d.xk}) {
+    rope(ctx, Rotation::kBackward, shape_.heads, shape_.mini_batch,
+         config_.rope_theta, *dx);
+  }
+  linear_backward(ctx, lane.d.xv, u, *weights_, wv_, du,
+                  Write::kOverwrite, gradients);
+  if (config_.use_gate) {
+    linear_backward(ctx, lane.d.g, u, *weights_, wg_, du,
+                    Write::kAdd, gradients);
+  }
+  add_gradient(ctx, *weights_, rate_w_, gradients, [&](Tensor& dw) {
+    add_gradient(ctx, *weights_, rate_b_, gradients, [&](Tensor& db) {
+      inner_rate_backward(ctx, lane.d.lr, u, weight(rate_w_),
+                          rows(lane.gate, view), rate_scale(), du, dw, db);
+    });
+  });
+  if (!config_.share_qk) {
+    linear_backward(ctx, lane.d.xq, u, *weights_, wq_, du, Write::kAdd, gradients);
+    linear_backward(ctx, lane.d.xk, u, *weights_, wk_, du, Write::kAdd, gradients);
+    return;
+  }
+  const Shape halo_shape{config_.conv_kernel - 1, config_.hidden_size};
+  const Tensor halo =
+      halo_flat.empty() ? halo_flat : halo_flat.reshape(halo_shape);
+  Tensor dhalo = dhalo_flat.empty() ? ctx.allocate(halo_shape, u.dtype())
+                                    : dhalo_flat.reshape(halo_shape);
+  const Tensor p = rows(lane.p, view);
+  const auto conv_backward = [&](const Tensor& dx, int64_t w, int64_t b,
+                                 Write write) {
+    add_gradient(ctx, *weights_, w, gradients, [&](Tensor& dw) {
+      add_gradient(ctx, *weights_, b, gradients, [&](Tensor& db) {
+        causal_conv_backward(ctx, dx, p, halo, weight(w), view.segments, lane.d.p,
+                             dhalo, write, dw, db);
+      });
+    });
+  };
+  conv_backward(lane.d.xq, conv_q_w_, conv_q_b_, Write::kOverwrite);
+  conv_backward(lane.d.xk, conv_k_w_, conv_k_b_, Write::kAdd);
+}
+
+Tensor TttLayer::learned_start(Context& ctx) const {
+  Tensor start = ctx.allocate({shape_.state_size()}, weights_->dtype());
+  std::byte* to = start.bytes().data();
+  for (const int64_t index : start_) {
+    const Tensor w = weight(index);
+    std::memcpy(to, w.bytes().data(), w.bytes().size());
+    to += w.size_bytes();
+  }
+  return start;
+}
+
+double TttLayer::rate_scale() const {
+  return config_.ttt_base_lr * multiplier_ /
+         static_cast<double>(config_.head_size());
+}
+
+}  // namespace timepipe

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "models/layers/sequence_layer.h"
+#include "models/model_config.h"
+
+namespace timepipe {
+
+// The TTT layer (Sun et al. 2024, arXiv:2407.04620), TTT-Linear or TTT-MLP:
+//   q, k, v = Wq u, Wk u, Wv u   or, sharing q and k,
+//   p = Wq u,  q, k = conv_q(p), conv_k(p),  v = Wv u
+//   y = Wo ( LN(scan(rope(q), rope(k), v)) [* gelu(Wg u)] )
+// The scan is kernels/ttt_scan.h; its state is what travels between chunks.
+class TttLayer : public SequenceLayer {
+ public:
+  // Adds the layer's parameters, named `prefix` + official name.
+  TttLayer(const ModelConfig& config, const std::string& prefix,
+           ParameterLayout& layout);
+
+  void bind(const ParameterStore& weights) override { weights_ = &weights; }
+  void set_inner_rate_multiplier(double multiplier) override {
+    multiplier_ = multiplier;
+  }
+
+  std::unique_ptr<Lane> make_lane(Context& ctx, int64_t tokens) const override;
+  int64_t border_elements(Border border) const override;
+  void forward(Context& ctx, Part part, const ChunkView& view, const Tensor& u,
+               Lane& lane, const Tensor& border_in, Tensor& border_out,
+               Tensor& y) const override;
+  void inspect(const Lane& lane, const ChunkView& view,
+               const std::function<void(const char* name, const Tensor& value)>&
+                   see) const override;
+  void backward(Context& ctx, Part part, const ChunkView& view, const Tensor& u,
+                Lane& lane, const Tensor& border_in, const Tensor& dborder_out,
+                Tensor& dborder_in, const Tensor& dy, Tensor& du,
+                GradientSum& gradients) const override;
+
+ private:
+  struct TttLane;
+
+  void project(Context& ctx, const ChunkView& view, const Tensor& u,
+               TttLane& lane, const Tensor& halo) const;
+  void scan(Context& ctx, const ChunkView& view, TttLane& lane,
+            const Tensor& state_in, Tensor& state_out) const;
+  void output(Context& ctx, const ChunkView& view, TttLane& lane,
+              Tensor& y) const;
+  void project_backward(Context& ctx, const ChunkView& view, const Tensor& u,
+                        TttLane& lane, const Tensor& halo, Tensor& dhalo,
+                        Tensor& du, GradientSum& gradients) const;
+  void scan_backward(Context& ctx, const ChunkView& view, TttLane& lane,
+                     const Tensor& dstate_out, Tensor& dstate_in,
+                     GradientSum& gradients) const;
+  void take_gradients(Context& ctx, const ChunkView& view,
+                      TttLane& lane) const;
+  void output_backward(Context& ctx, const ChunkView& view, TttLane& lane,
+                       const Tensor& dy, GradientSum& gradients) const;
+
+  Tensor weight(int64_t index) const { return weights_->value(index); }
+  Tensor learned_start(Context& ctx) const;
+  double rate_scale() const;
+
+  ModelConfig config_;
+  TttShape shape_;
+  const ParameterStore* weights_ = nullptr;
+  double multiplier_ = 1.0;
+  // Indices of the parameters; those of parts that are off are -1.
+  int64_t wq_, wk_ = -1, wv_, wo_, wg_ = -1;
+  int64_t conv_q_w_ = -1, conv_q_b_ = -1, conv_k_w_ = -1, conv_k_b_ = -1;
+  int64_t token_idx_, rate_w_, rate_b_, ln_w_, ln_b_, post_w_, post_b_;
+  std::vector<int64_t> start_;  // W1, b1 [, W2, b2]
+};
+
+}  // namespace timepipe

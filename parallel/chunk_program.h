@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/segment.h"
+#include "parallel/schedule.h"
+#include "runtime/context.h"
+#include "runtime/gradient_sum.h"
+
+namespace timepipe {
+
+// Where a chunk lies in its sequence.
+struct ChunkView {
+  int64_t sequence, chunk;
+  int64_t first, tokens;  // first token in the sequence, number of tokens
+  Segments segments;      // pieces of documents inside the chunk
+  bool detached;          // no gradient goes to the chunk before it
+};
+
+// What the executor asks of a model: run one part of one layer on one chunk. A
+// lane is a place for the activations of one chunk: one of num_lanes slabs that
+// hold all layers, or kColdLane, which holds one layer, reused by the next.
+// Borders are flat buffers of LayerShape::border_bytes; an empty span means that
+// the border isn't there: nothing comes in (the document or the state starts
+// in this chunk; the gradient is zero) or nobody wants what would go out.
+class ChunkProgram {
+ public:
+  virtual ~ChunkProgram() = default;
+
+  // Takes the memory of all lanes, for chunks of up to `tokens` tokens.
+  virtual void reserve_lanes(Context& ctx, int64_t num_lanes,
+                             int64_t tokens) = 0;
+  virtual ChunkView view(int64_t sequence, int64_t chunk) const = 0;
+
+  // Repeating it gives the same bits: recomputation relies on it.
+  virtual void forward(Context& ctx, Part part, int64_t layer,
+                       const ChunkView& view, int lane, ConstBytes border_in,
+                       Bytes border_out) = 0;
+
+  // `border_in` as in the forward; `dborder_out`: gradient of what went out;
+  // `dborder_in`: gradient of what came in, overwritten.
+  virtual void backward(Context& ctx, Part part, int64_t layer,
+                        const ChunkView& view, int lane, ConstBytes border_in,
+                        ConstBytes dborder_out, Bytes dborder_in,
+                        GradientSum& gradients) = 0;
+};
+
+}  // namespace timepipe

@@ -1,0 +1,130 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "parallel/schedule.h"
+#include "runtime/context.h"
+
+namespace timepipe {
+
+// What a point-to-point message is; two messages of one step between the same
+// ranks never share a tag. Printed in every error.
+struct Tag {
+  Border border;
+  bool gradient;
+  int32_t sequence, chunk, layer;  // chunk: on the right of the border
+
+  std::string to_string() const;  // "state of layer 2, chunk 5, sequence 0"
+  // In 31 bits, for transports; another tag, other bits. Throws InvalidArgument
+  // beyond 256 layers, 65536 chunks or the sequences that these leave room for.
+  int32_t packed() const;
+};
+
+// An operation under way. Not copyable; done requests may be dropped, others
+// only on the way out of the program (an exception). After Blocked, waiting
+// again is allowed.
+class Request {
+ public:
+  class Impl {
+   public:
+    virtual ~Impl() = default;
+    virtual bool test() = 0;       // true once complete
+    virtual int rank() const = 0;  // this rank, in the world
+    // What it waits for, with ranks of the world: "state of layer 2, chunk 5,
+    // sequence 0 from rank 1".
+    virtual std::string describe() const = 0;
+  };
+
+  Request() = default;  // complete
+  explicit Request(std::unique_ptr<Impl> impl, double timeout_seconds)
+      : impl_(std::move(impl)), timeout_seconds_(timeout_seconds) {}
+
+  bool test();
+  // Polls until complete. Throws Blocked, which names this rank, the step, what
+  // was waited for, from whom and the seconds, once the deadline has passed.
+  void wait();
+
+ private:
+  std::unique_ptr<Impl> impl_;
+  double timeout_seconds_ = 0;
+};
+
+// A group of ranks. One per thread that computes.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  // The bytes stay untouched until the request is complete.
+  virtual Request isend(ConstBytes bytes, int peer, Tag tag) = 0;
+  // Into their final place. The sizes of both sides must agree; if not, the
+  // receiver's wait throws InvalidArgument, but Open MPI may already have
+  // written past the end. Messages of equal tags between the same ranks arrive
+  // in order. Throws InvalidArgument if `peer` is this rank.
+  virtual Request irecv(Bytes bytes, int peer, Tag tag) = 0;
+
+  // out = this rank's piece of the sum over ranks of `in`, which is cut into
+  // size() pieces of counts[r] elements (their sum is in.size()). Integer sums:
+  // exact, whatever the order.
+  virtual Request reduce_scatter_sum(std::span<const int64_t> in,
+                                     std::span<const int64_t> counts,
+                                     std::span<int64_t> out) = 0;
+  // out = the pieces of all ranks, counts[r] bytes each, in the order of ranks.
+  // `in` may be its own piece of `out`.
+  virtual Request all_gather(ConstBytes in, std::span<const int64_t> counts,
+                             Bytes out) = 0;
+
+  // Ranks of equal color form a group, ordered by their rank here.
+  virtual std::unique_ptr<Communicator> split(int color) = 0;
+
+  // Lets the transport move messages; call between operations.
+  virtual void progress() = 0;
+
+  // Payload bytes of the messages handed to isend so far.
+  virtual int64_t bytes_sent() const = 0;
+
+  // Every wait that is made later ends after this. One deadline for a group and
+  // its splits.
+  virtual void set_timeout(double seconds) = 0;
+};
+
+// A group of one: collectives copy, there is nobody to send to.
+std::unique_ptr<Communicator> make_self_communicator();
+
+// Runs body(communicator) on `ranks` threads of this process and returns when
+// all have ended. When one throws, the others' waits end at once; rethrows what
+// was thrown first. For tests.
+void run_thread_ranks(int ranks, const std::function<void(Communicator&)>& body,
+                      double timeout_seconds = 60);
+
+#ifdef TIMEPIPE_WITH_MPI
+// Initialises MPI (once per process) and returns the group of all ranks;
+// finalises it when destroyed, unless by an exception: abort_all_ranks() should
+// follow then. Throws InvalidArgument if MPI and the launcher disagree about
+// the number of processes.
+std::unique_ptr<Communicator> make_mpi_communicator(int* argc, char*** argv);
+// Whether a launcher (mpirun, srun) started this process as one of several.
+bool started_by_mpi();
+// Ends all ranks with this exit status; leaves by itself a few seconds later,
+// since MPI_Abort need not return.
+[[noreturn]] void abort_all_ranks(int exit_status);
+#endif
+
+// What this rank is doing, for the one line that it prints when it is told to
+// end (SIGTERM) or gives up; safe to read in a signal handler.
+void set_activity(const std::string& text);
+// On SIGTERM: print "rank R: terminated while <activity>" to stderr and exit
+// with status 143. The activity is the calling thread's; set_activity of other
+// threads is not shown.
+void install_termination_report(int rank);
+// The step that errors of waiting name.
+void set_current_step(int64_t step);
+
+}  // namespace timepipe

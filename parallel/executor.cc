@@ -1,0 +1,133 @@
+#include "parallel/executor.h"
+
+#include <glog/logging.h>
+
+#include <utility>
+
+namespace timepipe {
+
+void Executor::run(const ScheduleShape& shape, const OperationList& operations,
+                   GradientSum& gradients) {
+  for (const Operation& op : operations) {
+    switch (op.kind) {
+      case Operation::Kind::kReceive:
+        post_receive(op);
+        break;
+      case Operation::Kind::kSend:
+        post_send(op);
+        break;
+      case Operation::Kind::kCompute:
+        if (op.phase == Phase::kBackward) {
+          compute_backward(shape, op, gradients);
+        } else {
+          compute_forward(shape, op);
+        }
+    }
+    progress();
+  }
+  for (Outgoing& message : outgoing_) message.send.wait();
+  outgoing_.clear();
+  CHECK(slots_.empty()) << slots_.size() << " borders left unread";
+}
+
+void Executor::compute_forward(const ScheduleShape& shape,
+                               const Operation& op) {
+  const auto layers = static_cast<int64_t>(shape.layers.size());
+  ConstBytes in;
+  const auto reads = border_in(op.part, op.layer);
+  if (reads && shape.crosses(op.sequence, op.chunk, *reads)) {
+    in = wait_for(key(false, op.sequence, op.chunk, *reads));
+  }
+  Bytes out;
+  const auto writes = border_out(op.part, op.layer, layers);
+  if (op.phase == Phase::kForward && writes &&
+      shape.crosses(op.sequence, op.chunk + 1, *writes)) {
+    out = produce(key(false, op.sequence, op.chunk + 1, *writes),
+                  shape.bytes(*writes));
+  }
+  program_.forward(ctx_, op.part, op.layer, program_.view(op.sequence, op.chunk),
+                   op.lane, in, out);
+  if (!shape.training && !in.empty()) {
+    slots_.erase(key(false, op.sequence, op.chunk, *reads));
+  }
+}
+
+void Executor::compute_backward(const ScheduleShape& shape, const Operation& op,
+                                GradientSum& gradients) {
+  const auto layers = static_cast<int64_t>(shape.layers.size());
+  ConstBytes in, dout;
+  Bytes din;
+  const auto read = border_in(op.part, op.layer);
+  if (read && shape.crosses(op.sequence, op.chunk, *read)) {
+    in = wait_for(key(false, op.sequence, op.chunk, *read));
+    if (shape.gradient_crosses(op.sequence, op.chunk, *read)) {
+      din = produce(key(true, op.sequence, op.chunk, *read),
+                    shape.bytes(*read));
+    }
+  }
+  const auto wrote = border_out(op.part, op.layer, layers);
+  if (wrote && shape.gradient_crosses(op.sequence, op.chunk + 1, *wrote)) {
+    dout = wait_for(key(true, op.sequence, op.chunk + 1, *wrote));
+  }
+  program_.backward(ctx_, op.part, op.layer,
+                    program_.view(op.sequence, op.chunk), op.lane, in, dout,
+                    din, gradients);
+  if (!in.empty()) slots_.erase(key(false, op.sequence, op.chunk, *read));
+  if (!dout.empty()) {
+    slots_.erase(key(true, op.sequence, op.chunk + 1, *wrote));
+  }
+}
+
+void Executor::post_send(const Operation& op) {
+  const bool gradient = op.phase == Phase::kBackward;
+  const LayerBorder border{op.border, op.layer};
+  auto slot = slots_.extract(key(gradient, op.sequence, op.chunk, border));
+  CHECK(!slot.empty()) << "a border is sent before it is computed";
+  Tensor bytes = std::move(slot.mapped().bytes);
+  const ConstBytes payload = std::as_const(bytes).bytes();
+  Request send = time_.isend(
+      payload, op.peer,
+      Tag{op.border, gradient, op.sequence, op.chunk, op.layer});
+  outgoing_.push_back({std::move(bytes), std::move(send)});
+}
+
+void Executor::post_receive(const Operation& op) {
+  const bool gradient = op.phase == Phase::kBackward;
+  const Key k = key(gradient, op.sequence, op.chunk, {op.border, op.layer});
+  const Bytes place = produce(k, op.bytes);
+  slots_.at(k).receive =
+      time_.irecv(place, op.peer,
+                  Tag{op.border, gradient, op.sequence, op.chunk, op.layer});
+}
+
+void Executor::progress() {
+  time_.progress();
+  std::erase_if(outgoing_, [](Outgoing& message) { return message.send.test(); });
+}
+
+Executor::Key Executor::key(bool gradient, int64_t sequence, int64_t chunk,
+                            LayerBorder border) {
+  CHECK(sequence < (1 << 16) && chunk < (1 << 30) && border.layer < (1 << 14));
+  return (static_cast<Key>(sequence) << 48) | (static_cast<Key>(chunk) << 18) |
+         (static_cast<Key>(border.layer) << 4) |
+         (static_cast<Key>(border.border) << 1) | static_cast<Key>(gradient);
+}
+
+Bytes Executor::produce(Key key, int64_t size_bytes) {
+  // Elements are f32 or f64, so that any size is a number of f32.
+  Tensor bytes = ctx_.allocate({size_bytes / size_of(DType::kF32)}, DType::kF32,
+                               MemoryUse::kBorders);
+  const auto [slot, is_new] =
+      slots_.try_emplace(key, Slot{std::move(bytes), Request()});
+  CHECK(is_new) << "a border is produced twice";
+  return slot->second.bytes.bytes();
+}
+
+ConstBytes Executor::wait_for(Key key) {
+  const auto slot = slots_.find(key);
+  CHECK(slot != slots_.end()) << "a border is read before it is there";
+  slot->second.receive.wait();
+  return std::as_const(slot->second.bytes).bytes();
+}
+
+}  // namespace timepipe

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <unordered_map>
+
+#include "parallel/chunk_program.h"
+#include "parallel/communicator.h"
+
+namespace timepipe {
+
+// Runs a rank's list of operations from top to bottom, never reordering: a
+// compute operation waits for the border that it reads, messages are posted
+// where they stand, and between operations the transport may progress. One rank
+// is the same path with no messages in its list.
+class Executor {
+ public:
+  // `time`: the ranks that share the sequences.
+  Executor(Context& ctx, Communicator& time, ChunkProgram& program)
+      : ctx_(ctx), time_(time), program_(program) {}
+
+  // Throws Blocked if a peer doesn't answer before the deadline.
+  void run(const ScheduleShape& shape, const OperationList& operations,
+           GradientSum& gradients);
+
+ private:
+  // A border or its gradient, from the moment that it is produced here or its
+  // receive is posted until nobody needs it any more.
+  struct Slot {
+    Tensor bytes;
+    Request receive;  // complete if produced here
+  };
+  // A message that the transport may still be reading.
+  struct Outgoing {
+    Tensor bytes;
+    Request send;
+  };
+  using Key = uint64_t;
+
+  void compute_forward(const ScheduleShape& shape, const Operation& op);
+  void compute_backward(const ScheduleShape& shape, const Operation& op,
+                        GradientSum& gradients);
+  void post_send(const Operation& op);
+  void post_receive(const Operation& op);
+  void progress();
+
+  static Key key(bool gradient, int64_t sequence, int64_t chunk,
+                 LayerBorder border);
+  Bytes produce(Key key, int64_t size_bytes);
+  ConstBytes wait_for(Key key);
+
+  Context& ctx_;
+  Communicator& time_;
+  ChunkProgram& program_;
+  std::unordered_map<Key, Slot> slots_;
+  std::list<Outgoing> outgoing_;
+};
+
+}  // namespace timepipe

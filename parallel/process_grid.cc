@@ -1,0 +1,19 @@
+#include "parallel/process_grid.h"
+
+#include <string>
+
+namespace timepipe {
+
+ProcessGrid::ProcessGrid(Communicator& world, int time_ranks, int data_ranks)
+    : world(world), time_ranks(time_ranks), data_ranks(data_ranks) {
+  require(time_ranks > 0 && data_ranks > 0 &&
+              int64_t{time_ranks} * data_ranks == world.size(),
+          "time_ranks x data_ranks: " + std::to_string(time_ranks) + " x " +
+              std::to_string(data_ranks) + ", expected a product of " +
+              std::to_string(world.size()) + ", the number of ranks");
+  time_rank = world.rank() % time_ranks;
+  data_rank = world.rank() / time_ranks;
+  time = world.split(data_rank);
+}
+
+}  // namespace timepipe

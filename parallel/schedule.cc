@@ -1,0 +1,133 @@
+#include "parallel/schedule.h"
+
+#include <span>
+#include <string>
+
+#include "parallel/schedule_simulation.h"
+#include "runtime/error.h"
+
+namespace timepipe {
+
+const char* name_of(Part part) {
+  constexpr const char* kNames[] = {"embed", "conv",   "project",
+                                    "scan",  "output", "head"};
+  return kNames[static_cast<int>(part)];
+}
+
+const char* name_of(Border border) {
+  constexpr const char* kNames[] = {"halo_x", "halo_qk", "state"};
+  return kNames[static_cast<int>(border)];
+}
+
+const char* name_of(Phase phase) {
+  constexpr const char* kNames[] = {"forward", "recompute", "backward"};
+  return kNames[static_cast<int>(phase)];
+}
+
+std::optional<LayerBorder> border_in(Part part, int64_t layer) {
+  switch (part) {
+    case Part::kConv:
+      if (layer == 0) return std::nullopt;
+      return LayerBorder{Border::kHaloX, layer};
+    case Part::kProject:
+      return LayerBorder{Border::kHaloQk, layer};
+    case Part::kScan:
+      return LayerBorder{Border::kState, layer};
+    default:
+      return std::nullopt;
+  }
+}
+
+std::optional<LayerBorder> border_out(Part part, int64_t layer,
+                                      int64_t layers) {
+  switch (part) {
+    case Part::kConv:
+      return LayerBorder{Border::kHaloQk, layer};
+    case Part::kScan:
+      return LayerBorder{Border::kState, layer};
+    case Part::kOutput:
+      if (layer + 1 == layers) return std::nullopt;
+      return LayerBorder{Border::kHaloX, layer + 1};
+    default:
+      return std::nullopt;
+  }
+}
+
+int ScheduleShape::rank_of(int64_t sequence, int64_t chunk) const {
+  int64_t dealt = chunk;
+  for (int64_t s = 0; s < sequence; ++s) {
+    dealt += static_cast<int64_t>(sequences[s].size());
+  }
+  return static_cast<int>(dealt % ranks);
+}
+
+int64_t ScheduleShape::bytes(LayerBorder b) const {
+  return layers[b.layer].border_bytes[static_cast<int>(b.border)];
+}
+
+bool ScheduleShape::crosses(int64_t sequence, int64_t chunk,
+                            LayerBorder b) const {
+  const SequenceShape& chunks = sequences[sequence];
+  if (chunk <= 0 || chunk >= static_cast<int64_t>(chunks.size())) return false;
+  if (bytes(b) == 0) return false;
+  return b.border == Border::kState ? chunks[chunk].takes_state
+                                    : chunks[chunk].takes_halo;
+}
+
+bool ScheduleShape::gradient_crosses(int64_t sequence, int64_t chunk,
+                                     LayerBorder b) const {
+  return crosses(sequence, chunk, b) && !sequences[sequence][chunk].detached;
+}
+
+int64_t ScheduleShape::price(Phase phase, Part part, int64_t layer,
+                             int64_t sequence, int64_t chunk) const {
+  const int64_t tokens = sequences[sequence][chunk].tokens;
+  if (part == Part::kEmbed) return embed_price * tokens;
+  if (part == Part::kHead) return head_price * tokens;
+  const LayerShape& l = layers[layer];
+  const auto& prices = phase == Phase::kBackward ? l.backward : l.forward;
+  return prices[static_cast<int>(part)] * tokens;
+}
+
+namespace {
+
+void require_size(const char* name, int64_t size, int64_t least) {
+  if (size >= least) return;
+  throw InvalidArgument(std::string("schedule: ") + name + ": " +
+                        std::to_string(size) + ", expected at least " +
+                        std::to_string(least));
+}
+
+void require_sizes(const char* name, std::span<const int64_t> sizes) {
+  for (const int64_t size : sizes) require_size(name, size, 0);
+}
+
+void require_valid(const ScheduleShape& shape) {
+  require_size("ranks", shape.ranks, 1);
+  require_size("layers", static_cast<int64_t>(shape.layers.size()), 1);
+  for (const LayerShape& layer : shape.layers) {
+    require_sizes("border_bytes", layer.border_bytes);
+    require_sizes("forward price", layer.forward);
+    require_sizes("backward price", layer.backward);
+  }
+  for (const SequenceShape& sequence : shape.sequences) {
+    require_size("chunks of a sequence", static_cast<int64_t>(sequence.size()),
+                 1);
+    for (const ChunkShape& chunk : sequence) {
+      require_size("tokens of a chunk", chunk.tokens, 0);
+    }
+  }
+  require_size("hot_rounds", shape.hot_rounds, 0);
+  require_size("embed_price", shape.embed_price, 0);
+  require_size("head_price", shape.head_price, 0);
+  require_size("message_price", shape.message_price, 0);
+}
+
+}  // namespace
+
+std::vector<OperationList> make_schedule(const ScheduleShape& shape) {
+  require_valid(shape);
+  return ScheduleSimulation(shape).run();
+}
+
+}  // namespace timepipe

@@ -1,0 +1,131 @@
+#pragma once
+
+// The order of all work of a step, as data: make_schedule() is the only place
+// that decides it; the executor runs a list, the virtual clock prices it.
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace timepipe {
+
+// The parts of a chunk's visit. A block (layer) runs kConv, kProject, kScan,
+// kOutput in this order, backward in reverse; kEmbed and kHead (last norm,
+// output embedding, loss) belong to no layer.
+enum class Part : uint8_t { kEmbed, kConv, kProject, kScan, kOutput, kHead };
+inline constexpr int kParts = 6;
+
+// What crosses a chunk border in a layer, in the order in which it is ready:
+// last rows of the block's input, last rows of the shared q/k projection, the
+// hidden state.
+enum class Border : uint8_t { kHaloX, kHaloQk, kState };
+inline constexpr int kBorders = 3;
+
+enum class Phase : uint8_t { kForward, kRecompute, kBackward };
+
+const char* name_of(Part part);      // "embed", "conv", ...
+const char* name_of(Border border);  // "halo_x", "halo_qk", "state"
+const char* name_of(Phase phase);    // "forward", "recompute", "backward"
+
+// A border of a layer: of kOutput it is the next layer's kHaloX.
+struct LayerBorder {
+  Border border;
+  int64_t layer;
+};
+
+// The border that a part reads from the previous chunk (forward) or whose
+// gradient it gives to it (backward), and the one that it gives to the next
+// chunk (forward) or whose gradient it takes from it (backward). Layer 0's
+// kHaloX is not among them: it comes from the previous token ids.
+std::optional<LayerBorder> border_in(Part part, int64_t layer);
+std::optional<LayerBorder> border_out(Part part, int64_t layer, int64_t layers);
+
+// One chunk of a sequence, as far as the order of work depends on it.
+struct ChunkShape {
+  int64_t tokens;
+  bool takes_state;  // its first token continues a hidden state
+  bool takes_halo;   // its first token continues a document
+  bool detached;     // no gradient goes to the chunk before it
+
+  bool operator==(const ChunkShape&) const = default;
+};
+
+using SequenceShape = std::vector<ChunkShape>;
+
+// Sizes and prices of one layer. Prices are integers in one unit of the
+// caller's choice per token, equal on all ranks, so that all ranks derive the
+// same lists. The entries of kEmbed and kHead are unused.
+struct LayerShape {
+  std::array<int64_t, kBorders> border_bytes{};  // 0: nothing crosses
+  std::array<int64_t, kParts> forward{}, backward{};
+
+  bool operator==(const LayerShape&) const = default;
+};
+
+struct ScheduleShape {
+  int ranks = 1;  // time ranks
+  std::vector<LayerShape> layers;
+  std::vector<SequenceShape> sequences;
+  int64_t hot_rounds = 0;  // last chunks of a rank, per sequence, that keep
+                           // their activations; others are recomputed
+  bool training = true;    // false: forward only, every chunk with its head
+  int64_t embed_price = 0, head_price = 0;  // per token; head: with backward
+  int64_t message_price = 0;                // latency of any message
+
+  // Chunks are dealt to the ranks like cards, sequence after sequence: chunk c
+  // of the first sequence is on rank c mod ranks, the next sequence goes on
+  // where this one ended.
+  int rank_of(int64_t sequence, int64_t chunk) const;
+  // Slabs of activations (all layers of one chunk) that a rank needs at most.
+  int64_t num_lanes() const { return hot_rounds > 1 ? hot_rounds : 1; }
+  int64_t bytes(LayerBorder b) const;
+  // Whether the border (or its gradient) goes from `chunk` - 1 to `chunk`.
+  bool crosses(int64_t sequence, int64_t chunk, LayerBorder b) const;
+  bool gradient_crosses(int64_t sequence, int64_t chunk, LayerBorder b) const;
+  // What a compute operation costs: price per token times tokens.
+  int64_t price(Phase phase, Part part, int64_t layer, int64_t sequence,
+                int64_t chunk) const;
+
+  bool operator==(const ScheduleShape&) const = default;
+};
+
+inline constexpr int32_t kColdLane = -1;  // one layer's activations, reused by
+                                          // the next layer
+
+struct Operation {
+  enum class Kind : uint8_t { kCompute, kSend, kReceive };
+
+  Kind kind;
+  Phase phase;    // kBackward for the sends and receives of gradients
+  Part part;      // kCompute
+  Border border;  // kSend, kReceive
+  int32_t sequence, layer;
+  int32_t chunk;     // kCompute: the chunk. Messages: the chunk on the RIGHT of
+                     // the border that is crossed, in either direction
+  int32_t lane = 0;  // kCompute: slab of activations, or kColdLane
+  int32_t peer = 0;  // kSend, kReceive: time rank
+  int64_t bytes = 0;
+
+  bool operator==(const Operation&) const = default;
+};
+
+using OperationList = std::vector<Operation>;
+
+// The lists of all ranks. A list is run from top to bottom; a compute
+// operation waits for the border that it reads, if that crosses ranks; a
+// receive is posted where it stands and doesn't wait; a send neither. If both
+// chunks of a border are on one rank, no message is in the lists.
+//
+// Rules (docs/design.md): chunks of a rank are opened in order, forward
+// ascending, backward descending, sequence after sequence; ready backward work
+// goes before forward work before recomputation; a cold chunk's forward stops
+// after the last layer's scan; hot chunks and recomputations reserve one of
+// num_lanes() slabs when they open, in the order of sequences; a sequence's
+// recomputation opens when all its forward chunks on that rank have opened.
+// The ranks are simulated with the prices, so that the lists are deadlock-free
+// whatever real work and messages take. Throws InvalidArgument on an empty
+// sequence or a negative size.
+std::vector<OperationList> make_schedule(const ScheduleShape& shape);
+
+}  // namespace timepipe

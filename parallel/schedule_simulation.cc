@@ -1,0 +1,203 @@
+#include "parallel/schedule_simulation.h"
+
+#include <glog/logging.h>
+
+namespace timepipe {
+namespace {
+
+// Ready backward work goes first: it frees slabs. Then forward work: other
+// ranks wait for it. Nobody waits for recomputation.
+int urgency(Phase phase) {
+  switch (phase) {
+    case Phase::kBackward:
+      return 0;
+    case Phase::kForward:
+      return 1;
+    case Phase::kRecompute:
+      break;
+  }
+  return 2;
+}
+
+}  // namespace
+
+std::vector<OperationList> ScheduleSimulation::run() {
+  for (int64_t r = 0; r < shape_.ranks; ++r) {
+    ranks_[r].forward = r;
+    open_forward(ranks_[r]);
+  }
+  while (true) {
+    // Work without a price is over at once, and what it leads to may be better
+    // to start than what is ready now: all of it goes before other work.
+    while (take_events() || start_work(/*free_only=*/true)) {
+    }
+    start_work(/*free_only=*/false);
+    if (events_.empty()) break;
+    now_ = events_.top().time;
+  }
+  std::vector<OperationList> lists;
+  for (Rank& rank : ranks_) lists.push_back(std::move(rank.list));
+  for (const Chunk& chunk : chunks_) {
+    CHECK(chunk.done) << "chunk " << chunk.chunk << " of sequence "
+                      << chunk.sequence << " is stuck";
+  }
+  return lists;
+}
+
+// Puts the open visit among the ready ones, now or when its message is here.
+void ScheduleSimulation::await_input(int64_t c) {
+  Chunk& chunk = chunks_[c];
+  const auto input = read_by(c, chunk.phase, (*chunk.visit)[chunk.position]);
+  if (input && !arrived_[slot(*input)]) {
+    chunk.awaits = slot(*input);
+    return;
+  }
+  chunk.awaits = kNothing;
+  rank_of(c).ready.emplace(urgency(chunk.phase), c);
+  touch(rank_of(c));
+}
+
+// On each idle rank, the most urgent of what is ready. Returns whether any
+// started.
+bool ScheduleSimulation::start_work(bool free_only) {
+  const std::vector<Rank*> candidates = std::exchange(touched_, {});
+  bool started = false;
+  for (Rank* rank : candidates) {
+    rank->touched = false;
+    if (rank->busy || rank->ready.empty()) continue;
+    const int64_t c = rank->ready.top().second;
+    if (free_only && price(chunks_[c]) > 0) {
+      touch(*rank);
+      continue;
+    }
+    rank->ready.pop();
+    start(*rank, c);
+    started = true;
+  }
+  return started;
+}
+
+void ScheduleSimulation::start(Rank& rank, int64_t c) {
+  const Chunk& chunk = chunks_[c];
+  const int64_t end = now_ + price(chunk);
+  rank.busy = true;
+  append_compute(c);
+  events_.push({end, num_events_++, c, kNothing});
+  if (const auto output = given_by(c)) {
+    append_message(Operation::Kind::kSend, *output,
+                   (*chunk.visit)[chunk.position].part);
+    events_.push(
+        {end + shape_.message_price, num_events_++, output->to, slot(*output)});
+  }
+}
+
+// All that happens now, before anything is decided.
+bool ScheduleSimulation::take_events() {
+  bool any = false;
+  while (!events_.empty() && events_.top().time == now_) {
+    const Event event = events_.top();
+    events_.pop();
+    any = true;
+    if (event.arrived == kNothing) {
+      end_work(event.chunk);
+    } else {
+      arrived_[event.arrived] = 1;
+      if (chunks_[event.chunk].awaits == event.arrived)
+        await_input(event.chunk);
+    }
+  }
+  return any;
+}
+
+void ScheduleSimulation::end_work(int64_t c) {
+  Chunk& chunk = chunks_[c];
+  rank_of(c).busy = false;
+  touch(rank_of(c));
+  if (++chunk.position < chunk.visit->size()) {
+    await_input(c);
+  } else {
+    close(c);
+  }
+}
+
+void ScheduleSimulation::touch(Rank& rank) {
+  if (!rank.touched) touched_.push_back(&rank);
+  rank.touched = true;
+}
+
+int64_t ScheduleSimulation::price(const Chunk& chunk) const {
+  const Work& work = (*chunk.visit)[chunk.position];
+  return shape_.price(chunk.phase, work.part, work.layer, chunk.sequence,
+                      chunk.chunk);
+}
+
+// A border between neighbours of one sequence; chunk 0 never has one.
+std::optional<ScheduleSimulation::Message> ScheduleSimulation::message(
+    std::optional<LayerBorder> border, int64_t from, int64_t to) const {
+  const int64_t right = std::max(from, to);
+  if (!border || right == num_chunks() || shape_.ranks == 1) return {};
+  const Chunk& chunk = chunks_[right];
+  const bool crosses =
+      from < to ? shape_.crosses(chunk.sequence, chunk.chunk, *border)
+                : shape_.gradient_crosses(chunk.sequence, chunk.chunk, *border);
+  if (!crosses) return {};
+  return Message{*border, from, to};
+}
+
+std::optional<ScheduleSimulation::Message> ScheduleSimulation::read_by(
+    int64_t c, Phase phase, const Work& work) const {
+  const int64_t from = phase == Phase::kBackward ? c + 1 : c - 1;
+  return message(work.reads, from, c);
+}
+
+std::optional<ScheduleSimulation::Message> ScheduleSimulation::given_by(
+    int64_t c) const {
+  const Chunk& chunk = chunks_[c];
+  const int64_t to = chunk.phase == Phase::kBackward ? c - 1 : c + 1;
+  return message((*chunk.visit)[chunk.position].gives, c, to);
+}
+
+int64_t ScheduleSimulation::slot(const Message& m) const {
+  const int64_t layer = m.right() * num_layers() + m.border.layer;
+  const int64_t border = static_cast<int64_t>(m.border.border);
+  return (layer * kBorders + border) * 2 + (m.gradient() ? 1 : 0);
+}
+
+void ScheduleSimulation::append_receives(int64_t c, Phase phase) {
+  for (const Work& work : visit_of(chunks_[c], phase)) {
+    const auto input = read_by(c, phase, work);
+    if (input) append_message(Operation::Kind::kReceive, *input, work.part);
+  }
+}
+
+void ScheduleSimulation::append_message(Operation::Kind kind, const Message& m,
+                                        Part part) {
+  const bool send = kind == Operation::Kind::kSend;
+  const int64_t here = send ? m.from : m.to, there = send ? m.to : m.from;
+  const Chunk& right = chunks_[m.right()];
+  rank_of(here).list.push_back(
+      {.kind = kind,
+       .phase = m.gradient() ? Phase::kBackward : Phase::kForward,
+       .part = part,
+       .border = m.border.border,
+       .sequence = right.sequence,
+       .layer = static_cast<int32_t>(m.border.layer),
+       .chunk = right.chunk,
+       .peer = static_cast<int32_t>(there % shape_.ranks),
+       .bytes = shape_.bytes(m.border)});
+}
+
+void ScheduleSimulation::append_compute(int64_t c) {
+  const Chunk& chunk = chunks_[c];
+  const Work& work = (*chunk.visit)[chunk.position];
+  rank_of(c).list.push_back({.kind = Operation::Kind::kCompute,
+                             .phase = chunk.phase,
+                             .part = work.part,
+                             .border = {},
+                             .sequence = chunk.sequence,
+                             .layer = static_cast<int32_t>(work.layer),
+                             .chunk = chunk.chunk,
+                             .lane = chunk.lane});
+}
+
+}  // namespace timepipe

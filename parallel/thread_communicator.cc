@@ -1,0 +1,354 @@
+// Ranks as threads of one process. A message is handed over: whichever side
+// comes second copies the bytes, under the one mutex of the run, so that a
+// sender that touches its bytes too early is a data race for the thread
+// sanitizer to see. Waits poll, as for every transport.
+
+#include <algorithm>
+#include <deque>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "parallel/communicator.h"
+#include "parallel/transport.h"
+
+namespace timepipe {
+namespace {
+
+// Another rank's exception ended this wait: never the root cause.
+class PeerFailed : public Blocked {
+  using Blocked::Blocked;
+};
+
+// What all groups of one run share.
+struct Run {
+  std::mutex mutex;  // of everything below, the groups' contents included
+  std::exception_ptr failure;
+  int failed_rank = -1;
+
+  void fail(int rank, std::exception_ptr exception) {
+    const std::lock_guard lock(mutex);
+    if (failure) return;
+    failure = std::move(exception);
+    failed_rank = rank;
+  }
+};
+
+// A send or a receive that was posted; the other span is empty.
+struct Post {
+  ConstBytes from = {};
+  Bytes into = {};
+  std::string what = {};  // of a receive, for its error
+  bool done = false;
+  std::string error = {};
+};
+
+struct Channel {
+  std::deque<Post*> sends, receives;  // in order; never both after match()
+
+  void match() {
+    while (!sends.empty() && !receives.empty()) {
+      Post &send = *sends.front(), &receive = *receives.front();
+      sends.pop_front();
+      receives.pop_front();
+      if (send.from.size() == receive.into.size()) {
+        std::copy(send.from.begin(), send.from.end(), receive.into.begin());
+      } else {
+        receive.error = size_mismatch(receive.what, std::ssize(send.from),
+                                      std::ssize(receive.into));
+      }
+      send.done = receive.done = true;
+    }
+  }
+};
+
+// A collective that not all ranks have left; the last one to come does it all.
+struct Collective {
+  struct Part {
+    ConstBytes in;
+    Bytes out;
+  };
+
+  std::string name;
+  std::vector<int64_t> counts;
+  std::vector<Part> parts;
+  int arrived = 0;
+  bool done = false;
+  std::string error;
+};
+
+void sum_pieces(const Collective& collective) {
+  int64_t begin = 0;
+  for (std::size_t owner = 0; owner < collective.parts.size(); ++owner) {
+    auto* out = reinterpret_cast<int64_t*>(collective.parts[owner].out.data());
+    const int64_t count = collective.counts[owner];
+    std::fill_n(out, count, 0);
+    for (const Collective::Part& part : collective.parts) {
+      const auto* in = reinterpret_cast<const int64_t*>(part.in.data()) + begin;
+      for (int64_t i = 0; i < count; ++i) out[i] += in[i];
+    }
+    begin += count;
+  }
+}
+
+void gather_pieces(const Collective& collective) {
+  int64_t begin = 0;
+  for (const Collective::Part& piece : collective.parts) {
+    for (const Collective::Part& part : collective.parts) {
+      std::byte* place = part.out.data() + begin;
+      if (place == piece.in.data()) continue;
+      std::copy(piece.in.begin(), piece.in.end(), place);
+    }
+    begin += std::ssize(piece.in);
+  }
+}
+
+struct Group {
+  using ChannelKey = std::tuple<int, int, int32_t>;  // source, target, tag
+
+  Group(std::shared_ptr<Run> run, std::vector<int> world_ranks)
+      : run(std::move(run)), world_ranks(std::move(world_ranks)) {}
+
+  std::shared_ptr<Run> run;
+  const std::vector<int> world_ranks;
+  std::map<ChannelKey, Channel> channels;
+  std::map<int64_t, std::shared_ptr<Collective>> collectives;  // by number
+  std::map<std::pair<int64_t, int>, std::shared_ptr<Group>> splits;
+};
+
+class ThreadRequest : public Request::Impl {
+ public:
+  ThreadRequest(std::shared_ptr<Group> group, int rank)
+      : group_(std::move(group)), rank_(rank) {}
+
+  bool test() final {
+    const Run& run = *group_->run;
+    const std::lock_guard lock(group_->run->mutex);
+    if (done()) return true;
+    if (!run.failure) return false;
+    throw PeerFailed("rank " + std::to_string(rank()) +
+                     ": gave up waiting for " + describe() + ": rank " +
+                     std::to_string(run.failed_rank) + " failed");
+  }
+  int rank() const final { return group_->world_ranks[rank_]; }
+
+ protected:
+  virtual bool done() const = 0;  // throws the operation's own error
+
+  const std::shared_ptr<Group> group_;
+  const int rank_;
+};
+
+class MessageRequest final : public ThreadRequest {
+ public:
+  MessageRequest(std::shared_ptr<Group> group, int rank, int peer, Tag tag,
+                 bool send, Post post)
+      : ThreadRequest(std::move(group), rank),
+        peer_(peer),
+        tag_(tag),
+        send_(send),
+        key_(send ? rank : peer, send ? peer : rank, tag.packed()),
+        post_(std::move(post)) {
+    post_.what = describe();
+    const std::lock_guard lock(group_->run->mutex);
+    Channel& channel = group_->channels[key_];
+    (send_ ? channel.sends : channel.receives).push_back(&post_);
+    channel.match();
+    drop_if_empty();
+  }
+
+  ~MessageRequest() override {
+    const std::lock_guard lock(group_->run->mutex);
+    if (post_.done) return;
+    Channel& channel = group_->channels[key_];
+    std::erase(send_ ? channel.sends : channel.receives, &post_);
+    drop_if_empty();
+  }
+
+  std::string describe() const override {
+    const int peer = group_->world_ranks[peer_];
+    return send_ ? describe_send(tag_, peer) : describe_receive(tag_, peer);
+  }
+
+ private:
+  bool done() const override {
+    if (!post_.error.empty()) throw InvalidArgument(post_.error);
+    return post_.done;
+  }
+
+  void drop_if_empty() {
+    const auto channel = group_->channels.find(key_);
+    if (channel->second.sends.empty() && channel->second.receives.empty()) {
+      group_->channels.erase(channel);
+    }
+  }
+
+  const int peer_;
+  const Tag tag_;
+  const bool send_;
+  const Group::ChannelKey key_;
+  Post post_;
+};
+
+class CollectiveRequest final : public ThreadRequest {
+ public:
+  CollectiveRequest(std::shared_ptr<Group> group, int rank,
+                    std::shared_ptr<Collective> collective)
+      : ThreadRequest(std::move(group), rank),
+        collective_(std::move(collective)) {}
+
+  ~CollectiveRequest() override {
+    const std::lock_guard lock(group_->run->mutex);
+    if (!collective_->done) --collective_->arrived;  // so that it never is
+  }
+
+  std::string describe() const override {
+    return describe_collective(collective_->name);
+  }
+
+ private:
+  bool done() const override {
+    if (!collective_->error.empty()) throw InvalidArgument(collective_->error);
+    return collective_->done;
+  }
+
+  const std::shared_ptr<Collective> collective_;
+};
+
+class ThreadCommunicator final : public Communicator {
+ public:
+  ThreadCommunicator(std::shared_ptr<Group> group, int rank,
+                     std::shared_ptr<double> timeout_seconds)
+      : group_(std::move(group)),
+        rank_(rank),
+        timeout_seconds_(std::move(timeout_seconds)) {}
+
+  int rank() const override { return rank_; }
+  int size() const override {
+    return static_cast<int>(group_->world_ranks.size());
+  }
+
+  Request isend(ConstBytes bytes, int peer, Tag tag) override {
+    Request request = post(peer, tag, true, {.from = bytes});
+    bytes_sent_ += std::ssize(bytes);
+    return request;
+  }
+  Request irecv(Bytes bytes, int peer, Tag tag) override {
+    return post(peer, tag, false, {.into = bytes});
+  }
+
+  Request reduce_scatter_sum(std::span<const int64_t> in,
+                             std::span<const int64_t> counts,
+                             std::span<int64_t> out) override {
+    require_reduce_scatter(*this, in, counts, out);
+    return enter("reduce_scatter_sum", counts,
+                 {std::as_bytes(in), std::as_writable_bytes(out)}, sum_pieces);
+  }
+
+  Request all_gather(ConstBytes in, std::span<const int64_t> counts,
+                     Bytes out) override {
+    require_all_gather(*this, in, counts, out);
+    return enter("all_gather", counts, {in, out}, gather_pieces);
+  }
+
+  std::unique_ptr<Communicator> split(int color) override;
+
+  void progress() override {}  // the other side copies
+  int64_t bytes_sent() const override { return bytes_sent_; }
+  void set_timeout(double seconds) override { *timeout_seconds_ = seconds; }
+
+ private:
+  Request post(int peer, Tag tag, bool send, Post post) {
+    require_peer(*this, peer, tag);
+    return Request(std::make_unique<MessageRequest>(group_, rank_, peer, tag,
+                                                    send, std::move(post)),
+                   *timeout_seconds_);
+  }
+
+  Request enter(const char* name, std::span<const int64_t> counts,
+                Collective::Part part, void (*finish)(const Collective&));
+
+  const std::shared_ptr<Group> group_;
+  const int rank_;
+  const std::shared_ptr<double> timeout_seconds_;
+  int64_t bytes_sent_ = 0;
+  int64_t num_collectives_ = 0, num_splits_ = 0;
+};
+
+Request ThreadCommunicator::enter(const char* name,
+                                  std::span<const int64_t> counts,
+                                  Collective::Part part,
+                                  void (*finish)(const Collective&)) {
+  std::shared_ptr<Collective> collective;
+  {
+    const std::lock_guard lock(group_->run->mutex);
+    const int64_t number = num_collectives_++;
+    auto& entry = group_->collectives[number];
+    if (!entry) {
+      entry = std::make_shared<Collective>();
+      entry->name = name;
+      entry->counts.assign(counts.begin(), counts.end());
+      entry->parts.resize(size());
+    }
+    collective = entry;
+    if (collective->name != name ||
+        !std::ranges::equal(collective->counts, counts)) {
+      collective->error = "collective " + std::to_string(number) + ": " + name +
+                          ", expected " + collective->name +
+                          " with equal counts, as on other ranks";
+    }
+    collective->parts[rank_] = part;
+    if (++collective->arrived == size()) {
+      if (collective->error.empty()) finish(*collective);
+      collective->done = true;
+      group_->collectives.erase(number);
+    }
+  }
+  return Request(
+      std::make_unique<CollectiveRequest>(group_, rank_, std::move(collective)),
+      *timeout_seconds_);
+}
+
+std::unique_ptr<Communicator> ThreadCommunicator::split(int color) {
+  const std::vector<int> members = ranks_of_color(*this, color);
+  std::vector<int> world_ranks;
+  for (const int member : members) {
+    world_ranks.push_back(group_->world_ranks[member]);
+  }
+  const std::lock_guard lock(group_->run->mutex);
+  auto& group = group_->splits[{num_splits_++, color}];
+  if (!group) group = std::make_shared<Group>(group_->run, world_ranks);
+  const auto self = std::find(members.begin(), members.end(), rank_);
+  return std::make_unique<ThreadCommunicator>(
+      group, static_cast<int>(self - members.begin()), timeout_seconds_);
+}
+
+}  // namespace
+
+void run_thread_ranks(int ranks, const std::function<void(Communicator&)>& body,
+                      double timeout_seconds) {
+  require(ranks > 0, "ranks: " + std::to_string(ranks) + ", expected > 0");
+  const auto run = std::make_shared<Run>();
+  std::vector<int> world_ranks;
+  for (int rank = 0; rank < ranks; ++rank) world_ranks.push_back(rank);
+  const auto world = std::make_shared<Group>(run, world_ranks);
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < ranks; ++rank) {
+    threads.emplace_back([&, rank] {
+      try {
+        ThreadCommunicator communicator(
+            world, rank, std::make_shared<double>(timeout_seconds));
+        body(communicator);
+      } catch (...) {  // on its way to the caller's thread
+        run->fail(rank, std::current_exception());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  if (run->failure) std::rethrow_exception(run->failure);
+}
+
+}  // namespace timepipe

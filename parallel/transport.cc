@@ -1,0 +1,81 @@
+#include "parallel/transport.h"
+
+#include <numeric>
+
+namespace timepipe {
+namespace {
+
+void require_equal(const char* name, int64_t value, int64_t expected) {
+  require(value == expected, std::string(name) + ": " + std::to_string(value) +
+                                 ", expected " + std::to_string(expected));
+}
+
+int64_t sum_of_counts(const Communicator& group,
+                      std::span<const int64_t> counts) {
+  require_equal("counts: number of ranks", std::ssize(counts), group.size());
+  for (const int64_t count : counts) {
+    require(count >= 0, "counts: " + std::to_string(count) + ", expected >= 0");
+  }
+  return std::accumulate(counts.begin(), counts.end(), int64_t{0});
+}
+
+}  // namespace
+
+std::string describe_send(Tag tag, int peer) {
+  return "rank " + std::to_string(peer) + " to take " + tag.to_string();
+}
+
+std::string describe_receive(Tag tag, int peer) {
+  return tag.to_string() + " from rank " + std::to_string(peer);
+}
+
+std::string describe_collective(const std::string& name) {
+  return "all ranks in " + name;
+}
+
+void require_peer(const Communicator& group, int peer, Tag tag) {
+  require(peer >= 0 && peer < group.size() && peer != group.rank(),
+          tag.to_string() + ": peer " + std::to_string(peer) +
+              ", expected another rank than " + std::to_string(group.rank()) +
+              " of " + std::to_string(group.size()));
+}
+
+void require_reduce_scatter(const Communicator& group,
+                            std::span<const int64_t> in,
+                            std::span<const int64_t> counts,
+                            std::span<int64_t> out) {
+  const int64_t total = sum_of_counts(group, counts);
+  require_equal("reduce_scatter_sum: elements of in", std::ssize(in), total);
+  require_equal("reduce_scatter_sum: elements of out", std::ssize(out),
+                counts[group.rank()]);
+}
+
+void require_all_gather(const Communicator& group, ConstBytes in,
+                        std::span<const int64_t> counts, Bytes out) {
+  const int64_t total = sum_of_counts(group, counts);
+  require_equal("all_gather: bytes of in", std::ssize(in),
+                counts[group.rank()]);
+  require_equal("all_gather: bytes of out", std::ssize(out), total);
+}
+
+std::string size_mismatch(const std::string& what, int64_t sent,
+                          int64_t expected) {
+  return what + ": " + std::to_string(sent) + " bytes sent, " +
+         std::to_string(expected) + " expected";
+}
+
+std::vector<int> ranks_of_color(Communicator& group, int color) {
+  std::vector<int> colors(group.size());
+  const std::vector<int64_t> counts(group.size(), sizeof color);
+  group
+      .all_gather(std::as_bytes(std::span(&color, 1)), counts,
+                  std::as_writable_bytes(std::span(colors)))
+      .wait();
+  std::vector<int> ranks;
+  for (int rank = 0; rank < group.size(); ++rank) {
+    if (colors[rank] == color) ranks.push_back(rank);
+  }
+  return ranks;
+}
+
+}  // namespace timepipe

@@ -1,0 +1,47 @@
+#pragma once
+
+// Errors that a user or a peer can cause (docs/design.md, "Errors"). Broken
+// invariants are not here: they are glog CHECKs.
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace timepipe {
+
+// A mistake from outside: configuration, file contents, arguments of a public
+// function. The text names the thing, its value and what was expected.
+class InvalidArgument : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// A file that can't be read or written; the text names the path.
+class IoError : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// A peer that did not answer before the deadline; the text names rank, step,
+// layer, chunk, peer and the seconds waited.
+class Blocked : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+using Shape = std::vector<int64_t>;
+
+std::string to_string(const Shape& shape);  // "[4,8]"
+
+// Throws InvalidArgument(message) unless `condition` holds.
+void require(bool condition, const std::string& message);
+
+class Tensor;
+
+// Throws InvalidArgument("y: shape [4,7], expected [4,8]") unless equal.
+void require_shape(const char* name, const Tensor& tensor,
+                   const Shape& expected);
+
+// Throws InvalidArgument unless both have one element type.
+void require_same_dtype(const char* name, const Tensor& tensor,
+                        const Tensor& like);
+
+}  // namespace timepipe

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/context.h"
+
+namespace timepipe {
+
+struct Parameter {
+  std::string name;  // as in the official checkpoints
+  Shape shape;
+  int64_t offset, count;  // elements in the flat buffer
+};
+
+// A piece of one parameter: the unit of the gradient norm, of the optimizer's
+// shards, of checksums and of the digest.
+struct ParameterBlock {
+  static constexpr int64_t kElements = 16384;
+  int64_t parameter;      // index
+  int64_t offset, count;  // elements in the flat buffer
+};
+
+// Names, shapes and places of all parameters in one flat buffer, cut into
+// blocks of 16,384 elements that never span two parameters.
+class ParameterLayout {
+ public:
+  // Returns the index. Throws InvalidArgument on a name that is there already.
+  int64_t add(std::string name, Shape shape);
+  // Throws InvalidArgument naming what is missing.
+  int64_t index_of(const std::string& name) const;
+
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  const std::vector<ParameterBlock>& blocks() const { return blocks_; }
+  int64_t numel() const { return numel_; }
+
+ private:
+  std::vector<Parameter> parameters_;
+  std::vector<ParameterBlock> blocks_;
+  int64_t numel_ = 0;
+};
+
+// The weights: a layout and one flat buffer of its elements.
+class ParameterStore {
+ public:
+  ParameterStore(Context& ctx, ParameterLayout layout, DType dtype);
+
+  const ParameterLayout& layout() const { return layout_; }
+  DType dtype() const { return flat_.dtype(); }
+  Tensor& flat() { return flat_; }
+  const Tensor& flat() const { return flat_; }
+  // The parameter's own shape, over the flat buffer.
+  Tensor value(int64_t index) const;
+  Tensor value(const std::string& name) const {
+    return value(layout_.index_of(name));
+  }
+
+ private:
+  ParameterLayout layout_;
+  Tensor flat_;
+};
+
+// xxh64 of each of the blocks [begin, end) of `flat`.
+std::vector<uint64_t> block_hashes(const ParameterLayout& layout,
+                                   const Tensor& flat, int64_t begin_block,
+                                   int64_t end_block);
+// xxh64 over the hashes of all blocks, in their order: the digest.
+uint64_t combine_hashes(const std::vector<uint64_t>& hashes);
+
+}  // namespace timepipe

@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every check:  tests/check.sh
+#   --fast  format, layering and the fast tests: a few minutes
+#   --long  clang-tidy on all sources, not only on those that changed
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+mode=${1:-}
+if (($# > 1)) || [[ ! $mode =~ ^(--fast|--long)?$ ]]; then
+  echo "usage: tests/check.sh [--fast|--long]" >&2
+  exit 2
+fi
+
+jobs=$(nproc)
+readonly tidy_seconds=180
+# mpirun as root, more ranks than cores, and threads that don't spin meanwhile.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
+export OMPI_MCA_hwloc_base_binding_policy=none
+export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
+export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+export TSAN_OPTIONS=halt_on_error=1
+
+stage="" began=0
+begin() {  # begin STAGE: the commands up to the next one are that stage
+  [[ -z $stage ]] || echo "== $stage: $((SECONDS - began)) s"
+  stage=$1 began=$SECONDS
+  echo "== $stage"
+}
+report() {
+  local status=$?
+  ((status == 0)) || echo "check.sh: FAILED in stage: $stage" >&2
+}
+trap report EXIT
+
+sources() {
+  find . \( -path ./build -o -path ./.git \) -prune -o \
+    \( -name '*.h' -o -name '*.cc' \) -print
+}
+
+# What differs from the last landed commit; a header stands for its source.
+changed_sources() {
+  local base
+  base=$(git merge-base HEAD origin/main 2>/dev/null ||
+    git rev-parse --verify --quiet HEAD~ 2>/dev/null || true)
+  {
+    [[ -z $base ]] || git diff --name-only "$base"
+    git ls-files --others --exclude-standard 2>/dev/null || true
+  } | sed -n 's|\(.*\)\.\(h\|cc\)$|./\1.cc|p' | sort -u
+}
+
+# Checks the sources that are named on stdin and were compiled.
+tidy() {
+  local status=0
+  grep -xFf <(sed -n "s|.*\"file\": \"$PWD/\(.*\)\".*|./\1|p" \
+    build/release/compile_commands.json) |
+    timeout "$1" xargs -r -n 1 -P "$jobs" clang-tidy --quiet -p build/release \
+      2> >(grep -v 'warnings\? generated' >&2) || status=$?
+  ((status != 124)) || echo "clang-tidy: stopped after $1 s, not all checked"
+  ((status == 0 || status == 1 || status == 124))
+}
+
+build() {
+  cmake --preset "$1" >/dev/null
+  cmake --build --preset "$1" -j "$jobs"
+}
+
+# Runs the unit tests under a sanitizer. Those of g++ 12 fail where the kernel
+# randomizes more bits of an address than they know of.
+sanitize() {
+  local run=()
+  if setarch -R true 2>/dev/null; then run=(setarch -R); fi
+  build "$1"
+  "${run[@]}" ctest --preset "$1" -j "$jobs"
+}
+
+begin setup
+launcher/setup.sh
+begin format
+sources | xargs clang-format --dry-run -Werror
+begin layering
+tests/layering.sh
+begin "release build"
+build release
+if [[ $mode == --fast ]]; then
+  begin "fast tests"
+  ctest --preset release -j "$jobs" -L fast
+  exit
+fi
+begin clang-tidy
+if [[ $mode == --long ]]; then
+  sources | tidy 0
+else
+  changed_sources | tidy "$tidy_seconds"
+fi
+begin "address sanitizer"
+sanitize asan
+begin "thread sanitizer"
+sanitize tsan
+begin tests
+echo "== so far: $SECONDS s"
+ctest --preset release -j "$jobs"

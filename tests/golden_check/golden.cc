@@ -1,0 +1,191 @@
+#include "tests/golden_check/golden.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <utility>
+
+namespace timepipe::golden {
+namespace {
+
+nlohmann::json read_json(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw IoError(path + ": can't be read");
+  try {
+    return nlohmann::json::parse(file);
+  } catch (const nlohmann::json::exception& error) {
+    throw InvalidArgument(path + ": " + error.what());
+  }
+}
+
+}  // namespace
+
+Case::Case(const std::string& directory)
+    : tensors(SafetensorsFile::read(directory + "/case.safetensors")),
+      notes(read_json(directory + "/notes.json")) {}
+
+Values Case::values(const std::string& name) const {
+  return to_values(tensor(name));
+}
+
+double Case::note(const std::vector<std::string>& path,
+                  double otherwise) const {
+  const nlohmann::json* at = &notes;
+  for (const std::string& key : path) {
+    if (!at->is_object() || !at->contains(key)) return otherwise;
+    at = &at->at(key);
+  }
+  return at->is_number() ? at->get<double>() : otherwise;
+}
+
+ModelConfig read_model_config(const std::string& path) {
+  const nlohmann::json json = read_json(path);
+  ModelConfig c;
+  c.vocab_size = json.at("vocab_size");
+  c.hidden_size = json.at("hidden_size");
+  c.intermediate_size = json.at("intermediate_size");
+  c.num_layers = json.at("num_hidden_layers");
+  c.num_heads = json.at("num_attention_heads");
+  c.mini_batch_size = json.at("mini_batch_size");
+  c.conv_kernel = json.at("conv_kernel");
+  c.use_gate = json.at("use_gate");
+  c.share_qk = json.at("share_qk");
+  c.pre_conv = json.at("pre_conv");
+  c.tie_word_embeddings = json.at("tie_word_embeddings");
+  c.ttt_base_lr = json.at("ttt_base_lr");
+  c.rope_theta = json.at("rope_theta");
+  c.rms_norm_eps = json.at("rms_norm_eps");
+  const std::string kind = json.at("ttt_layer_type");
+  require(kind == "linear" || kind == "mlp",
+          path + ": ttt_layer_type: " + kind + ", expected linear or mlp");
+  c.inner = kind == "mlp" ? InnerModel::kMlp : InnerModel::kLinear;
+  return c;
+}
+
+void load_weights(const std::string& path, ParameterStore& weights) {
+  const SafetensorsFile file = SafetensorsFile::read(path);
+  const auto& parameters = weights.layout().parameters();
+  require(file.names().size() == parameters.size(),
+          path + ": " + std::to_string(file.names().size()) +
+              " tensors, expected " + std::to_string(parameters.size()));
+  for (const Parameter& p : parameters) {
+    const Values values = to_values(file.get(p.name));
+    Tensor weight = weights.value(p.name);
+    require_shape(p.name.c_str(), file.get(p.name), p.shape);
+    dispatch(weight.dtype(), [&](auto zero) {
+      using T = decltype(zero);
+      std::transform(values.begin(), values.end(), weight.data<T>(),
+                     [](double v) { return static_cast<T>(v); });
+    });
+  }
+}
+
+Values to_values(const Tensor& tensor) {
+  Values values(tensor.numel());
+  if (tensor.dtype() == DType::kI64) {
+    std::copy_n(tensor.data<int64_t>(), tensor.numel(), values.begin());
+    return values;
+  }
+  dispatch(tensor.dtype(), [&](auto zero) {
+    std::copy_n(tensor.data<decltype(zero)>(), tensor.numel(), values.begin());
+  });
+  return values;
+}
+
+int64_t chunk_length(const Options& options, int64_t mini_batch,
+                     int64_t tokens) {
+  const int64_t wanted = options.chunk > 0 ? options.chunk : tokens;
+  return num_chunks(wanted, mini_batch) * mini_batch;
+}
+
+Tolerance value_tolerance(DType dtype, double f32_limit, double reference) {
+  if (dtype == DType::kF64) return relative(1e-9);
+  return relative(std::max(f32_limit, 10 * reference));
+}
+
+Tolerance gradient_tolerance(DType dtype, const std::string& parameter,
+                             double reference) {
+  if (dtype == DType::kF64) return relative(1e-8);
+  const bool cancels = parameter.ends_with("learnable_ttt_lr_bias") ||
+                       parameter.ends_with("learnable_token_idx") ||
+                       parameter.ends_with("grad.token_idx");
+  return relative(std::max(cancels ? 1e-4 : 1e-5, 10 * reference));
+}
+
+void Pieces::put(const std::string& name, int64_t batch, int64_t b,
+                 int64_t rows, int64_t row, const Tensor& value) {
+  const Values values = to_values(value);
+  const int64_t here = rows == 1 ? 1 : value.dim(0);
+  const int64_t width = static_cast<int64_t>(values.size()) / here;
+  Values& array = arrays_[name];
+  if (array.empty()) {
+    array.assign(batch * rows * width,
+                 std::numeric_limits<double>::quiet_NaN());
+  }
+  std::copy(values.begin(), values.end(),
+            array.begin() + (b * rows + row) * width);
+}
+
+Values Pieces::merged(Communicator& world, const std::string& name,
+                      std::size_t size) const {
+  Values mine(size, std::numeric_limits<double>::quiet_NaN());
+  const auto found = arrays_.find(name);
+  if (found != arrays_.end() && found->second.size() == size) {
+    mine = found->second;
+  }
+  Values all(size * world.size());
+  const std::vector<int64_t> bytes(world.size(), size * sizeof(double));
+  world
+      .all_gather(std::as_bytes(std::span(std::as_const(mine))), bytes,
+                  std::as_writable_bytes(std::span(all)))
+      .wait();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!std::isnan(all[i])) mine[i % size] = all[i];
+  }
+  return mine;
+}
+
+std::map<std::string, Values> split_state(const TttShape& shape,
+                                          const Values& states,
+                                          int64_t batch) {
+  const int64_t H = shape.heads, D = shape.head_size;
+  std::vector<std::pair<std::string, int64_t>> pieces;
+  if (shape.inner == InnerModel::kLinear) {
+    pieces = {{"W1", H * D * D}, {"b1", H * D}};
+  } else {
+    pieces = {{"W1", 4 * H * D * D},
+              {"b1", 4 * H * D},
+              {"W2", 4 * H * D * D},
+              {"b2", H * D}};
+  }
+  std::map<std::string, Values> result;
+  for (int64_t b = 0; b < batch; ++b) {
+    int64_t offset = b * shape.state_size();
+    for (const auto& [name, count] : pieces) {
+      const auto begin = states.begin() + offset;
+      result[name].insert(result[name].end(), begin, begin + count);
+      offset += count;
+    }
+  }
+  return result;
+}
+
+Values heads_first(const Values& x, int64_t batch, int64_t tokens,
+                   int64_t heads) {
+  const int64_t f =
+      static_cast<int64_t>(x.size()) / (batch * tokens * heads);
+  Values y(x.size());
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t h = 0; h < heads; ++h) {
+        std::copy_n(x.begin() + ((b * tokens + t) * heads + h) * f, f,
+                    y.begin() + ((b * heads + h) * tokens + t) * f);
+      }
+    }
+  }
+  return y;
+}
+
+}  // namespace timepipe::golden

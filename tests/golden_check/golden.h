@@ -1,0 +1,85 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "launcher/config.h"
+#include "launcher/trainer.h"
+#include "runtime/safetensors.h"
+#include "tests/golden_check/report.h"
+
+namespace timepipe::golden {
+
+struct Options {
+  std::string directory;
+  DType dtype = DType::kF64;
+  int64_t chunk = 0;  // wanted chunk length; 0: the whole sequence
+  int64_t hot_rounds = 1;
+  int64_t data_ranks = 1;
+};
+
+// A folder of the form described in the goldens README.
+struct Case {
+  explicit Case(const std::string& directory);
+
+  bool has(const std::string& name) const { return tensors.contains(name); }
+  Tensor tensor(const std::string& name) const { return tensors.get(name); }
+  Values values(const std::string& name) const;
+  // A number of notes.json at a path of keys, or `otherwise`.
+  double note(const std::vector<std::string>& path, double otherwise) const;
+
+  SafetensorsFile tensors;
+  nlohmann::json notes;
+};
+
+// config.json as the official library writes it.
+ModelConfig read_model_config(const std::string& path);
+// Copies the folder's tensors into the weights; all must be there, no others.
+void load_weights(const std::string& path, ParameterStore& weights);
+
+Values to_values(const Tensor& tensor);
+
+// The smallest multiple of the mini-batch >= the wanted length.
+int64_t chunk_length(const Options& options, int64_t mini_batch,
+                     int64_t tokens);
+
+// The larger of a float32 limit and ten times the reference's own float32
+// error; in float64, the limit of the design.
+Tolerance value_tolerance(DType dtype, double f32_limit, double reference);
+Tolerance gradient_tolerance(DType dtype, const std::string& parameter,
+                             double reference);
+
+// Values that ranks compute in pieces: full-size arrays, NaN where this rank
+// has nothing, merged over the ranks at the end.
+class Pieces {
+ public:
+  // Writes rows [row, row + value.dim(0)) of sequence b; `rows` of it in all,
+  // for `batch` sequences. A value without rows in time: row 0, rows 1.
+  void put(const std::string& name, int64_t batch, int64_t b, int64_t rows,
+           int64_t row, const Tensor& value);
+  // Merges over ranks. Collective: every rank asks for the same names.
+  Values merged(Communicator& world, const std::string& name,
+                std::size_t size) const;
+
+ private:
+  std::map<std::string, Values> arrays_;
+};
+
+// Of the flat states [B, state] of a layer: "W1", "b1", ... [B, nh, ...].
+std::map<std::string, Values> split_state(const TttShape& shape,
+                                          const Values& states, int64_t batch);
+
+// [B, L, nh*f] -> [B, nh, L, f].
+Values heads_first(const Values& x, int64_t batch, int64_t tokens,
+                   int64_t heads);
+
+void check_layer(const Options& options, const Case& golden, Report& report);
+void check_module(const Options& options, const Case& golden,
+                  Communicator& world, Report& report);
+void check_model(const Options& options, const Case& golden,
+                 Communicator& world, Report& report);
+void check_optimizer(const Options& options, const Case& golden,
+                     Communicator& world, Report& report);
+
+}  // namespace timepipe::golden

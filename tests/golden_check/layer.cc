@@ -1,0 +1,224 @@
+#include "kernels/ttt_scan.h"
+#include "tests/golden_check/golden.h"
+
+// The scan alone, cut into chunks that hand their state on, forward and
+// backward.
+
+namespace timepipe::golden {
+namespace {
+
+const char* const kStateNames[] = {"W1", "b1", "W2", "b2"};
+
+// One batch entry: tensors of the whole sequence, token-major.
+struct Scan {
+  TttShape shape;
+  int64_t tokens;
+  Tensor xq, xk, xv, lr, tok, ln_w, ln_b, start, dy, dstate_last;
+  // Results.
+  Tensor y, dxq, dxk, dxv, dlr;
+  Values state_last, state_mid, dstate_init, dstate_mid, dtok, dln_w, dln_b;
+};
+
+// The b-th entry of [B,nh,L,width] as [L, nh*width].
+Tensor token_major(Context& ctx, DType dtype, const Values& x, int64_t b,
+                   int64_t heads, int64_t tokens, int64_t width) {
+  Tensor y = ctx.allocate({tokens, heads * width}, dtype);
+  dispatch(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for (int64_t h = 0; h < heads; ++h) {
+      for (int64_t t = 0; t < tokens; ++t) {
+        for (int64_t i = 0; i < width; ++i) {
+          y.data<T>()[(t * heads + h) * width + i] = static_cast<T>(
+              x[((b * heads + h) * tokens + t) * width + i]);
+        }
+      }
+    }
+  });
+  return y;
+}
+
+Tensor from_values(Context& ctx, DType dtype, const Values& x, Shape shape) {
+  Tensor y = ctx.allocate(std::move(shape), dtype);
+  dispatch(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    std::transform(x.begin(), x.end(), y.data<T>(),
+                   [](double v) { return static_cast<T>(v); });
+  });
+  return y;
+}
+
+// The b-th entry of the states <prefix><name><suffix>, flat.
+Tensor flat_state(Context& ctx, DType dtype, const Case& golden,
+                  const std::string& prefix, const std::string& suffix,
+                  int64_t b, int64_t batch) {
+  Values flat;
+  for (const char* name : kStateNames) {
+    if (!golden.has(prefix + name + suffix)) continue;
+    const Values all = golden.values(prefix + name + suffix);
+    const auto size = static_cast<int64_t>(all.size()) / batch;
+    flat.insert(flat.end(), all.begin() + b * size,
+                all.begin() + (b + 1) * size);
+  }
+  const auto size = static_cast<int64_t>(flat.size());
+  return from_values(ctx, dtype, flat, {size});
+}
+
+void add(const Tensor& x, Values& sum) {
+  const Values values = to_values(x);
+  sum.resize(values.size(), 0.0);
+  for (std::size_t i = 0; i < values.size(); ++i) sum[i] += values[i];
+}
+
+// Runs all chunks forward, then backward; `mid`: tokens after which the state
+// and its gradient are noted, if a chunk ends there.
+void run(Context& ctx, Scan& scan, int64_t chunk, int64_t mid) {
+  const DType dtype = scan.xq.dtype();
+  const int64_t chunks = num_chunks(scan.tokens, chunk);
+  const Shape state{scan.shape.state_size()};
+  std::vector<Tensor> states{scan.start}, checkpoints;
+  std::vector<Segment> segments;
+  const auto cut = [&](const Tensor& x, int64_t c) {
+    return x.slice(c * chunk, std::min((c + 1) * chunk, scan.tokens));
+  };
+  for (int64_t c = 0; c < chunks; ++c) {
+    const int64_t n = std::min(chunk, scan.tokens - c * chunk);
+    segments.push_back({0, n, c * chunk + 1, false});
+    Tensor y = cut(scan.y, c), state_out = ctx.allocate(state, dtype);
+    checkpoints.push_back(
+        ctx.allocate({scan.shape.num_checkpoints(n), state[0]}, dtype));
+    ttt_scan_forward(
+        ctx, {scan.shape, cut(scan.xq, c), cut(scan.xk, c), cut(scan.xv, c),
+              cut(scan.lr, c), scan.tok, scan.ln_w, scan.ln_b, scan.start,
+              states.back(), {&segments.back(), 1}, y, state_out,
+              checkpoints.back()});
+    states.push_back(state_out);
+    if (c * chunk + n == mid) scan.state_mid = to_values(state_out);
+  }
+  scan.state_last = to_values(states.back());
+  Tensor dstate = scan.dstate_last;
+  for (int64_t c = chunks - 1; c >= 0; --c) {
+    if ((c + 1) * chunk == mid) scan.dstate_mid = to_values(dstate);
+    Tensor dxq = cut(scan.dxq, c), dxk = cut(scan.dxk, c);
+    Tensor dxv = cut(scan.dxv, c), dlr = cut(scan.dlr, c);
+    Tensor dtok = ctx.allocate(scan.tok.shape(), dtype);
+    Tensor dln_w = ctx.allocate(scan.ln_w.shape(), dtype);
+    Tensor dln_b = ctx.allocate(scan.ln_b.shape(), dtype);
+    Tensor dstate_in = ctx.allocate(state, dtype);
+    Tensor dstart = ctx.allocate(state, dtype);
+    ttt_scan_backward(
+        ctx,
+        {scan.shape, cut(scan.xq, c), cut(scan.xk, c), cut(scan.xv, c),
+         cut(scan.lr, c), scan.tok, scan.ln_w, scan.ln_b, scan.start,
+         {&segments[c], 1}, checkpoints[c], cut(scan.dy, c), dstate, dxq, dxk,
+         dxv, dlr, dtok, dln_w, dln_b, dstate_in, dstart});
+    add(dtok, scan.dtok), add(dln_w, scan.dln_w), add(dln_b, scan.dln_b);
+    dstate = dstate_in;
+  }
+  scan.dstate_init = to_values(dstate);
+}
+
+Scan make_scan(Context& ctx, DType dtype, const Case& golden, int64_t b) {
+  const Shape s = golden.tensor("XQ").shape();  // [B,nh,n,K,f]
+  const int64_t H = s[1], tokens = s[2] * s[3], D = s[4];
+  Scan scan;
+  scan.shape = {golden.has("W2_init") ? InnerModel::kMlp : InnerModel::kLinear,
+                H, D, s[3]};
+  scan.tokens = tokens;
+  const auto load = [&](const char* name, int64_t width) {
+    return token_major(ctx, dtype, golden.values(name), b, H, tokens, width);
+  };
+  scan.xq = load("XQ", D), scan.xk = load("XK", D), scan.xv = load("XV", D);
+  scan.lr = load("ttt_lr_eta", 1);
+  scan.tok = from_values(ctx, dtype, golden.values("token_idx"), {s[3]});
+  scan.ln_w = from_values(ctx, dtype, golden.values("ttt_norm_weight"), {H, D});
+  scan.ln_b = from_values(ctx, dtype, golden.values("ttt_norm_bias"), {H, D});
+  scan.start = flat_state(ctx, dtype, golden, "", "_init", b, s[0]);
+  const Values cot = golden.values("cot.out");
+  const auto size = static_cast<int64_t>(cot.size()) / s[0];
+  scan.dy = from_values(ctx, dtype,
+                        Values(cot.begin() + b * size,
+                               cot.begin() + (b + 1) * size),
+                        {tokens, H * D});
+  scan.dstate_last = flat_state(ctx, dtype, golden, "cot.", "_last", b, s[0]);
+  for (Tensor* t : {&scan.y, &scan.dxq, &scan.dxk, &scan.dxv}) {
+    *t = ctx.allocate({tokens, H * D}, dtype);
+  }
+  scan.dlr = ctx.allocate({tokens, H}, dtype);
+  return scan;
+}
+
+void append(const Values& from, Values& to) {
+  to.insert(to.end(), from.begin(), from.end());
+}
+
+void accumulate(const Values& from, Values& to) {
+  to.resize(from.size(), 0.0);
+  for (std::size_t i = 0; i < from.size(); ++i) to[i] += from[i];
+}
+
+}  // namespace
+
+void check_layer(const Options& options, const Case& golden, Report& report) {
+  require(golden.notes.value("form", "dual") == "dual",
+          "notes.json: form: " + golden.notes.value("form", "dual") +
+              ", expected dual: this program has no decoding form yet");
+  const Shape s = golden.tensor("XQ").shape();
+  const int64_t B = s[0], H = s[1], K = s[3], tokens = s[2] * s[3];
+  const auto mid = static_cast<int64_t>(
+                       golden.note({"mid_after_mini_batches"}, 0)) *
+                   K;
+  const int64_t chunk = chunk_length(options, K, tokens);
+  report.remark("chunk_tokens " + std::to_string(chunk));
+
+  Context ctx;
+  std::map<std::string, Values> got;
+  TttShape shape{};
+  for (int64_t b = 0; b < B; ++b) {
+    Scan scan = make_scan(ctx, options.dtype, golden, b);
+    shape = scan.shape;
+    if (mid > 0) {  // once more, cut there
+      Scan cut = make_scan(ctx, options.dtype, golden, b);
+      run(ctx, cut, mid, mid);
+      append(cut.state_mid, got["_mid"]);
+      append(cut.dstate_mid, got["grad._mid"]);
+    }
+    run(ctx, scan, chunk, 0);
+    append(to_values(scan.y), got["out"]);
+    append(heads_first(to_values(scan.dxq), 1, tokens, H), got["grad.XQ"]);
+    append(heads_first(to_values(scan.dxk), 1, tokens, H), got["grad.XK"]);
+    append(heads_first(to_values(scan.dxv), 1, tokens, H), got["grad.XV"]);
+    append(heads_first(to_values(scan.dlr), 1, tokens, H),
+           got["grad.ttt_lr_eta"]);
+    append(scan.state_last, got["_last"]);
+    append(scan.dstate_init, got["grad._init"]);
+    accumulate(scan.dtok, got["grad.token_idx"]);
+    accumulate(scan.dln_w, got["grad.ttt_norm_weight"]);
+    accumulate(scan.dln_b, got["grad.ttt_norm_bias"]);
+  }
+
+  const auto compare = [&](const std::string& name, const Values& values) {
+    const double reference = golden.note({"f32_vs_f64_rel_l2", name}, 0);
+    report.compare(name, values, golden.values(name),
+                   name.starts_with("grad.")
+                       ? gradient_tolerance(options.dtype, name, reference)
+                       : value_tolerance(options.dtype, 1e-5, reference));
+  };
+  for (const auto& [name, values] : got) {
+    const std::size_t underscore = name.rfind('_');
+    const bool is_state = name == "_mid" || name == "_last" ||
+                          name == "grad._mid" || name == "grad._init";
+    if (!is_state) {
+      compare(name, values);
+      continue;
+    }
+    for (const auto& [part, piece] : split_state(shape, values, B)) {
+      compare(name.substr(0, underscore) + part + name.substr(underscore),
+              piece);
+    }
+  }
+  report.remark(
+      "grad.eta: eta is no input of the scan; its parts are checked as "
+      "grad.ttt_lr_eta and grad.token_idx");
+}
+
+}  // namespace timepipe::golden

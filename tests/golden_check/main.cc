@@ -1,0 +1,85 @@
+#include <glog/logging.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <iostream>
+
+#include "launcher/job.h"
+#include "tests/golden_check/golden.h"
+
+// golden_check DIR: runs a folder of the form described in the goldens README
+// and compares every quantity. The kind is told by the folder's contents. Under
+// mpirun, models, modules and optimizer runs go through the time pipeline.
+
+namespace timepipe::golden {
+namespace {
+
+void check(const Options& options, Communicator& world, Report& report) {
+  const std::string& directory = options.directory;
+  const Case golden(directory);
+  require(world.size() % options.data_ranks == 0,
+          "--data-ranks " + std::to_string(options.data_ranks) +
+              ": expected a divisor of " + std::to_string(world.size()) +
+              " ranks");
+  if (golden.has("XQ")) {
+    if (world.rank() == 0) check_layer(options, golden, report);
+  } else if (golden.has("cot.y")) {
+    check_module(options, golden, world, report);
+  } else if (golden.has("tokens") && golden.has("grad_norm")) {
+    check_optimizer(options, golden, world, report);
+  } else if (golden.has("targets")) {
+    check_model(options, golden, world, report);
+  } else {
+    throw InvalidArgument(directory +
+                          ": not a layer, module, model or opt case");
+  }
+}
+
+int run(int* argc, char*** argv) {
+  CLI::App app("Compares a folder of golden values with this program.",
+               "golden_check");
+  app.footer("Example: mpirun -n 3 golden_check tests/golden/model_tiny "
+             "--chunk 16 --dtype f32");
+  Options options;
+  std::vector<std::string> directories;
+  std::string dtype = "f64";
+  app.add_option("DIR", directories, "Folders, one case each")->required();
+  app.add_option("--dtype", dtype, "Arithmetic")
+      ->check(CLI::IsMember({"f64", "f32"}))
+      ->capture_default_str();
+  app.add_option("--chunk", options.chunk,
+                 "Tokens of a chunk, rounded up to mini-batches; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--hot-rounds", options.hot_rounds,
+                 "Chunks of a rank that are not recomputed")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--data-ranks", options.data_ranks, "Ranks / time ranks")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  try {
+    app.parse(*argc, *argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  }
+  options.dtype = dtype == "f64" ? DType::kF64 : DType::kF32;
+  bool ok = true;
+  const int status = run_job(argc, argv, [&](Communicator& world) {
+    for (const std::string& directory : directories) {
+      options.directory = directory;
+      Report report(world.rank() == 0);
+      check(options, world, report);
+      if (world.rank() == 0) ok = report.finish(directory) && ok;
+    }
+  });
+  return status != 0 ? status : (ok ? 0 : 1);
+}
+
+}  // namespace
+}  // namespace timepipe::golden
+
+int main(int argc, char** argv) {
+  FLAGS_logtostderr = true;
+  google::InitGoogleLogging(argv[0]);
+  return timepipe::golden::run(&argc, &argv);
+}

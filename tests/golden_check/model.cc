@@ -1,0 +1,140 @@
+#include "tests/golden_check/golden.h"
+
+namespace timepipe::golden {
+namespace {
+
+// The case's sequences, cut to `tokens`; the loss is the mean over all labels.
+Batch make_batch(const Case& golden, int64_t tokens) {
+  const Tensor ids = golden.tensor("input_ids");
+  const Tensor targets = golden.tensor("targets");
+  const int64_t B = ids.dim(0), L = ids.dim(1);
+  int64_t labels = 0;
+  for (int64_t i = 0; i < B * L; ++i) {
+    labels += targets.data<int64_t>()[i] != kIgnoredTarget;
+  }
+  Batch batch;
+  for (int64_t b = 0; b < B; ++b) {
+    const int64_t* id = ids.data<int64_t>() + b * L;
+    const int64_t* target = targets.data<int64_t>() + b * L;
+    batch.push_back({.ids = {id, id + tokens},
+                     .targets = {target, target + tokens},
+                     .documents = {{0, tokens, true}},
+                     .loss_scale = 1.0 / static_cast<double>(labels)});
+  }
+  return batch;
+}
+
+// Sequences of this data rank are global sequences data_rank + i * data_ranks.
+Observer record(Pieces& pieces, const ProcessGrid& grid, const Batch& batch) {
+  return [&pieces, &grid, &batch](const std::string& name,
+                                  const ChunkView& view, int64_t row,
+                                  const Tensor& value) {
+    const int64_t b = grid.data_rank + view.sequence * grid.data_ranks;
+    const auto B = static_cast<int64_t>(batch.size());
+    const int64_t tokens = batch[b].tokens();
+    if (name.starts_with("state.")) {
+      if (view.first + view.tokens == tokens) {
+        pieces.put(name, B, b, 1, 0, value);
+      }
+    } else {
+      pieces.put(name, B, b, tokens, view.first + row, value);
+    }
+  };
+}
+
+void compare_states(const std::string& prefix, const ModelConfig& config,
+                    const Pieces& pieces, const Options& options,
+                    const Case& golden, Communicator& world, int64_t batch,
+                    Report& report) {
+  const TttShape shape = config.ttt_shape();
+  for (int64_t l = 0; l < config.num_layers; ++l) {
+    const std::string layer = std::to_string(l) + ".";
+    if (!golden.has(prefix + layer + "W1")) continue;
+    const Values states = pieces.merged(world, "state." + std::to_string(l),
+                                        batch * shape.state_size());
+    for (const auto& [name, values] : split_state(shape, states, batch)) {
+      report.compare(prefix + layer + name, values,
+                     golden.values(prefix + layer + name),
+                     value_tolerance(options.dtype, 1e-5, 0));
+    }
+  }
+}
+
+void compare_activations(const Pieces& pieces, const Options& options,
+                         const Case& golden, Communicator& world,
+                         Report& report) {
+  for (const std::string& name : golden.tensors.names()) {
+    const bool gradient = name.starts_with("dhidden.");
+    if (!gradient && !name.starts_with("hidden.")) continue;
+    const Values expected = golden.values(name);
+    report.compare(name, pieces.merged(world, name, expected.size()), expected,
+                   gradient ? gradient_tolerance(options.dtype, name, 0)
+                            : value_tolerance(options.dtype, 1e-5, 0));
+  }
+  const Values logits = golden.values("logits");
+  const double reference =
+      golden.note({"f32_vs_f64", "logits_max_abs"}, 0);
+  report.compare("logits", pieces.merged(world, "logits", logits.size()),
+                 logits,
+                 options.dtype == DType::kF64
+                     ? relative(1e-9)
+                     : absolute(std::max(2e-5, 10 * reference)));
+}
+
+}  // namespace
+
+void check_model(const Options& options, const Case& golden,
+                 Communicator& world, Report& report) {
+  const ModelConfig config =
+      read_model_config(options.directory + "/config.json");
+  const Tensor ids = golden.tensor("input_ids");
+  const int64_t B = ids.dim(0), L = ids.dim(1);
+  TrainConfig train;
+  train.dtype = options.dtype;
+  train.hot_rounds = options.hot_rounds;
+  train.chunk_tokens = chunk_length(options, config.mini_batch_size, L);
+  ParallelConfig parallel;
+  parallel.data = options.data_ranks;
+  parallel.time = world.size() / options.data_ranks;
+  report.remark("chunk_tokens " + std::to_string(train.chunk_tokens));
+
+  Context ctx;
+  Trainer trainer(ctx, world, config, train, parallel, {});
+  load_weights(options.directory + "/weights.safetensors",
+               trainer.model().weights());
+  const Batch batch = make_batch(golden, L);
+  Pieces pieces;
+  trainer.model().set_observer(record(pieces, trainer.grid(), batch));
+  const double loss = trainer.forward_backward(batch);
+
+  const bool f64 = options.dtype == DType::kF64;
+  const double loss_reference = golden.note({"f32_vs_f64", "loss_abs"}, 0);
+  report.compare("loss", {loss}, golden.values("loss"),
+                 f64 ? relative(1e-9)
+                     : absolute(std::max(3e-6, 10 * loss_reference)));
+  compare_activations(pieces, options, golden, world, report);
+  compare_states("state.", config, pieces, options, golden, world, B, report);
+
+  trainer.optimizer().reduce(trainer.gradients());
+  const Tensor gradient = trainer.optimizer().gather_gradient();
+  for (const Parameter& p : trainer.model().weights().layout().parameters()) {
+    const double reference =
+        golden.note({"f32_vs_f64", "grad_rel_l2", p.name}, 0);
+    report.compare("grad." + p.name,
+                   to_values(gradient.slice(p.offset, p.offset + p.count)),
+                   golden.values("grad." + p.name),
+                   gradient_tolerance(options.dtype, p.name, reference));
+  }
+
+  const int64_t full = L / config.mini_batch_size * config.mini_batch_size;
+  if (full > 0 && full < L) {  // the layers are causal: run what comes before
+    const Batch before = make_batch(golden, full);
+    Pieces states;
+    trainer.model().set_observer(record(states, trainer.grid(), before));
+    trainer.forward_backward(before);
+    compare_states("state_full.", config, states, options, golden, world, B,
+                   report);
+  }
+}
+
+}  // namespace timepipe::golden

@@ -1,0 +1,208 @@
+#include <cstring>
+
+#include "kernels/inner_rate.h"
+#include "models/build.h"
+#include "tests/golden_check/golden.h"
+
+// One TTT layer through the time pipeline: its input is the case's x, the
+// gradient of its output the case's cot.y.
+
+namespace timepipe::golden {
+namespace {
+
+class ModuleProgram : public ChunkProgram {
+ public:
+  ModuleProgram(Context& ctx, const ModelConfig& config, const Case& golden,
+                DType dtype)
+      : config_(config) {
+    ParameterLayout layout;
+    layer_ = make_sequence_layer(config, "", layout);
+    weights_ = std::make_unique<ParameterStore>(ctx, std::move(layout), dtype);
+    layer_->bind(*weights_);
+    const Shape shape = golden.tensor("x").shape();
+    batch_size = shape[0], tokens = shape[1];
+    const auto load = [&](const char* name) {
+      Tensor t = ctx.allocate({batch_size * tokens, shape[2]}, dtype);
+      const Values values = golden.values(name);
+      dispatch(dtype, [&](auto zero) {
+        using T = decltype(zero);
+        std::transform(values.begin(), values.end(), t.data<T>(),
+                       [](double v) { return static_cast<T>(v); });
+      });
+      return t;
+    };
+    x_ = load("x"), dy_ = load("cot.y");
+  }
+
+  ParameterStore& weights() { return *weights_; }
+
+  // What the order of work depends on; remembers the chunk grid.
+  ScheduleShape schedule_shape(int64_t chunk_tokens) {
+    Batch batch;
+    for (int64_t b = 0; b < batch_size; ++b) {
+      batch.push_back({.ids = std::vector<int64_t>(tokens, 0),
+                       .targets = std::vector<int64_t>(tokens, 0),
+                       .documents = {{0, tokens, true}},
+                       .loss_scale = 0});
+    }
+    chunks_ = ChunkedBatch(std::move(batch), chunk_tokens,
+                           config_.mini_batch_size, 0);
+    LayerShape layer;
+    for (const Border border : {Border::kHaloQk, Border::kState}) {
+      layer.border_bytes[static_cast<std::size_t>(border)] =
+          layer_->border_elements(border) * size_of(weights_->dtype());
+    }
+    ScheduleShape shape;
+    shape.layers = {layer};
+    shape.sequences = chunks_.shapes();
+    return shape;
+  }
+
+  void reserve_lanes(Context& ctx, int64_t num_lanes, int64_t n) override {
+    lanes_.clear();
+    for (int64_t i = -1; i < num_lanes; ++i) {
+      const auto take = [&] {
+        return ctx.allocate({n, config_.hidden_size}, weights_->dtype());
+      };
+      lanes_.push_back({take(), take(), layer_->make_lane(ctx, n)});
+    }
+  }
+
+  ChunkView view(int64_t sequence, int64_t chunk) const override {
+    return chunks_.view(sequence, chunk);
+  }
+
+  void forward(Context& ctx, Part part, int64_t, const ChunkView& view,
+               int lane_index, ConstBytes border_in,
+               Bytes border_out) override {
+    Lane& lane = lanes_.at(lane_index + 1);
+    Tensor y = rows(lane.y, view);
+    if (part == Part::kEmbed) {
+      std::memset(y.bytes().data(), 0, y.bytes().size());
+      return;
+    }
+    Tensor out = border(border_out);
+    if (part == Part::kScan && out.empty()) {
+      out = ctx.allocate({layer_->border_elements(Border::kState)},
+                         weights_->dtype());
+    }
+    layer_->forward(ctx, part, view, input(x_, view), *lane.layer,
+                    border(border_in), out, y);
+    if (part == Part::kScan && view.first + view.tokens == tokens) {
+      pieces.put("state", batch_size, view.sequence, 1, 0, out);
+    }
+    if (part != Part::kOutput) return;
+    put("y", view, y);
+    layer_->inspect(*lane.layer, view,
+                    [&](const char* name, const Tensor& value) {
+                      put(std::string("mid.") + name, view, value);
+                    });
+  }
+
+  void backward(Context& ctx, Part part, int64_t, const ChunkView& view,
+                int lane_index, ConstBytes border_in, ConstBytes dborder_out,
+                Bytes dborder_in, GradientSum& gradients) override {
+    Lane& lane = lanes_.at(lane_index + 1);
+    if (part == Part::kHead || part == Part::kEmbed) return;
+    Tensor du = rows(lane.du, view), din = border(dborder_in);
+    layer_->backward(ctx, part, view, input(x_, view), *lane.layer,
+                     border(border_in), border(dborder_out), din,
+                     input(dy_, view), du, gradients);
+    if (part == Part::kConv) put("grad.x", view, du);
+  }
+
+  Pieces pieces;
+  int64_t batch_size, tokens;
+
+ private:
+  struct Lane {
+    Tensor y, du;
+    std::unique_ptr<SequenceLayer::Lane> layer;
+  };
+
+  Tensor input(const Tensor& x, const ChunkView& view) const {
+    const int64_t first = view.sequence * tokens + view.first;
+    return x.slice(first, first + view.tokens);
+  }
+  Tensor border(ConstBytes bytes) const {
+    const DType dtype = weights_->dtype();
+    return Tensor::view(
+        static_cast<const void*>(bytes.data()), dtype,
+        {static_cast<int64_t>(bytes.size()) / size_of(dtype)});
+  }
+  void put(const std::string& name, const ChunkView& view,
+           const Tensor& value) {
+    pieces.put(name, batch_size, view.sequence, tokens, view.first, value);
+  }
+
+  ModelConfig config_;
+  std::unique_ptr<SequenceLayer> layer_;
+  std::unique_ptr<ParameterStore> weights_;
+  Tensor x_, dy_;  // [B*L, C]
+  ChunkedBatch chunks_;
+  std::vector<Lane> lanes_;
+};
+
+}  // namespace
+
+void check_module(const Options& options, const Case& golden,
+                  Communicator& world, Report& report) {
+  const ModelConfig config =
+      read_model_config(options.directory + "/config.json");
+  Context ctx;
+  ModuleProgram module(ctx, config, golden, options.dtype);
+  load_weights(options.directory + "/weights.safetensors", module.weights());
+  const int64_t chunk =
+      chunk_length(options, config.mini_batch_size, module.tokens);
+  report.remark("chunk_tokens " + std::to_string(chunk));
+  const ScheduleShape shape = module.schedule_shape(chunk);
+  const ParameterLayout& layout = module.weights().layout();
+  GradientSum gradients(ctx, layout, options.dtype);
+  gradients.start(module.batch_size * num_chunks(module.tokens, chunk));
+  ScheduleRunner(ctx, world, module)
+      .run(shape, options.hot_rounds, gradients);
+
+  const auto reference = [&](const std::string& name) {
+    return golden.note({"f32_vs_f64_rel_l2", name}, 0);
+  };
+  for (const std::string& name : golden.tensors.names()) {
+    if (name != "y" && name != "grad.x" && !name.starts_with("mid.")) continue;
+    if (name == "mid.token_idx") continue;
+    const Values expected = golden.values(name);
+    Values got = module.pieces.merged(world, name, expected.size());
+    if (name.starts_with("mid.") && name != "mid.ttt_out") {
+      got = heads_first(got, module.batch_size, module.tokens,
+                        config.num_heads);
+    }
+    report.compare(name, got, expected,
+                   name == "grad.x"
+                       ? gradient_tolerance(options.dtype, name, reference(name))
+                       : value_tolerance(options.dtype, 1e-5, reference(name)));
+  }
+  const Tensor learnable = module.weights().value("learnable_token_idx");
+  Tensor tok = ctx.allocate(learnable.shape(), options.dtype);
+  token_scale_forward(ctx, learnable, tok);
+  report.compare("mid.token_idx", to_values(tok),
+                 golden.values("mid.token_idx"),
+                 value_tolerance(options.dtype, 1e-5, 0));
+  const TttShape ttt = config.ttt_shape();
+  const Values states = module.pieces.merged(
+      world, "state", module.batch_size * ttt.state_size());
+  for (const auto& [name, values] :
+       split_state(ttt, states, module.batch_size)) {
+    report.compare("state." + name, values, golden.values("state." + name),
+                   value_tolerance(options.dtype, 1e-5, 0));
+  }
+  ShardedOptimizer optimizer(ctx, world, module.weights(), {});
+  optimizer.reduce(gradients);
+  const Tensor gradient = optimizer.gather_gradient();
+  for (const Parameter& p : layout.parameters()) {
+    report.compare(
+        "grad." + p.name,
+        to_values(gradient.slice(p.offset, p.offset + p.count)),
+        golden.values("grad." + p.name),
+        gradient_tolerance(options.dtype, p.name, reference("grad." + p.name)));
+  }
+}
+
+}  // namespace timepipe::golden

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace timepipe::golden {
+
+using Values = std::vector<double>;
+
+// How far a quantity may be from its expected values.
+struct Tolerance {
+  enum class Norm { kRelativeL2, kMaxAbsolute } norm;
+  double limit;
+};
+
+inline Tolerance relative(double limit) {
+  return {Tolerance::Norm::kRelativeL2, limit};
+}
+inline Tolerance absolute(double limit) {
+  return {Tolerance::Norm::kMaxAbsolute, limit};
+}
+
+// One line per quantity: name, max_abs, rel_l2, tolerance, ok or FAIL.
+// rel = |a-b| / max(|b|, 1e-12 sqrt(n)). A quantity that is missing, or holds a
+// NaN, fails.
+class Report {
+ public:
+  explicit Report(bool speaks) : speaks_(speaks) {}
+
+  void compare(const std::string& name, const Values& actual,
+               const Values& expected, Tolerance tolerance);
+  void remark(const std::string& text) const;
+
+  // "DIR: ok worst=..." and whether all quantities passed (none: false). Worst
+  // is the largest share of a tolerance that was used up.
+  bool finish(const std::string& directory) const;
+
+ private:
+  bool speaks_;
+  int64_t compared_ = 0, failed_ = 0;
+  double worst_ = 0;
+  std::string worst_name_;
+};
+
+}  // namespace timepipe::golden

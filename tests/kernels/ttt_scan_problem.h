@@ -1,0 +1,223 @@
+#pragma once
+
+// Scans with random inputs, for the tests of the TTT scan.
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "kernels/ttt_scan.h"
+#include "tests/support/tensors.h"
+
+namespace timepipe::testing {
+
+struct ScanProblem {
+  TttShape shape;
+  std::vector<Segment> segments;
+  Tensor xq, xk, xv, lr, tok, ln_w, ln_b, start, state_in;
+  Tensor dy, dstate_out;
+
+  int64_t tokens() const { return xq.dim(0); }
+};
+
+struct ScanOutputs {
+  Tensor y, state_out, checkpoints;
+
+  std::vector<Tensor> all() const { return {y, state_out, checkpoints}; }
+};
+
+struct ScanGradients {
+  Tensor dxq, dxk, dxv, dlr, dtok, dln_w, dln_b, dstate_in, dstart;
+
+  std::vector<Tensor> all() const {
+    return {dxq, dxk, dxv, dlr, dtok, dln_w, dln_b, dstate_in, dstart};
+  }
+};
+
+inline ScanProblem random_problem(Context& ctx, const TttShape& shape,
+                                  int64_t tokens, std::vector<Segment> segments,
+                                  DType dtype = DType::kF64) {
+  const int64_t H = shape.heads, D = shape.head_size, b = shape.mini_batch;
+  Generator rng(19);
+  const auto rows = [&] { return normal(ctx, rng, {tokens, H * D}, dtype); };
+  const auto around = [&](double mean, double stddev, Shape to) {
+    return generate(ctx, std::move(to), dtype,
+                    [&](int64_t) { return mean + stddev * normal(rng); });
+  };
+  ScanProblem p;
+  p.shape = shape;
+  p.segments = std::move(segments);
+  p.xq = rows();
+  p.xk = rows();
+  p.xv = rows();
+  p.lr = around(0.1, 0.02, {tokens, H});
+  p.tok = generate(ctx, {b}, dtype, [&](int64_t i) {
+    return 1. / static_cast<double>(i + 1) + 0.1 * uniform(rng);
+  });
+  p.ln_w = around(1, 0.2, {H, D});
+  p.ln_b = around(0, 0.2, {H, D});
+  p.start = around(0, 0.5, {shape.state_size()});
+  p.state_in = around(0, 0.5, {shape.state_size()});
+  p.dy = rows();
+  p.dstate_out = around(0, 1, {shape.state_size()});
+  return p;
+}
+
+inline void forward_into(Context& ctx, const ScanProblem& p, ScanOutputs& out) {
+  ttt_scan_forward(ctx, {.shape = p.shape,
+                         .xq = p.xq,
+                         .xk = p.xk,
+                         .xv = p.xv,
+                         .lr = p.lr,
+                         .tok = p.tok,
+                         .ln_w = p.ln_w,
+                         .ln_b = p.ln_b,
+                         .start = p.start,
+                         .state_in = p.state_in,
+                         .segments = p.segments,
+                         .y = out.y,
+                         .state_out = out.state_out,
+                         .checkpoints = out.checkpoints});
+}
+
+// Outputs start as NaN: what is left unwritten shows.
+inline ScanOutputs run_forward(Context& ctx, const ScanProblem& p) {
+  const DType dtype = p.xq.dtype();
+  const int64_t size = p.shape.state_size();
+  ScanOutputs out{
+      nans(ctx, p.xq.shape(), dtype), nans(ctx, {size}, dtype),
+      nans(ctx, {p.shape.num_checkpoints(p.tokens()), size}, dtype)};
+  forward_into(ctx, p, out);
+  return out;
+}
+
+inline ScanGradients run_backward(Context& ctx, const ScanProblem& p,
+                                  const Tensor& checkpoints) {
+  const auto like = [&](const Tensor& t) {
+    return nans(ctx, t.shape(), t.dtype());
+  };
+  ScanGradients d{like(p.xq),   like(p.xk),    like(p.xv),
+                  like(p.lr),   like(p.tok),   like(p.ln_w),
+                  like(p.ln_b), like(p.start), like(p.start)};
+  ttt_scan_backward(ctx, {.shape = p.shape,
+                          .xq = p.xq,
+                          .xk = p.xk,
+                          .xv = p.xv,
+                          .lr = p.lr,
+                          .tok = p.tok,
+                          .ln_w = p.ln_w,
+                          .ln_b = p.ln_b,
+                          .start = p.start,
+                          .segments = p.segments,
+                          .checkpoints = checkpoints,
+                          .dy = p.dy,
+                          .dstate_out = p.dstate_out,
+                          .dxq = d.dxq,
+                          .dxk = d.dxk,
+                          .dxv = d.dxv,
+                          .dlr = d.dlr,
+                          .dtok = d.dtok,
+                          .dln_w = d.dln_w,
+                          .dln_b = d.dln_b,
+                          .dstate_in = d.dstate_in,
+                          .dstart = d.dstart});
+  return d;
+}
+
+// The tensors with a row per token.
+inline std::vector<Tensor*> row_tensors(ScanProblem& p) {
+  return {&p.xq, &p.xk, &p.xv, &p.lr, &p.dy};
+}
+
+// The problem's rows [begin, end) as a chunk of their own.
+inline ScanProblem chunk_of(const ScanProblem& whole, int64_t begin,
+                            int64_t end) {
+  ScanProblem p = whole;
+  for (Tensor* t : row_tensors(p)) *t = t->slice(begin, end);
+  p.segments.clear();
+  for (const Segment& s : whole.segments) {
+    const int64_t from = std::max(begin, s.row);
+    const int64_t to = std::min(end, s.row + s.rows);
+    if (from >= to) continue;
+    const bool first = from == s.row;
+    p.segments.push_back(
+        {.row = from - begin,
+         .rows = to - from,
+         .context = first ? s.context : s.context + from - s.row,
+         .resets = first && s.resets});
+  }
+  return p;
+}
+
+inline void fill_padding(ScanProblem& p, double value) {
+  for (Tensor* t : row_tensors(p)) {
+    const int64_t width = t->dim(1);
+    dispatch(t->dtype(), [&](auto zero) {
+      using T = decltype(zero);
+      int64_t end = 0;
+      const auto fill_to = [&](int64_t begin) {
+        std::fill(t->template data<T>() + end * width,
+                  t->template data<T>() + begin * width, static_cast<T>(value));
+      };
+      for (const Segment& s : p.segments) {
+        fill_to(s.row);
+        end = s.row + s.rows;
+      }
+      fill_to(p.tokens());
+    });
+  }
+}
+
+// a += b, element by element.
+inline void accumulate(std::vector<double>& a, const Tensor& b) {
+  const std::vector<double> values = to_f64(b);
+  a.resize(values.size());
+  for (std::size_t i = 0; i < a.size(); ++i) a[i] += values[i];
+}
+
+inline void append(std::vector<double>& a, const Tensor& b) {
+  const std::vector<double> values = to_f64(b);
+  a.insert(a.end(), values.begin(), values.end());
+}
+
+// All results of a problem that is run in chunks of `chunk` rows: rows in
+// order, sums over the chunks, the state at both ends.
+inline std::vector<std::vector<double>> run_in_chunks(Context& ctx,
+                                                      const ScanProblem& whole,
+                                                      int64_t chunk) {
+  std::vector<ScanProblem> chunks;
+  std::vector<ScanOutputs> outputs;
+  std::vector<double> y;
+  Tensor state = whole.state_in;
+  for (int64_t row = 0; row < whole.tokens(); row += chunk) {
+    chunks.push_back(
+        chunk_of(whole, row, std::min(whole.tokens(), row + chunk)));
+    chunks.back().state_in = state;
+    outputs.push_back(run_forward(ctx, chunks.back()));
+    state = outputs.back().state_out;
+    append(y, outputs.back().y);
+  }
+  std::vector<ScanGradients> gradients(chunks.size());
+  Tensor dstate = whole.dstate_out;
+  std::vector<std::vector<double>> sums(4), rows(4);
+  for (std::size_t i = chunks.size(); i-- > 0;) {
+    chunks[i].dstate_out = dstate;
+    gradients[i] = run_backward(ctx, chunks[i], outputs[i].checkpoints);
+    const ScanGradients& d = gradients[i];
+    dstate = d.dstate_in;
+    accumulate(sums[0], d.dtok);
+    accumulate(sums[1], d.dln_w);
+    accumulate(sums[2], d.dln_b);
+    accumulate(sums[3], d.dstart);
+  }
+  for (const ScanGradients& d : gradients) {
+    append(rows[0], d.dxq);
+    append(rows[1], d.dxk);
+    append(rows[2], d.dxv);
+    append(rows[3], d.dlr);
+  }
+  return {y,       to_f64(state), to_f64(dstate), sums[0], sums[1], sums[2],
+          sums[3], rows[0],       rows[1],        rows[2], rows[3]};
+}
+
+}  // namespace timepipe::testing

@@ -1,0 +1,370 @@
+#include "kernels/ttt_scan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "tests/kernels/ttt_scan_problem.h"
+#include "tests/kernels/ttt_scan_reference.h"
+#include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
+#include "tests/support/threads.h"
+
+namespace timepipe::testing {
+namespace {
+
+using ::testing::Combine;
+using ::testing::HasSubstr;
+using ::testing::Values;
+
+// Rows are long sums of products; states are the sum of many of them.
+constexpr double kSameF64 = 1e-12;
+
+std::string name_of_model(InnerModel inner) {
+  return inner == InnerModel::kLinear ? "Linear" : "Mlp";
+}
+
+// Four documents: one that goes on with state_in and ends in a partial
+// mini-batch, padding, a reset of two mini-batches, one without a reset (the
+// state is carried on), and a reset at the end, with padding after it.
+std::vector<Segment> packed_segments(int64_t b) {
+  return {{.row = 0, .rows = b + 1, .context = 2 * b, .resets = false},
+          {.row = 3 * b, .rows = 2 * b, .context = 0, .resets = true},
+          {.row = 5 * b, .rows = b, .context = 0, .resets = false},
+          {.row = 6 * b, .rows = 2 * b - b / 2, .context = 0, .resets = true}};
+}
+
+constexpr int64_t packed_tokens(int64_t b) { return 9 * b; }
+
+using Case = std::tuple<InnerModel, int64_t, int64_t>;
+
+std::string name_of_case(const ::testing::TestParamInfo<Case>& info) {
+  const auto [inner, D, b] = info.param;
+  return name_of_model(inner) + "D" + std::to_string(D) + "b" +
+         std::to_string(b);
+}
+
+class TttScanDefinition : public ::testing::TestWithParam<Case> {};
+
+TEST_P(TttScanDefinition, ForwardAgreesTokenByToken) {
+  const auto [inner, D, b] = GetParam();
+  Context ctx;
+  ScanProblem p = random_problem(ctx, {inner, 2, D, b}, packed_tokens(b),
+                                 packed_segments(b));
+  const Reference expected = reference_forward(p);
+
+  fill_padding(p, std::numeric_limits<double>::quiet_NaN());
+  const ScanOutputs actual = run_forward(ctx, p);
+
+  EXPECT_TRUE(close_l2(actual.y, expected.y, kSameF64));
+  EXPECT_TRUE(close_l2(actual.state_out, expected.state, kSameF64));
+}
+
+INSTANTIATE_TEST_SUITE_P(AllSizes, TttScanDefinition,
+                         Combine(Values(InnerModel::kLinear, InnerModel::kMlp),
+                                 Values(1, 3, 4, 8, 16), Values(1, 5, 16)),
+                         name_of_case);
+
+class TttScanGradients : public ::testing::TestWithParam<Case> {};
+
+// The objective sum(y * dy) + sum(state_out * dstate_out).
+double objective(Context& ctx, const ScanProblem& p) {
+  const ScanOutputs out = run_forward(ctx, p);
+  return inner_product(out.y, p.dy) +
+         inner_product(out.state_out, p.dstate_out);
+}
+
+::testing::AssertionResult all_gradients_agree(Context& ctx,
+                                               const ScanProblem& p,
+                                               int64_t sample) {
+  const Threads one(1);  // thousands of small scans: waking threads would cost
+  const ScanGradients d = run_backward(ctx, p, run_forward(ctx, p).checkpoints);
+  return gradients_agree([&] { return objective(ctx, p); },
+                         {{"xq", p.xq, d.dxq},
+                          {"xk", p.xk, d.dxk},
+                          {"xv", p.xv, d.dxv},
+                          {"lr", p.lr, d.dlr},
+                          {"tok", p.tok, d.dtok},
+                          {"ln_w", p.ln_w, d.dln_w},
+                          {"ln_b", p.ln_b, d.dln_b},
+                          {"start", p.start, d.dstart},
+                          {"state_in", p.state_in, d.dstate_in}},
+                         {.step = 1e-4, .sample = sample});
+}
+
+TEST_P(TttScanGradients, AgreeWithFiniteDifferences) {
+  const auto [inner, D, b] = GetParam();
+  Context ctx;
+  const ScanProblem p = random_problem(ctx, {inner, 2, D, b}, packed_tokens(b),
+                                       packed_segments(b));
+  EXPECT_TRUE(all_gradients_agree(ctx, p, 40));
+}
+
+TEST_P(TttScanGradients, OfAChunkThatStartsWithAResetReachNoEarlierState) {
+  const auto [inner, D, b] = GetParam();
+  Context ctx;
+  ScanProblem p =
+      random_problem(ctx, {inner, 2, D, b}, 2 * b,
+                     {{.row = 0, .rows = 2 * b, .context = 0, .resets = true}});
+  const ScanOutputs with_state = run_forward(ctx, p);
+  p.state_in = Tensor();
+  const ScanOutputs out = run_forward(ctx, p);
+  EXPECT_TRUE(same_bits(out.y, with_state.y));
+  const ScanGradients d = run_backward(ctx, p, out.checkpoints);
+  EXPECT_EQ(norm(to_f64(d.dstate_in)), 0);
+  const Threads one(1);
+  EXPECT_TRUE(gradients_agree([&] { return objective(ctx, p); },
+                              {{"start", p.start, d.dstart}},
+                              {.step = 1e-4, .sample = 20}));
+}
+
+INSTANTIATE_TEST_SUITE_P(AllSizes, TttScanGradients,
+                         Combine(Values(InnerModel::kLinear, InnerModel::kMlp),
+                                 Values(3, 8), Values(1, 3, 5)),
+                         name_of_case);
+
+class TttScan : public ::testing::TestWithParam<InnerModel> {};
+
+TEST_P(TttScan, GradientsAgreeOverSeveralCheckpoints) {
+  Context ctx;
+  const TttShape shape{GetParam(), 1, 4, 2};
+  const ScanProblem p =
+      random_problem(ctx, shape, 76,
+                     {{.row = 0, .rows = 32, .context = 8, .resets = false},
+                      {.row = 32, .rows = 44, .context = 0, .resets = true}});
+  EXPECT_EQ(shape.num_checkpoints(76), 3);
+  EXPECT_TRUE(all_gradients_agree(ctx, p, 12));
+}
+
+void expect_same_in_chunks(Context& ctx, const ScanProblem& p) {
+  const int64_t b = p.shape.mini_batch;
+  const std::vector<Vector> whole = run_in_chunks(ctx, p, p.tokens());
+  for (const int64_t chunk : {b, 2 * b, 3 * b, 20 * b}) {
+    const std::vector<Vector> split = run_in_chunks(ctx, p, chunk);
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      EXPECT_TRUE(close_l2(split[i], whole[i], kSameF64))
+          << "result " << i << " in chunks of " << chunk;
+    }
+  }
+}
+
+TEST_P(TttScan, SplitIntoChunksDoesNotChangeTheResult) {
+  Context ctx;
+  ScanProblem p = random_problem(ctx, {GetParam(), 2, 6, 4}, packed_tokens(4),
+                                 packed_segments(4));
+  fill_padding(p, std::numeric_limits<double>::quiet_NaN());
+  expect_same_in_chunks(ctx, p);
+}
+
+TEST_P(TttScan, SplitIntoChunksDoesNotChangeALongResult) {
+  Context ctx;
+  const ScanProblem p =
+      random_problem(ctx, {GetParam(), 2, 4, 3}, 120,
+                     {{.row = 0, .rows = 55, .context = 3, .resets = false},
+                      {.row = 57, .rows = 63, .context = 0, .resets = true}});
+  expect_same_in_chunks(ctx, p);
+}
+
+TEST_P(TttScan, PackedDocumentsEqualSeparateRuns) {
+  Context ctx;
+  const int64_t b = 4;
+  const TttShape shape{GetParam(), 2, 6, b};
+  const std::vector<Segment> documents = {
+      {.row = 0, .rows = 7, .context = 0, .resets = true},
+      {.row = 8, .rows = 1, .context = 0, .resets = true},
+      {.row = 16, .rows = 8, .context = 0, .resets = true}};
+  ScanProblem packed = random_problem(ctx, shape, 24, documents);
+  packed.dstate_out = Tensor();
+  const ScanOutputs out = run_forward(ctx, packed);
+  const ScanGradients d = run_backward(ctx, packed, out.checkpoints);
+  Vector dstart;
+  for (const Segment& s : documents) {
+    const int64_t begin = s.row, end = s.row + s.rows;
+    const ScanProblem alone = chunk_of(packed, begin, end);
+    const ScanOutputs alone_out = run_forward(ctx, alone);
+    const ScanGradients alone_d =
+        run_backward(ctx, alone, alone_out.checkpoints);
+    EXPECT_TRUE(same_bits(out.y.slice(begin, end), alone_out.y));
+    EXPECT_TRUE(same_bits(d.dxq.slice(begin, end), alone_d.dxq));
+    EXPECT_TRUE(same_bits(d.dxk.slice(begin, end), alone_d.dxk));
+    EXPECT_TRUE(same_bits(d.dxv.slice(begin, end), alone_d.dxv));
+    EXPECT_TRUE(same_bits(d.dlr.slice(begin, end), alone_d.dlr));
+    accumulate(dstart, alone_d.dstart);
+  }
+  EXPECT_TRUE(close_l2(d.dstart, dstart, kSameF64));
+}
+
+TEST_P(TttScan, RowsOutsideSegmentsAreZero) {
+  Context ctx;
+  ScanProblem p = random_problem(ctx, {GetParam(), 2, 4, 3}, packed_tokens(3),
+                                 packed_segments(3));
+  fill_padding(p, std::numeric_limits<double>::quiet_NaN());
+  const ScanOutputs out = run_forward(ctx, p);
+  const ScanGradients d = run_backward(ctx, p, out.checkpoints);
+  for (const Tensor& t : {out.y, d.dxq, d.dxk, d.dxv, d.dlr}) {
+    EXPECT_EQ(norm(to_f64(t.slice(4, 9))), 0);
+    EXPECT_EQ(norm(to_f64(t.slice(23, 27))), 0);
+  }
+}
+
+TEST_P(TttScan, WithoutSegmentsTheStatePassesThrough) {
+  Context ctx;
+  const ScanProblem p = random_problem(ctx, {GetParam(), 2, 4, 3}, 6, {});
+  const ScanOutputs out = run_forward(ctx, p);
+  const ScanGradients d = run_backward(ctx, p, out.checkpoints);
+  EXPECT_TRUE(same_bits(out.state_out, p.state_in));
+  EXPECT_TRUE(same_bits(d.dstate_in, p.dstate_out));
+  for (const Tensor& t : {out.y, d.dxq, d.dtok, d.dln_w, d.dstart}) {
+    EXPECT_EQ(norm(to_f64(t)), 0);
+  }
+}
+
+std::vector<Tensor> run_both(Context& ctx, const ScanProblem& p) {
+  const ScanOutputs out = run_forward(ctx, p);
+  std::vector<Tensor> all = out.all();
+  for (const Tensor& t : run_backward(ctx, p, out.checkpoints).all()) {
+    all.push_back(t);
+  }
+  return all;
+}
+
+TEST_P(TttScan, BitsDoNotDependOnThreadsOrRepetition) {
+  for (const DType dtype : {DType::kF32, DType::kF64}) {
+    Context ctx;
+    const ScanProblem p =
+        random_problem(ctx, {GetParam(), 5, 6, 4}, packed_tokens(4),
+                       packed_segments(4), dtype);
+    EXPECT_TRUE(same_bits_for_any_threads([&] { return run_both(ctx, p); }));
+  }
+}
+
+TEST_P(TttScan, SinglePrecisionAgreesWithDouble) {
+  Context ctx;
+  const int64_t D = 16, b = 8, tokens = 160;
+  ScanProblem p = random_problem(
+      ctx, {GetParam(), 2, D, b}, tokens,
+      {{.row = 0, .rows = tokens, .context = b, .resets = false}}, DType::kF32);
+  const std::vector<Tensor> single = run_both(ctx, p);
+  for (Tensor* t : {&p.xq, &p.xk, &p.xv, &p.lr, &p.tok, &p.ln_w, &p.ln_b,
+                    &p.start, &p.state_in, &p.dy, &p.dstate_out}) {
+    *t = from_f64(ctx, to_f64(*t), t->shape(), DType::kF64);
+  }
+  const std::vector<Tensor> expected = run_both(ctx, p);
+  for (std::size_t i = 0; i < single.size(); ++i) {
+    EXPECT_TRUE(
+        close_l2(single[i], expected[i], rounding(DType::kF32, tokens * D)))
+        << "result " << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(BothModels, TttScan,
+                         Values(InnerModel::kLinear, InnerModel::kMlp),
+                         [](const auto& info) {
+                           return name_of_model(info.param);
+                         });
+
+// What a change of a good problem makes the scan say.
+struct Mistake {
+  std::function<void(Context&, ScanProblem&)> make;
+  std::string says;
+};
+
+std::vector<Mistake> mistakes() {
+  const auto tensor = [](Tensor ScanProblem::*member, Shape shape,
+                         std::string says, DType dtype = DType::kF64) {
+    return Mistake{[=](Context& ctx, ScanProblem& p) {
+                     p.*member = ctx.zeros(shape, dtype);
+                   },
+                   std::move(says)};
+  };
+  const auto segment = [](Segment s, std::string says) {
+    return Mistake{[=](Context&, ScanProblem& p) { p.segments.push_back(s); },
+                   std::move(says)};
+  };
+  return {
+      tensor(&ScanProblem::xk, {12, 7}, "xk: shape [12,7], expected [12,8]"),
+      tensor(&ScanProblem::xv, {12, 8}, "xv: dtype f32", DType::kF32),
+      tensor(&ScanProblem::lr, {12, 1}, "lr: shape [12,1], expected [12,2]"),
+      tensor(&ScanProblem::tok, {2}, "tok: shape [2], expected [3]"),
+      tensor(&ScanProblem::ln_w, {8}, "ln_w: shape [8], expected [2,4]"),
+      tensor(&ScanProblem::ln_b, {2, 3}, "ln_b: shape [2,3]"),
+      tensor(&ScanProblem::start, {39}, "start: shape [39], expected [40]"),
+      tensor(&ScanProblem::state_in, {0}, "state_in: shape [0]"),
+      {[](Context&, ScanProblem& p) { p.shape.head_size = 5; }, "xq: shape"},
+      {[](Context&, ScanProblem& p) { p.shape.heads = 0; },
+       "shape.heads: 0, expected 1 or more"},
+      segment({3, 3, 3, false}, "segments[1].row: 3, expected a multiple of 3"),
+      segment({7, 3, 0, true}, "segments[1].row: 7, expected a multiple of 3"),
+      segment({6, 7, 0, true}, "segments[1].rows: 7, expected 1 to 6"),
+      segment({6, 0, 0, true}, "segments[1].rows: 0, expected 1 to 6"),
+  };
+}
+
+template <class F>
+std::string message_of(F&& f) {
+  try {
+    f();
+  } catch (const InvalidArgument& e) {
+    return e.what();
+  }
+  return "no InvalidArgument";
+}
+
+TEST(TttScanErrors, ForwardNamesWhatIsWrong) {
+  Context ctx;
+  for (const Mistake& mistake : mistakes()) {
+    ScanProblem p = random_problem(ctx, {InnerModel::kLinear, 2, 4, 3}, 12,
+                                   {{0, 4, 3, false}});
+    ScanOutputs out = run_forward(ctx, p);
+    mistake.make(ctx, p);
+    EXPECT_THAT(message_of([&] { forward_into(ctx, p, out); }),
+                HasSubstr(mistake.says));
+  }
+}
+
+TEST(TttScanErrors, StateOutMustNotAliasStateIn) {
+  Context ctx;
+  const ScanProblem p =
+      random_problem(ctx, {InnerModel::kMlp, 2, 4, 3}, 12, {{0, 4, 3, false}});
+  ScanOutputs out = run_forward(ctx, p);
+  out.state_out = p.state_in;
+  EXPECT_THAT(message_of([&] { forward_into(ctx, p, out); }),
+              HasSubstr("state_out"));
+}
+
+TEST(TttScanErrors, BackwardNamesWhatIsWrong) {
+  Context ctx;
+  ScanProblem p = random_problem(ctx, {InnerModel::kLinear, 2, 4, 3}, 12,
+                                 {{0, 4, 3, false}});
+  const ScanOutputs out = run_forward(ctx, p);
+  const auto says = [&](const Tensor& checkpoints) {
+    return message_of([&] { run_backward(ctx, p, checkpoints); });
+  };
+  EXPECT_THAT(says(out.checkpoints.slice(0, 0)), HasSubstr("checkpoints: "));
+  const Tensor dy = p.dy;
+  p.dy = ctx.zeros({12, 4}, DType::kF64);
+  EXPECT_THAT(says(out.checkpoints), HasSubstr("dy: shape [12,4]"));
+  p.dy = dy;
+  p.dstate_out = ctx.zeros({12}, DType::kF64);
+  EXPECT_THAT(says(out.checkpoints), HasSubstr("dstate_out: shape [12]"));
+}
+
+TEST(TttShape, CountsStatesAndCheckpoints) {
+  const TttShape linear{InnerModel::kLinear, 3, 4, 5};
+  EXPECT_EQ(linear.state_size(), 3 * (4 * 4 + 4));
+  const TttShape mlp{InnerModel::kMlp, 3, 4, 5};
+  EXPECT_EQ(mlp.state_size(), 3 * (4 * 16 + 16 + 16 * 4 + 4));
+  EXPECT_EQ(linear.num_checkpoints(0), 0);
+  EXPECT_EQ(linear.num_checkpoints(1), 1);
+  EXPECT_EQ(linear.num_checkpoints(16 * 5), 1);
+  EXPECT_EQ(linear.num_checkpoints(16 * 5 + 1), 2);
+}
+
+}  // namespace
+}  // namespace timepipe::testing

@@ -1,0 +1,49 @@
+#pragma once
+
+// What every transport must do, whatever the number of ranks. Each check is run
+// by all ranks at once: as threads (communicator_test.cc) and as processes
+// (mpi_communicator_test.cc).
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "tests/parallel/collective_checks.h"
+#include "tests/parallel/message_checks.h"
+
+namespace timepipe::testing {
+
+struct CommunicatorCheck {
+  const char* name;
+  void (*run)(Communicator&);
+};
+
+inline void PrintTo(const CommunicatorCheck& check, std::ostream* out) {
+  *out << check.name;
+}
+
+inline const std::vector<CommunicatorCheck>& communicator_checks() {
+  static const std::vector<CommunicatorCheck> checks = {
+      {"RingOfMessages", ring_of_messages},
+      {"MessagesInAnyOrder", messages_in_any_order},
+      {"EqualTagsArriveInOrder", equal_tags_arrive_in_order},
+      {"LargeMessages", large_messages},
+      {"BytesSentCountsPayload", bytes_sent_counts_payload},
+      {"RefusesBadPeersAndTags", refuses_bad_peers_and_tags},
+      {"NamesBothSizesIfTheyDiffer", names_both_sizes_if_they_differ},
+      {"BlockedNamesRanksOfTheWorld", blocked_names_ranks_of_the_world},
+      {"BlockedReceiveTellsWhatItWaitedFor",
+       blocked_receive_tells_what_it_waited_for},
+      {"BlockedSendTellsWhatItWaitedFor",
+       blocked_send_tells_what_it_waited_for},
+      {"ReduceScatterIsTheSum", reduce_scatter_is_the_sum},
+      {"AllGatherConcatenates", all_gather_concatenates},
+      {"CollectivesRefuseWrongSizes", collectives_refuse_wrong_sizes},
+      {"OperationsUnderWayTogether", operations_under_way_together},
+      {"SplitGroupsRanksOfAColor", split_groups_ranks_of_a_color},
+      {"BlockedCollectiveTellsWhich", blocked_collective_tells_which},
+  };
+  return checks;
+}
+
+}  // namespace timepipe::testing

@@ -1,0 +1,287 @@
+#include "parallel/communicator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <atomic>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+
+#include "tests/parallel/communicator_checks.h"
+
+namespace timepipe {
+namespace {
+
+using ::testing::Combine;
+using ::testing::ExitedWithCode;
+using ::testing::HasSubstr;
+using ::testing::TestWithParam;
+using ::testing::Values;
+using ::testing::ValuesIn;
+
+using testing::communicator_checks;
+using testing::CommunicatorCheck;
+using testing::other_ranks;
+using testing::state_tag;
+using testing::text_thrown;
+
+using ThreadCase = std::tuple<int, CommunicatorCheck>;
+class ThreadRanks : public TestWithParam<ThreadCase> {};
+
+TEST_P(ThreadRanks, Check) {
+  const auto& [ranks, check] = GetParam();
+  run_thread_ranks(ranks, check.run);
+}
+
+INSTANTIATE_TEST_SUITE_P(Communicator, ThreadRanks,
+                         Combine(Values(1, 2, 3, 4, 7),
+                                 ValuesIn(communicator_checks())),
+                         [](const ::testing::TestParamInfo<ThreadCase>& info) {
+                           return std::string(std::get<1>(info.param).name) +
+                                  "_" +
+                                  std::to_string(std::get<0>(info.param)) +
+                                  "_Ranks";
+                         });
+
+class SelfRank : public TestWithParam<CommunicatorCheck> {};
+
+TEST_P(SelfRank, Check) { GetParam().run(*make_self_communicator()); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Communicator, SelfRank, ValuesIn(communicator_checks()),
+    [](const ::testing::TestParamInfo<CommunicatorCheck>& info) {
+      return info.param.name;
+    });
+
+TEST(ThreadRanksTest, EveryRankRunsOnce) {
+  std::atomic<int> sum = 0;
+  run_thread_ranks(5, [&](Communicator& comm) {
+    EXPECT_EQ(comm.size(), 5);
+    sum += 1 << (4 * comm.rank());
+  });
+  EXPECT_EQ(sum, 0x11111);
+  EXPECT_THROW(run_thread_ranks(0, [](Communicator&) {}), InvalidArgument);
+}
+
+// The deadline is longer than the tests' timeout: nobody waits for it.
+TEST(ThreadRanksTest, AFailureEndsAllAndIsTheErrorThatIsSeen) {
+  constexpr double kForever = 1e6;
+  for (int failing = 0; failing < 4; ++failing) {
+    const auto messages = [&](Communicator& comm) {
+      std::vector<std::byte> bytes(8);
+      if (comm.rank() == failing) throw std::runtime_error("disk full");
+      comm.irecv(bytes, failing, state_tag(0)).wait();
+    };
+    const auto collectives = [&](Communicator& comm) {
+      if (comm.rank() == failing) throw std::runtime_error("disk full");
+      comm.split(0);
+    };
+    const auto deeper = [&](Communicator& comm) {
+      const auto group = comm.split(comm.rank() / 3);
+      const std::vector<int64_t> one(group->size(), 1);
+      std::vector<int64_t> out(1);
+      if (comm.rank() == failing) throw std::runtime_error("disk full");
+      for (const int peer : other_ranks(*group)) {
+        group->isend(std::as_bytes(std::span(out)), peer, state_tag(0)).wait();
+      }
+      comm.split(0);
+    };
+    for (const std::function<void(Communicator&)>& body :
+         {std::function<void(Communicator&)>(messages),
+          std::function<void(Communicator&)>(collectives),
+          std::function<void(Communicator&)>(deeper)}) {
+      EXPECT_EQ(text_thrown<std::runtime_error>(
+                    [&] { run_thread_ranks(4, body, kForever); }),
+                "disk full");
+    }
+  }
+}
+
+TEST(ThreadRanksTest, ARankThatNeverAnswersIsNamed) {
+  EXPECT_EQ(text_thrown<Blocked>([] {
+              run_thread_ranks(
+                  3,
+                  [](Communicator& comm) {
+                    std::vector<std::byte> bytes(8);
+                    set_current_step(12);
+                    if (comm.rank() != 1) return;
+                    comm.irecv(bytes, 2, state_tag(5)).wait();
+                  },
+                  0.1);
+            }),
+            "rank 1, step 12: waited 0.1 s for state of layer 2, chunk 5, "
+            "sequence 0 from rank 2");
+}
+
+TEST(ThreadRanksTest, CollectivesThatDisagreeAreRefused) {
+  EXPECT_THAT(text_thrown<InvalidArgument>([] {
+                run_thread_ranks(3, [](Communicator& comm) {
+                  const std::vector<int64_t> counts(3, 1 + comm.rank() / 2);
+                  std::vector<std::byte> in(counts[0]), out(3 * counts[0]);
+                  comm.all_gather(in, counts, out).wait();
+                });
+              }),
+              HasSubstr("expected all_gather with equal counts"));
+}
+
+TEST(TagTest, NamesEverything) {
+  const Tag tag{Border::kState, false, 0, 5, 2};
+  EXPECT_EQ(tag.to_string(), "state of layer 2, chunk 5, sequence 0");
+  const Tag gradient{Border::kHaloQk, true, 1, 3, 4};
+  EXPECT_EQ(gradient.to_string(),
+            "gradient of halo_qk of layer 4, chunk 3, sequence 1");
+}
+
+TEST(TagTest, NoTwoTagsShareTheirBits) {
+  const int32_t numbers[] = {0,   1,   2,    3,    7,    15,   16,    17,
+                             31,  63,  64,   127,  128,  255,  256,   257,
+                             511, 512, 1023, 4095, 4096, 4097, 16383, 65535};
+  std::set<int32_t> seen;
+  int64_t tags = 0;
+  for (const Border border :
+       {Border::kHaloX, Border::kHaloQk, Border::kState}) {
+    for (const bool gradient : {false, true}) {
+      for (const int32_t layer : {0, 1, 127, 128, 255}) {
+        for (const int32_t sequence : numbers) {
+          for (const int32_t chunk : numbers) {
+            const int64_t room = chunk < 16     ? 16384
+                                 : chunk < 256  ? 1024
+                                 : chunk < 4096 ? 64
+                                                : 4;
+            const Tag tag{border, gradient, sequence, chunk, layer};
+            if (sequence >= room) {
+              EXPECT_THROW(tag.packed(), InvalidArgument);
+            } else {
+              ++tags;
+              const int32_t bits = tag.packed();
+              EXPECT_GE(bits, 0);
+              seen.insert(bits);
+            }
+          }
+        }
+      }
+    }
+  }
+  EXPECT_EQ(std::ssize(seen), tags);
+}
+
+TEST(TagTest, OutOfRangeIsNamed) {
+  const Tag good{Border::kState, false, 0, 0, 0};
+  for (Tag bad : {good, good, good, good, good}) {
+    static int which = 0;
+    switch (which++) {
+      case 0:
+        bad.layer = 256;
+        break;
+      case 1:
+        bad.layer = -1;
+        break;
+      case 2:
+        bad.chunk = 65536;
+        break;
+      case 3:
+        bad.chunk = -1;
+        break;
+      case 4:
+        bad.sequence = -1;
+        break;
+    }
+    EXPECT_THAT(text_thrown<InvalidArgument>([&] { bad.packed(); }),
+                HasSubstr(bad.to_string()));
+  }
+}
+
+// Complete after `polls` polls; then it may raise a signal.
+class Countdown : public Request::Impl {
+ public:
+  explicit Countdown(int polls, int signal = 0)
+      : polls_(polls), signal_(signal) {}
+  bool test() override {
+    if (polls_-- > 0) return false;
+    if (signal_ != 0) raise(signal_);
+    return true;
+  }
+  int rank() const override { return 6; }
+  std::string describe() const override { return "state from rank 5"; }
+
+ private:
+  int polls_, signal_;
+};
+
+TEST(RequestTest, TestIsTrueOnceComplete) {
+  EXPECT_TRUE(Request().test());
+  Request request(std::make_unique<Countdown>(1), 60);
+  EXPECT_FALSE(request.test());
+  EXPECT_TRUE(request.test());
+  EXPECT_TRUE(request.test());
+  request.wait();
+}
+
+TEST(RequestTest, WaitPollsUntilComplete) {
+  Request request(std::make_unique<Countdown>(100), 60);
+  request.wait();
+  EXPECT_TRUE(request.test());
+}
+
+class TerminationTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    set_activity("testing");
+  }
+};
+
+TEST_F(TerminationTest, TellsTheActivity) {
+  EXPECT_EXIT(
+      {
+        set_activity("computing layer 1");
+        install_termination_report(4);
+        raise(SIGTERM);
+      },
+      ExitedWithCode(143), "rank 4: terminated while computing layer 1\n");
+  EXPECT_EXIT(
+      {
+        install_termination_report(4);
+        for (int i = 0; i < 100; ++i) set_activity("at " + std::to_string(i));
+        raise(SIGTERM);
+      },
+      ExitedWithCode(143), "rank 4: terminated while at 99\n");
+}
+
+TEST_F(TerminationTest, TellsWhatItWaitsFor) {
+  EXPECT_EXIT(
+      {
+        install_termination_report(6);
+        Request(std::make_unique<Countdown>(9, SIGTERM), 60).wait();
+      },
+      ExitedWithCode(143),
+      "rank 6: terminated while waiting for state from rank 5\n");
+}
+
+TEST_F(TerminationTest, WaitingIsOverAfterIt) {
+  EXPECT_EXIT(
+      {
+        install_termination_report(6);
+        set_activity("computing");
+        Request(std::make_unique<Countdown>(9), 60).wait();
+        raise(SIGTERM);
+      },
+      ExitedWithCode(143), "rank 6: terminated while computing\n");
+}
+
+TEST_F(TerminationTest, LongTextsAreCutAndOtherThreadsIgnored) {
+  EXPECT_EXIT(
+      {
+        install_termination_report(2);
+        set_activity(std::string(10'000, 'x'));
+        run_thread_ranks(2, [](Communicator&) { set_activity("a test"); });
+        raise(SIGTERM);
+      },
+      ExitedWithCode(143), "rank 2: terminated while x{400,490}\n");
+}
+
+}  // namespace
+}  // namespace timepipe

@@ -1,0 +1,276 @@
+#pragma once
+
+// Checks of messages between ranks, and what all checks of communicators use;
+// see communicator_checks.h.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "parallel/communicator.h"
+
+namespace timepipe::testing {
+
+using ::testing::HasSubstr;
+
+constexpr double kPatience = 60, kShort = 0.2;  // seconds
+constexpr int64_t kLargeBytes = 10'000'000;     // no transport buffers these
+
+constexpr Tag state_tag(int32_t chunk, bool gradient = false) {
+  return {Border::kState, gradient, /*sequence=*/0, chunk, /*layer=*/2};
+}
+
+// Bytes that tell their place and `seed`.
+inline std::vector<std::byte> pattern(int64_t size, int64_t seed) {
+  std::vector<std::byte> bytes(size);
+  for (int64_t i = 0; i < size; ++i) {
+    bytes[i] = static_cast<std::byte>((i + i / 251 + 31 * seed) % 256);
+  }
+  return bytes;
+}
+
+inline std::vector<int> other_ranks(const Communicator& comm) {
+  std::vector<int> ranks;
+  for (int rank = 0; rank < comm.size(); ++rank) {
+    if (rank != comm.rank()) ranks.push_back(rank);
+  }
+  return ranks;
+}
+
+// The text of the E that f throws; empty if it throws none.
+template <class E, class F>
+std::string text_thrown(F&& f) {
+  try {
+    f();
+  } catch (const E& error) {
+    return error.what();
+  }
+  return "";
+}
+
+// A message around the ranks, as a state passes through the chunks and its
+// gradient comes back.
+inline void ring_of_messages(Communicator& comm) {
+  constexpr int kChunks = 23;
+  const auto rank_of = [&](int chunk) { return chunk % comm.size(); };
+  for (const bool gradient : {false, true}) {
+    for (int i = 1; i < kChunks; ++i) {
+      const int chunk = gradient ? kChunks - i : i;
+      const int from = rank_of(gradient ? chunk : chunk - 1);
+      const int to = rank_of(gradient ? chunk - 1 : chunk);
+      const Tag tag = state_tag(chunk, gradient);
+      const std::vector<std::byte> sent = pattern(100, i);
+      std::vector<std::byte> received(100);
+      if (from == to) continue;
+      if (comm.rank() == from) comm.isend(sent, to, tag).wait();
+      if (comm.rank() == to) {
+        comm.irecv(received, from, tag).wait();
+        EXPECT_EQ(received, sent);
+      }
+      comm.progress();
+    }
+  }
+}
+
+// Between all pairs at once, received in another order than sent; sizes from
+// nothing to more than a transport buffers.
+inline void messages_in_any_order(Communicator& comm) {
+  const std::vector<int64_t> sizes = {0, 1, 4000, 0, 300'000, 17};
+  const auto n = std::ssize(sizes);
+  std::vector<std::vector<std::byte>> sent, received;
+  std::vector<Request> requests;
+  sent.reserve(n * comm.size());
+  received.reserve(n * comm.size());
+  for (const int peer : other_ranks(comm)) {
+    for (int64_t i = 0; i < n; ++i) {
+      sent.push_back(pattern(sizes[i], i + 10 * comm.rank()));
+      requests.push_back(
+          comm.isend(sent.back(), peer, state_tag(static_cast<int32_t>(i))));
+    }
+    for (int64_t i = n - 1; i >= 0; --i) {
+      received.emplace_back(sizes[i]);
+      requests.push_back(comm.irecv(received.back(), peer,
+                                    state_tag(static_cast<int32_t>(i))));
+    }
+  }
+  for (Request& request : requests) request.wait();
+  std::size_t next = 0;
+  for (const int peer : other_ranks(comm)) {
+    for (int64_t i = n - 1; i >= 0; --i) {
+      EXPECT_EQ(received[next++], pattern(sizes[i], i + 10 * peer));
+    }
+  }
+}
+
+// As in the next step.
+inline void equal_tags_arrive_in_order(Communicator& comm) {
+  const Tag tag = state_tag(1);
+  const std::vector<std::byte> first = pattern(64, 1), second = pattern(64, 2);
+  for (const int peer : other_ranks(comm)) {
+    std::vector<std::byte> a(64), b(64);
+    std::vector<Request> requests;
+    requests.push_back(comm.irecv(a, peer, tag));
+    requests.push_back(comm.irecv(b, peer, tag));
+    requests.push_back(comm.isend(first, peer, tag));
+    requests.push_back(comm.isend(second, peer, tag));
+    for (Request& request : requests) request.wait();
+    EXPECT_EQ(a, first);
+    EXPECT_EQ(b, second);
+  }
+}
+
+inline void large_messages(Communicator& comm) {
+  const std::vector<std::byte> sent = pattern(kLargeBytes, comm.rank());
+  for (const int peer : other_ranks(comm)) {
+    std::vector<std::byte> received(kLargeBytes);
+    Request receive = comm.irecv(received, peer, state_tag(0));
+    Request send = comm.isend(sent, peer, state_tag(0));
+    while (!receive.test()) comm.progress();
+    send.wait();
+    EXPECT_TRUE(received == pattern(kLargeBytes, peer));
+  }
+}
+
+inline void bytes_sent_counts_payload(Communicator& comm) {
+  const int64_t before = comm.bytes_sent();
+  const std::vector<std::byte> bytes = pattern(1000, 0);
+  for (const int peer : other_ranks(comm)) {
+    std::vector<std::byte> received(1000), nothing;
+    Request receive = comm.irecv(received, peer, state_tag(0));
+    Request receive_nothing = comm.irecv(nothing, peer, state_tag(1));
+    comm.isend(bytes, peer, state_tag(0)).wait();
+    comm.isend(nothing, peer, state_tag(1)).wait();
+    receive.wait();
+    receive_nothing.wait();
+  }
+  EXPECT_EQ(comm.bytes_sent() - before, 1000 * (comm.size() - 1));
+}
+
+inline void refuses_bad_peers_and_tags(Communicator& comm) {
+  std::vector<std::byte> bytes(8);
+  for (const int peer : {comm.rank(), -1, comm.size()}) {
+    EXPECT_THAT(text_thrown<InvalidArgument>(
+                    [&] { comm.isend(bytes, peer, state_tag(4)); }),
+                HasSubstr("state of layer 2, chunk 4, sequence 0: peer " +
+                          std::to_string(peer)));
+    EXPECT_THROW(comm.irecv(bytes, peer, state_tag(4)), InvalidArgument);
+  }
+  for (const int peer : other_ranks(comm)) {
+    EXPECT_THROW(comm.isend(bytes, peer, state_tag(1 << 20)), InvalidArgument);
+    EXPECT_THROW(comm.irecv(bytes, peer, state_tag(1 << 20)), InvalidArgument);
+  }
+}
+
+// Not more than a transport buffers: see ReceiveRequest of MPI.
+inline void names_both_sizes_if_they_differ(Communicator& comm) {
+  for (const auto& [size, expected] : {std::pair<int64_t, int64_t>{0, 16},
+                                       {8, 16},
+                                       {24, 16},
+                                       {2000, 16},
+                                       {16, 0},
+                                       {300'000, 500'000}}) {
+    const std::vector<std::byte> sent = pattern(size, 0);
+    if (comm.rank() == 0) {
+      for (const int peer : other_ranks(comm)) {
+        comm.isend(sent, peer, state_tag(3)).wait();
+      }
+    } else {
+      std::vector<std::byte> received(expected);
+      Request receive = comm.irecv(received, 0, state_tag(3));
+      EXPECT_EQ(text_thrown<InvalidArgument>([&] { receive.wait(); }),
+                "state of layer 2, chunk 3, sequence 0 from rank 0: " +
+                    std::to_string(size) + " bytes sent, " +
+                    std::to_string(expected) + " expected");
+    }
+  }
+  equal_tags_arrive_in_order(comm);  // it still works
+}
+
+// Errors name ranks of the world, also in a group of some of them.
+inline void blocked_names_ranks_of_the_world(Communicator& comm) {
+  const auto pair = comm.split(comm.rank() / 2);
+  std::vector<std::byte> state(100), nothing;
+  set_current_step(4);
+  if (pair->rank() == 1) {
+    pair->set_timeout(kShort);
+    Request receive = pair->irecv(state, 0, state_tag(5));
+    comm.set_timeout(kPatience);  // one deadline for a group and its splits
+    EXPECT_EQ(text_thrown<Blocked>([&] { receive.wait(); }),
+              "rank " + std::to_string(comm.rank()) +
+                  ", step 4: waited 0.2 s for state of layer 2, chunk 5, "
+                  "sequence 0 from rank " +
+                  std::to_string(comm.rank() - 1));
+    pair->isend(nothing, 0, state_tag(0)).wait();
+    receive.wait();
+    EXPECT_EQ(state, pattern(100, 0));
+  } else if (pair->size() == 2) {
+    pair->irecv(nothing, 1, state_tag(0)).wait();
+    pair->isend(pattern(100, 0), 1, state_tag(5)).wait();
+  }
+}
+
+// All but rank 0 start an operation that rank 0 starts only when they have
+// given up; then waiting again succeeds.
+template <class Start>
+void expect_blocked(Communicator& comm, const std::string& waited_for,
+                    Start&& start) {
+  std::vector<std::byte> nothing;
+  set_current_step(3);
+  if (comm.rank() == 0) {
+    for (const int peer : other_ranks(comm)) {
+      comm.irecv(nothing, peer, state_tag(9)).wait();
+    }
+    for (Request& request : start()) request.wait();
+    return;
+  }
+  comm.set_timeout(kShort);
+  std::vector<Request> requests = start();
+  comm.set_timeout(kPatience);
+  EXPECT_EQ(text_thrown<Blocked>([&] { requests[0].wait(); }),
+            "rank " + std::to_string(comm.rank()) +
+                ", step 3: waited 0.2 s for " + waited_for);
+  comm.isend(nothing, 0, state_tag(9)).wait();
+  requests[0].wait();
+}
+
+inline void blocked_receive_tells_what_it_waited_for(Communicator& comm) {
+  std::vector<std::byte> state(10);
+  expect_blocked(
+      comm, "state of layer 2, chunk 5, sequence 0 from rank 0", [&] {
+        std::vector<Request> requests;
+        for (const int peer : other_ranks(comm)) {
+          if (comm.rank() == 0) {
+            requests.push_back(comm.isend(state, peer, state_tag(5)));
+          } else if (peer == 0) {
+            requests.push_back(comm.irecv(state, peer, state_tag(5)));
+          }
+        }
+        return requests;
+      });
+}
+
+inline void blocked_send_tells_what_it_waited_for(Communicator& comm) {
+  const std::vector<std::byte> sent = pattern(kLargeBytes, 0);
+  std::vector<std::vector<std::byte>> received(comm.size());
+  expect_blocked(
+      comm, "rank 0 to take gradient of state of layer 2, chunk 5, sequence 0",
+      [&] {
+        std::vector<Request> requests;
+        for (const int peer : other_ranks(comm)) {
+          if (comm.rank() == 0) {
+            received[peer].resize(kLargeBytes);
+            requests.push_back(
+                comm.irecv(received[peer], peer, state_tag(5, true)));
+          } else if (peer == 0) {
+            requests.push_back(comm.isend(sent, peer, state_tag(5, true)));
+          }
+        }
+        return requests;
+      });
+}
+
+}  // namespace timepipe::testing

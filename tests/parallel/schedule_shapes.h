@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include "parallel/schedule.h"
+
+// Shapes that the tests of schedule and virtual clock share.
+
+namespace timepipe {
+
+inline constexpr int kScanIndex = static_cast<int>(Part::kScan);
+
+// One document of equal chunks of one token.
+inline SequenceShape document(int64_t chunks) {
+  SequenceShape sequence(chunks, {.tokens = 1,
+                                  .takes_state = true,
+                                  .takes_halo = true,
+                                  .detached = false});
+  sequence.front().takes_state = sequence.front().takes_halo = false;
+  return sequence;
+}
+
+// One document whose layers cost 1 forward and 2 backward, all in the scan.
+inline ScheduleShape whole_layers(int ranks, int64_t layers, int64_t chunks,
+                                  int64_t hot_rounds, bool training = true) {
+  LayerShape layer;
+  layer.border_bytes = {24, 40, 1000};
+  layer.forward[kScanIndex] = 1;
+  layer.backward[kScanIndex] = 2;
+  ScheduleShape shape;
+  shape.ranks = ranks;
+  shape.layers.assign(layers, layer);
+  shape.sequences = {document(chunks)};
+  shape.hot_rounds = hot_rounds;
+  shape.training = training;
+  return shape;
+}
+
+// Small shapes with everything random: flags, sizes, prices, borders.
+class RandomShapes {
+ public:
+  explicit RandomShapes(uint32_t seed) : engine_(seed) {}
+
+  int64_t number(int64_t least, int64_t most) {
+    return least + static_cast<int64_t>(engine_() % (most - least + 1));
+  }
+  bool chance(int percent) { return number(1, 100) <= percent; }
+
+  ScheduleShape next() {
+    ScheduleShape shape;
+    shape.ranks = static_cast<int>(number(1, 9));
+    shape.hot_rounds = number(0, 5);
+    shape.training = chance(85);
+    shape.layers.resize(number(1, 4));
+    shape.sequences.resize(number(1, 4));
+    const bool equal_layers = chance(50);
+    for (LayerShape& layer : shape.layers) {
+      for (int64_t& bytes : layer.border_bytes) bytes = 8 * number(0, 3);
+      if (equal_layers) layer.border_bytes = shape.layers[0].border_bytes;
+    }
+    for (SequenceShape& sequence : shape.sequences) {
+      sequence.resize(number(1, 12));
+      for (ChunkShape& chunk : sequence) {
+        chunk = {.tokens = chance(70) ? 8 : number(0, 8),
+                 .takes_state = chance(85),
+                 .takes_halo = chance(85),
+                 .detached = chance(10)};
+      }
+    }
+    draw_prices(shape);
+    return shape;
+  }
+
+  void draw_prices(ScheduleShape& shape) {
+    for (LayerShape& layer : shape.layers) {
+      for (int64_t& price : layer.forward) price = number(0, 4);
+      for (int64_t& price : layer.backward) price = number(0, 9);
+    }
+    shape.embed_price = number(0, 2);
+    shape.head_price = number(0, 5);
+    shape.message_price = chance(50) ? number(0, 3) : number(0, 300);
+  }
+
+ private:
+  std::mt19937 engine_;
+};
+
+}  // namespace timepipe

@@ -1,0 +1,178 @@
+#include "runtime/tensor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/context.h"
+
+namespace timepipe {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::ThrowsMessage;
+
+std::vector<float> values_of(const Tensor& t) {
+  return {t.data<float>(), t.data<float>() + t.numel()};
+}
+
+// [0, 1, 2, ...]
+Tensor counting(Context& ctx, const Shape& shape) {
+  Tensor t = ctx.allocate(shape, DType::kF32);
+  for (int64_t i = 0; i < t.numel(); ++i) {
+    t.data<float>()[i] = static_cast<float>(i);
+  }
+  return t;
+}
+
+TEST(Tensor, HasShapeAndSize) {
+  Context ctx;
+  const Tensor t = ctx.zeros({2, 3, 4}, DType::kF64);
+  EXPECT_EQ(t.rank(), 3);
+  EXPECT_EQ(t.dim(1), 3);
+  EXPECT_EQ(t.numel(), 24);
+  EXPECT_EQ(t.size_bytes(), 192);
+  EXPECT_EQ(t.bytes().size(), 192u);
+  EXPECT_FALSE(t.empty());
+}
+
+TEST(Tensor, EmptyAndScalar) {
+  Context ctx;
+  EXPECT_TRUE(Tensor().empty());
+  EXPECT_EQ(Tensor().shape(), Shape{0});
+  EXPECT_TRUE(ctx.zeros({3, 0}, DType::kF32).empty());
+  EXPECT_EQ(ctx.zeros({}, DType::kI64).numel(), 1);
+}
+
+TEST(Tensor, CopyAndSliceAndReshapeShareMemory) {
+  Context ctx;
+  Tensor t = counting(ctx, {3, 2});
+  Tensor rows = t.slice(1, 3);
+  EXPECT_EQ(rows.shape(), (Shape{2, 2}));
+  EXPECT_THAT(values_of(rows), ElementsAre(2, 3, 4, 5));
+
+  Tensor flat = rows.reshape({4});
+  flat.data<float>()[0] = 7;
+  const Tensor copy = t;
+  EXPECT_THAT(values_of(copy), ElementsAre(0, 1, 7, 3, 4, 5));
+}
+
+TEST(Tensor, EmptySliceIsAllowed) {
+  Context ctx;
+  EXPECT_EQ(counting(ctx, {3, 2}).slice(3, 3).shape(), (Shape{0, 2}));
+  EXPECT_EQ(Tensor().slice(0, 0).shape(), Shape{0});
+}
+
+TEST(Tensor, ViewIsOfTheMemoryGiven) {
+  std::vector<float> memory = {1, 2, 3, 4};
+  Tensor view = Tensor::view(memory.data(), DType::kF32, {2, 2});
+  view.data<float>()[3] = 9;
+  EXPECT_THAT(memory, ElementsAre(1, 2, 3, 9));
+
+  const std::vector<int64_t> ids = {5, 6};
+  const Tensor input = Tensor::view(ids.data(), DType::kI64, {2});
+  EXPECT_EQ(input.data<int64_t>()[1], 6);
+}
+
+TEST(Tensor, MistakesNameWhatIsWrong) {
+  Context ctx;
+  const Tensor t = counting(ctx, {4, 7});
+  EXPECT_THAT(
+      [&] { t.data<double>(); },
+      ThrowsMessage<InvalidArgument>("tensor of dtype f32 read as f64"));
+  EXPECT_THAT(
+      [&] { t.slice(3, 5); },
+      ThrowsMessage<InvalidArgument>("slice [3,5) of a tensor of shape [4,7]"));
+  EXPECT_THROW(t.slice(-1, 2), InvalidArgument);
+  EXPECT_THROW(t.slice(2, 1), InvalidArgument);
+  EXPECT_THROW(t.reshape({5, 7}), InvalidArgument);
+  EXPECT_THAT(
+      [&] {
+        require_shape("y", t, {4, 8});
+      },
+      ThrowsMessage<InvalidArgument>("y: shape [4,7], expected [4,8]"));
+  EXPECT_THAT([&] { require_same_dtype("y", t, ctx.zeros({1}, DType::kF64)); },
+              ThrowsMessage<InvalidArgument>("y: dtype f32, expected f64"));
+  EXPECT_NO_THROW(require_shape("y", t, {4, 7}));
+}
+
+TEST(Tensor, DispatchGivesTheElementType) {
+  const auto size = [](DType dtype) {
+    std::size_t bytes = 0;
+    dispatch(dtype, [&](auto zero) { bytes = sizeof(zero); });
+    return bytes;
+  };
+  EXPECT_EQ(size(DType::kF32), 4u);
+  EXPECT_EQ(size(DType::kF64), 8u);
+  EXPECT_THAT(
+      [&] { size(DType::kI64); },
+      ThrowsMessage<InvalidArgument>("dtype: i64, expected f32 or f64"));
+}
+
+TEST(Context, MemoryIsAligned) {
+  Context ctx;
+  for (const int64_t n : {1, 7, 64, 1000}) {
+    const Tensor t = ctx.allocate({n}, DType::kF32);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(t.bytes().data()) %
+                  MemoryPool::kAlignment,
+              0u);
+  }
+}
+
+TEST(Context, ZerosClearsMemoryThatIsUsedAgain) {
+  Context ctx;
+  const void* before = counting(ctx, {100}).bytes().data();
+  const Tensor t = ctx.zeros({100}, DType::kF32);
+  EXPECT_EQ(t.bytes().data(), before);
+  EXPECT_THAT(values_of(t), ::testing::Each(0));
+}
+
+TEST(Context, TensorOutlivesItsContext) {
+  auto ctx = std::make_unique<Context>();
+  const Tensor t = counting(*ctx, {4});
+  ctx.reset();
+  EXPECT_THAT(values_of(t), ElementsAre(0, 1, 2, 3));
+}
+
+TEST(MemoryPool, GivesABlockOfTheSameSizeAgain) {
+  MemoryPool pool;
+  const void* first = pool.allocate(1000, MemoryUse::kScratch).get();
+  // Given back already; 1001 rounds up to the same 1024 bytes.
+  const auto second = pool.allocate(1001, MemoryUse::kActivations);
+  EXPECT_EQ(second.get(), first);
+  const auto third = pool.allocate(1000, MemoryUse::kScratch);
+  EXPECT_NE(third.get(), first);
+}
+
+TEST(MemoryPool, AccountsEachUseOnItsOwn) {
+  MemoryPool pool;
+  EXPECT_EQ(pool.peak_bytes(MemoryUse::kBorders), 0);
+  const auto kept = pool.allocate(64, MemoryUse::kActivations);
+  {
+    const auto a = pool.allocate(100, MemoryUse::kBorders);
+    const auto b = pool.allocate(1, MemoryUse::kBorders);
+    EXPECT_EQ(pool.current_bytes(MemoryUse::kBorders), 128 + 64);
+  }
+  EXPECT_EQ(pool.current_bytes(MemoryUse::kBorders), 0);
+  EXPECT_EQ(pool.peak_bytes(MemoryUse::kBorders), 128 + 64);
+  EXPECT_EQ(pool.current_bytes(MemoryUse::kActivations), 64);
+
+  pool.reset_peaks();
+  EXPECT_EQ(pool.peak_bytes(MemoryUse::kBorders), 0);
+  EXPECT_EQ(pool.peak_bytes(MemoryUse::kActivations), 64);
+}
+
+TEST(MemoryPool, BlockGivenBackIsAccountedUnderItsNewUse) {
+  MemoryPool pool;
+  pool.allocate(64, MemoryUse::kScratch);
+  const auto again = pool.allocate(64, MemoryUse::kParameters);
+  EXPECT_EQ(pool.current_bytes(MemoryUse::kScratch), 0);
+  EXPECT_EQ(pool.current_bytes(MemoryUse::kParameters), 64);
+}
+
+}  // namespace
+}  // namespace timepipe

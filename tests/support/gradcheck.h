@@ -1,0 +1,96 @@
+#pragma once
+
+// Finite differences against analytic gradients, in float64.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/support/tensors.h"
+
+namespace timepipe::testing {
+
+// A tensor that the objective reads, and the gradient to be checked.
+struct GradientOf {
+  std::string name;
+  Tensor value;  // f64; nudged in place while checking, restored after
+  Tensor gradient;
+};
+
+struct GradcheckOptions {
+  double step = 1e-3;       // of fourth-order central differences
+  double tolerance = 1e-6;  // relative to the element's or the tensor's size
+  int64_t sample = 0;       // elements per tensor, drawn at random; 0: all
+  uint64_t seed = 1;        // of that sample
+};
+
+// The derivative at `x` from four values around it: error O(step^4).
+inline double central_difference(const std::function<double()>& objective,
+                                 double& x, double step) {
+  const double at = x;
+  const auto value = [&](double shift) {
+    x = at + shift;
+    return objective();
+  };
+  const double near = value(step) - value(-step);
+  const double far = value(2 * step) - value(-2 * step);
+  x = at;
+  return (8 * near - far) / (12 * step);
+}
+
+// Checks every tensor's gradient of `objective`, a function of the `value`s
+// (through the handles: it reads the same memory). Names what fails.
+inline ::testing::AssertionResult gradients_agree(
+    const std::function<double()>& objective, std::vector<GradientOf> tensors,
+    const GradcheckOptions& options = {}) {
+  Generator rng(options.seed);
+  for (GradientOf& tensor : tensors) {
+    const int64_t n = tensor.value.numel();
+    if (tensor.gradient.shape() != tensor.value.shape()) {
+      return ::testing::AssertionFailure()
+             << tensor.name << ": gradient of shape "
+             << to_string(tensor.gradient.shape()) << ", value of shape "
+             << to_string(tensor.value.shape());
+    }
+    // Elements that cancel are judged by the size of their neighbours; below
+    // kNoise a gradient can't be told from zero.
+    constexpr double kNoise = 1e-4;
+    const double size = std::max(
+        kNoise, norm(to_f64(tensor.gradient)) /
+                    std::sqrt(static_cast<double>(std::max<int64_t>(n, 1))));
+    const int64_t checks =
+        options.sample == 0 ? n : std::min(options.sample, n);
+    for (int64_t check = 0; check < checks; ++check) {
+      const int64_t i =
+          checks == n ? check
+                      : static_cast<int64_t>(rng() % static_cast<uint64_t>(n));
+      const double expected = central_difference(
+          objective, tensor.value.data<double>()[i], options.step);
+      const double actual = tensor.gradient.data<double>()[i];
+      const double error = std::abs(actual - expected);
+      if (error <= options.tolerance * std::max(size, std::abs(expected))) {
+        continue;
+      }
+      return ::testing::AssertionFailure()
+             << tensor.name << ": gradient of element " << i << " of " << n
+             << " is " << actual << ", finite differences give " << expected;
+    }
+  }
+  return ::testing::AssertionSuccess();
+}
+
+// sum of y * dy: the objective whose gradient with respect to y is dy.
+inline double inner_product(const Tensor& y, const Tensor& dy) {
+  const std::vector<double> a = to_f64(y), b = to_f64(dy);
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += a[i] * b.at(i);
+  return sum;
+}
+
+}  // namespace timepipe::testing

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+
+namespace timepipe::testing {
+
+// A file with these bytes while this lives.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(std::string_view bytes) : path_(unused_path()) {
+    std::ofstream file(path_, std::ios::binary);
+    file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  ~TemporaryFile() {
+    std::error_code ignored;
+    std::filesystem::remove(path_, ignored);
+  }
+
+  std::string path() const { return path_.string(); }
+
+  // Different in every process and call.
+  static std::filesystem::path unused_path() {
+    static std::atomic<int> count{0};
+    return std::filesystem::temp_directory_path() /
+           ("timepipe_test_" + std::to_string(::getpid()) + "_" +
+            std::to_string(count++));
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace timepipe::testing
