@@ -25,13 +25,13 @@ struct TrainInputs {
               const std::vector<std::string>& overrides, int ranks)
       : config(load_config(path, overrides)) {
     const int64_t wanted = config.parallel.time * config.parallel.data;
-    require(wanted == ranks,
-            "parallel.time x parallel.data: " +
-                std::to_string(config.parallel.time) + " x " +
-                std::to_string(config.parallel.data) + " = " +
-                std::to_string(wanted) + " ranks, but this job has " +
-                std::to_string(ranks) + " (mpirun -n " +
-                std::to_string(wanted) + ")");
+    require(wanted == ranks, "parallel.time x parallel.data: " +
+                                 std::to_string(config.parallel.time) + " x " +
+                                 std::to_string(config.parallel.data) + " = " +
+                                 std::to_string(wanted) +
+                                 " ranks, but this job has " +
+                                 std::to_string(ranks) + " (mpirun -n " +
+                                 std::to_string(wanted) + ")");
     require(config.model.vocab_size >= 256,
             "model.vocab_size: " + std::to_string(config.model.vocab_size) +
                 ", expected at least 256: tokens are bytes");
@@ -62,29 +62,29 @@ void print_banner(const RunConfig& config, const ParameterStore& weights) {
   for (const Parameter& p : weights.layout().parameters()) {
     parameters += p.count;
   }
-  std::printf(
-      "model: %" PRId64 " parameters, %" PRId64 " layers of width %" PRId64
-      ", %" PRId64 " heads\n"
-      "step: %" PRId64 " sequence(s) of %" PRId64 " tokens in %" PRId64
-      " chunk(s) of %" PRId64 ", over %" PRId64 " time x %" PRId64
-      " data rank(s)\n",
-      parameters, config.model.num_layers, config.model.hidden_size,
-      config.model.num_heads, config.data.batch, config.data.sequence_length,
-      config.num_chunks(), config.train.chunk_tokens, config.parallel.time,
-      config.parallel.data);
+  std::printf("model: %" PRId64 " parameters, %" PRId64
+              " layers of width %" PRId64 ", %" PRId64
+              " heads\n"
+              "step: %" PRId64 " sequence(s) of %" PRId64 " tokens in %" PRId64
+              " chunk(s) of %" PRId64 ", over %" PRId64 " time x %" PRId64
+              " data rank(s)\n",
+              parameters, config.model.num_layers, config.model.hidden_size,
+              config.model.num_heads, config.data.batch,
+              config.data.sequence_length, config.num_chunks(),
+              config.train.chunk_tokens, config.parallel.time,
+              config.parallel.data);
 }
 
 void print_step(const RunConfig& config, int64_t step,
                 const Trainer::StepResult& result, double seconds) {
-  const double tokens = static_cast<double>(config.data.batch *
-                                            config.data.sequence_length);
+  const double tokens =
+      static_cast<double>(config.data.batch * config.data.sequence_length);
   std::printf("step %" PRId64 "/%" PRId64
               "  loss %.6f  bits/byte %.4f  grad norm %.4f  tokens/s %.0f"
               "  digest %016" PRIx64 "%s\n",
               step + 1, config.optimizer.steps, result.loss,
               result.loss / std::log(2.0), result.grad_norm, tokens / seconds,
-              result.digest,
-              result.finite ? "" : "  NOT FINITE: step skipped");
+              result.digest, result.finite ? "" : "  NOT FINITE: step skipped");
   std::fflush(stdout);
 }
 
@@ -105,24 +105,23 @@ void train(Communicator& world, const std::string& path,
   Trainer::StepResult result{};
   for (int64_t step = 0; step < config.optimizer.steps; ++step) {
     const auto start = std::chrono::steady_clock::now();
-    result = trainer.step(inputs->batch(step),
-                          learning_rate(config.optimizer, step),
-                          inner_rate_multiplier(config.optimizer,
-                                                config.model.ttt_base_lr, step),
-                          step);
+    result = trainer.step(
+        inputs->batch(step), learning_rate(config.optimizer, step),
+        inner_rate_multiplier(config.optimizer, config.model.ttt_base_lr, step),
+        step);
     const std::chrono::duration<double> seconds =
         std::chrono::steady_clock::now() - start;
     if (speaks) print_step(config, step, result, seconds.count());
   }
   if (speaks) {
     std::printf("final digest %016" PRIx64 "\n", result.digest);
-    std::printf("rank 0: %.1f MiB of activations at most, %.1f MiB sent per "
-                "step between time ranks\n",
-                static_cast<double>(
-                    ctx.pool().peak_bytes(MemoryUse::kActivations)) /
-                    (1 << 20),
-                static_cast<double>(trainer.grid().time->bytes_sent()) /
-                    static_cast<double>(config.optimizer.steps) / (1 << 20));
+    std::printf(
+        "rank 0: %.1f MiB of activations at most, %.1f MiB sent per "
+        "step between time ranks\n",
+        static_cast<double>(ctx.pool().peak_bytes(MemoryUse::kActivations)) /
+            (1 << 20),
+        static_cast<double>(trainer.grid().time->bytes_sent()) /
+            static_cast<double>(config.optimizer.steps) / (1 << 20));
   }
 }
 
@@ -130,9 +129,8 @@ void train(Communicator& world, const std::string& path,
 
 int cmd_train(int* argc, char*** argv, const std::string& config,
               const std::vector<std::string>& overrides) {
-  return run_job(argc, argv, [&](Communicator& world) {
-    train(world, config, overrides);
-  });
+  return run_job(argc, argv,
+                 [&](Communicator& world) { train(world, config, overrides); });
 }
 
 }  // namespace timepipe

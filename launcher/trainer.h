@@ -25,7 +25,9 @@ double inner_rate_multiplier(const OptimizerConfig& config, double base_lr,
 class ScheduleRunner {
  public:
   ScheduleRunner(Context& ctx, Communicator& time, ChunkProgram& program)
-      : ctx_(ctx), time_(time), program_(program),
+      : ctx_(ctx),
+        time_(time),
+        program_(program),
         executor_(ctx, time, program) {}
 
   // shape.ranks and shape.hot_rounds are set here: hot rounds beyond the chunks

@@ -32,8 +32,8 @@ void check_documents(const Sequence& sequence, std::size_t index,
             where + "must start at token 0 from the learned state");
     end = document.first + document.tokens;
   }
-  require(!sequence.documents.empty(), "sequence " + std::to_string(index) +
-                                           ": has no document");
+  require(!sequence.documents.empty(),
+          "sequence " + std::to_string(index) + ": has no document");
 }
 
 // The documents' pieces in tokens [first, first + tokens).

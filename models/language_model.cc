@@ -17,9 +17,9 @@ LanguageModel::LanguageModel(Context& ctx, const ModelConfig& config,
   embedding_ = layout.add("model.embed_tokens.weight", {config.vocab_size, C});
   for (int64_t l = 0; l < config.num_layers; ++l) {
     const std::string prefix = "model.layers." + std::to_string(l) + ".";
-    blocks_.emplace_back(config, prefix, layout,
-                         make_sequence_layer(
-                             config, prefix + "seq_modeling_block.", layout));
+    blocks_.emplace_back(
+        config, prefix, layout,
+        make_sequence_layer(config, prefix + "seq_modeling_block.", layout));
   }
   norm_ = layout.add("model.norm.weight", {C});
   head_ = config.tie_word_embeddings
@@ -119,7 +119,8 @@ void LanguageModel::forward(Context& ctx, Part part, int64_t layer,
   if (part == Part::kHead) return head(ctx, view, lane, nullptr);
 
   Block::Lane& activations =
-      lane.blocks[lane.blocks.size() == 1 ? 0 : static_cast<std::size_t>(layer)];
+      lane.blocks[lane.blocks.size() == 1 ? 0
+                                          : static_cast<std::size_t>(layer)];
   Tensor in = border(border_in);
   if (part == Part::kConv && layer == 0 && !halo_ids(view).empty()) {
     in = lane.halo.reshape({lane.halo.numel()});
@@ -228,8 +229,9 @@ void LanguageModel::observe(const std::string& name, const ChunkView& view,
 
 Tensor LanguageModel::ids(const ChunkView& view) const {
   const Sequence& sequence = batch_.sequences()[view.sequence];
-  return Tensor::view(static_cast<const void*>(sequence.ids.data() + view.first),
-                      DType::kI64, {view.tokens});
+  return Tensor::view(
+      static_cast<const void*>(sequence.ids.data() + view.first), DType::kI64,
+      {view.tokens});
 }
 
 Tensor LanguageModel::halo_ids(const ChunkView& view) const {
@@ -245,9 +247,8 @@ Tensor LanguageModel::halo_ids(const ChunkView& view) const {
 
 Tensor LanguageModel::border(ConstBytes bytes) const {
   const DType dtype = weights_->dtype();
-  return Tensor::view(
-      static_cast<const void*>(bytes.data()), dtype,
-      {static_cast<int64_t>(bytes.size()) / size_of(dtype)});
+  return Tensor::view(static_cast<const void*>(bytes.data()), dtype,
+                      {static_cast<int64_t>(bytes.size()) / size_of(dtype)});
 }
 
 }  // namespace timepipe

@@ -14,9 +14,9 @@ namespace timepipe {
 // Sees values while they exist, for tests and tools: "hidden.<layer>" (output
 // of a block), "hidden.final" (after the last norm), "dhidden.<layer>",
 // "state.<layer>" (after the chunk), "logits" (rows from `row`).
-using Observer = std::function<void(const std::string& name,
-                                    const ChunkView& view, int64_t row,
-                                    const Tensor& value)>;
+using Observer =
+    std::function<void(const std::string& name, const ChunkView& view,
+                       int64_t row, const Tensor& value)>;
 
 // Embedding, blocks, last norm, output embedding and loss (goldens README).
 // Runs on chunks, in parts; knows nothing of ranks.

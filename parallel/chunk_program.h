@@ -21,9 +21,10 @@ struct ChunkView {
 // What the executor asks of a model: run one part of one layer on one chunk. A
 // lane is a place for the activations of one chunk: one of num_lanes slabs that
 // hold all layers, or kColdLane, which holds one layer, reused by the next.
-// Borders are flat buffers of LayerShape::border_bytes; an empty span means that
-// the border isn't there: nothing comes in (the document or the state starts
-// in this chunk; the gradient is zero) or nobody wants what would go out.
+// Borders are flat buffers of LayerShape::border_bytes; an empty span means
+// that the border isn't there: nothing comes in (the document or the state
+// starts in this chunk; the gradient is zero) or nobody wants what would go
+// out.
 class ChunkProgram {
  public:
   virtual ~ChunkProgram() = default;

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -50,10 +51,13 @@ void publish(const std::string& activity) {
   current_line.store(next, std::memory_order_release);
 }
 
+// As soon as the first rank of a host has ended by SIGTERM, Open MPI 4.1 kills
+// the others (its sleep(1) before SIGKILL ends at SIGCHLD), so each lingers.
 extern "C" void report_termination(int) {
+  constexpr timespec kLetOthersWrite = {.tv_sec = 0, .tv_nsec = 300'000'000};
   const Line& line = lines[current_line.load(std::memory_order_acquire)];
-  if (write(STDERR_FILENO, line.text.data(), line.length) < 0) {
-    _exit(128 + SIGTERM);  // nobody reads: the status is all there is to tell
+  if (write(STDERR_FILENO, line.text.data(), line.length) > 0) {
+    nanosleep(&kLetOthersWrite, nullptr);
   }
   _exit(128 + SIGTERM);
 }

@@ -120,9 +120,9 @@ bool started_by_mpi();
 // What this rank is doing, for the one line that it prints when it is told to
 // end (SIGTERM) or gives up; safe to read in a signal handler.
 void set_activity(const std::string& text);
-// On SIGTERM: print "rank R: terminated while <activity>" to stderr and exit
-// with status 143. The activity is the calling thread's; set_activity of other
-// threads is not shown.
+// On SIGTERM: print "rank R: terminated while <activity>" to stderr and, 0.3 s
+// later, exit with status 143. The activity is the calling thread's;
+// set_activity of other threads is not shown.
 void install_termination_report(int rank);
 // The step that errors of waiting name.
 void set_current_step(int64_t step);

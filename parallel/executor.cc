@@ -45,8 +45,8 @@ void Executor::compute_forward(const ScheduleShape& shape,
     out = produce(key(false, op.sequence, op.chunk + 1, *writes),
                   shape.bytes(*writes));
   }
-  program_.forward(ctx_, op.part, op.layer, program_.view(op.sequence, op.chunk),
-                   op.lane, in, out);
+  program_.forward(ctx_, op.part, op.layer,
+                   program_.view(op.sequence, op.chunk), op.lane, in, out);
   if (!shape.training && !in.empty()) {
     slots_.erase(key(false, op.sequence, op.chunk, *reads));
   }
@@ -61,8 +61,8 @@ void Executor::compute_backward(const ScheduleShape& shape, const Operation& op,
   if (read && shape.crosses(op.sequence, op.chunk, *read)) {
     in = wait_for(key(false, op.sequence, op.chunk, *read));
     if (shape.gradient_crosses(op.sequence, op.chunk, *read)) {
-      din = produce(key(true, op.sequence, op.chunk, *read),
-                    shape.bytes(*read));
+      din =
+          produce(key(true, op.sequence, op.chunk, *read), shape.bytes(*read));
     }
   }
   const auto wrote = border_out(op.part, op.layer, layers);
@@ -85,9 +85,9 @@ void Executor::post_send(const Operation& op) {
   CHECK(!slot.empty()) << "a border is sent before it is computed";
   Tensor bytes = std::move(slot.mapped().bytes);
   const ConstBytes payload = std::as_const(bytes).bytes();
-  Request send = time_.isend(
-      payload, op.peer,
-      Tag{op.border, gradient, op.sequence, op.chunk, op.layer});
+  Request send =
+      time_.isend(payload, op.peer,
+                  Tag{op.border, gradient, op.sequence, op.chunk, op.layer});
   outgoing_.push_back({std::move(bytes), std::move(send)});
 }
 
@@ -102,7 +102,8 @@ void Executor::post_receive(const Operation& op) {
 
 void Executor::progress() {
   time_.progress();
-  std::erase_if(outgoing_, [](Outgoing& message) { return message.send.test(); });
+  std::erase_if(outgoing_,
+                [](Outgoing& message) { return message.send.test(); });
 }
 
 Executor::Key Executor::key(bool gradient, int64_t sequence, int64_t chunk,

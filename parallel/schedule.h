@@ -80,7 +80,8 @@ struct ScheduleShape {
   // Slabs of activations (all layers of one chunk) that a rank needs at most.
   int64_t num_lanes() const { return hot_rounds > 1 ? hot_rounds : 1; }
   int64_t bytes(LayerBorder b) const;
-  // Whether the border (or its gradient) goes from `chunk` - 1 to `chunk`.
+  // Whether the border (or its gradient) goes from `chunk` - 1 to `chunk`; not
+  // if either is outside the sequence.
   bool crosses(int64_t sequence, int64_t chunk, LayerBorder b) const;
   bool gradient_crosses(int64_t sequence, int64_t chunk, LayerBorder b) const;
   // What a compute operation costs: price per token times tokens.
@@ -98,9 +99,10 @@ struct Operation {
 
   Kind kind;
   Phase phase;    // kBackward for the sends and receives of gradients
-  Part part;      // kCompute
+  Part part;      // kCompute; of a message, the part that gives or reads it
   Border border;  // kSend, kReceive
-  int32_t sequence, layer;
+  int32_t sequence;
+  int32_t layer;     // 0 for kEmbed and kHead
   int32_t chunk;     // kCompute: the chunk. Messages: the chunk on the RIGHT of
                      // the border that is crossed, in either direction
   int32_t lane = 0;  // kCompute: slab of activations, or kColdLane
@@ -122,10 +124,13 @@ using OperationList = std::vector<Operation>;
 // goes before forward work before recomputation; a cold chunk's forward stops
 // after the last layer's scan; hot chunks and recomputations reserve one of
 // num_lanes() slabs when they open, in the order of sequences; a sequence's
-// recomputation opens when all its forward chunks on that rank have opened.
-// The ranks are simulated with the prices, so that the lists are deadlock-free
-// whatever real work and messages take. Throws InvalidArgument on an empty
-// sequence or a negative size.
+// recomputation opens when all its forward visits on that rank have ended. A
+// message is sent right after the work that produces it; the receives of a
+// forward visit are posted one visit ahead, those of a backward visit where it,
+// or the recomputation before it, opens. The ranks are simulated with the
+// prices, so that the lists are deadlock-free whatever real work and messages
+// take. Throws InvalidArgument if there is no rank or layer, on an empty
+// sequence and on a negative size.
 std::vector<OperationList> make_schedule(const ScheduleShape& shape);
 
 }  // namespace timepipe

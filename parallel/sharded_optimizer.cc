@@ -35,6 +35,7 @@ std::vector<int64_t> cut_blocks(const ParameterLayout& layout, int ranks) {
 std::vector<int64_t> cut_elements(const ParameterLayout& layout,
                                   const std::vector<int64_t>& block_begin) {
   std::vector<int64_t> begin;
+  begin.reserve(block_begin.size());
   for (const int64_t block : block_begin) {
     begin.push_back(block < std::ssize(layout.blocks())
                         ? layout.blocks()[block].offset
@@ -44,9 +45,9 @@ std::vector<int64_t> cut_elements(const ParameterLayout& layout,
 }
 
 std::vector<int64_t> counts_of(const std::vector<int64_t>& begin) {
-  std::vector<int64_t> counts;
-  for (std::size_t r = 0; r + 1 < begin.size(); ++r) {
-    counts.push_back(begin[r + 1] - begin[r]);
+  std::vector<int64_t> counts(begin.size() - 1);
+  for (std::size_t r = 0; r < counts.size(); ++r) {
+    counts[r] = begin[r + 1] - begin[r];
   }
   return counts;
 }

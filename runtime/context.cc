@@ -27,7 +27,8 @@ std::shared_ptr<MemoryPool::Ledger> MemoryPool::ledger() {
 
 std::shared_ptr<void> MemoryPool::allocate(int64_t size_bytes, MemoryUse use) {
   const int64_t align = kAlignment;
-  const int64_t size = std::max(align, (size_bytes + align - 1) / align * align);
+  const int64_t size =
+      std::max(align, (size_bytes + align - 1) / align * align);
   std::shared_ptr<Ledger> books = ledger();
   void* block = nullptr;
   if (auto found = books->free_blocks.find(size);

@@ -38,7 +38,8 @@ class MemoryPool {
 // thread that computes (a rank). Kernels may use OpenMP threads inside.
 class Context {
  public:
-  Tensor allocate(Shape shape, DType dtype, MemoryUse use = MemoryUse::kScratch);
+  Tensor allocate(Shape shape, DType dtype,
+                  MemoryUse use = MemoryUse::kScratch);
   Tensor zeros(Shape shape, DType dtype, MemoryUse use = MemoryUse::kScratch);
 
   MemoryPool& pool() { return pool_; }

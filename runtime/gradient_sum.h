@@ -14,9 +14,10 @@ namespace timepipe {
 //
 // f32: one int64 per element in units of 2^-52. f64: two, hi in units of 2^-40
 // and lo, the rest, in units of 2^-88, without carry between them. An addend
-// is at most 2^11/N in size, N = `max_addends` rounded up to a power of two, so
+// is below 2^11/N in size, N = `max_addends` rounded up to a power of two, so
 // that the sum over all ranks can't wrap; a larger one, or one that is not
-// finite, marks the step as non-finite instead.
+// finite, marks the step as non-finite instead. N is at most 2^39 for f32, 2^15
+// for f64 (InvalidArgument).
 class GradientSum {
  public:
   GradientSum(Context& ctx, const ParameterLayout& layout, DType dtype);

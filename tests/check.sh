@@ -46,7 +46,7 @@ changed_sources() {
   {
     [[ -z $base ]] || git diff --name-only "$base"
     git ls-files --others --exclude-standard 2>/dev/null || true
-  } | sed -n 's|\(.*\)\.\(h\|cc\)$|./\1.cc|p' | sort -u
+  } | sed -nE 's,(.*)\.(h|cc)$,./\1.cc,p' | sort -u
 }
 
 # Checks the sources that are named on stdin and were compiled.

@@ -1,7 +1,10 @@
 #include "kernels/cpu/ttt_scan.h"
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <span>
+#include <vector>
 
 #include "kernels/cpu/ttt_head.h"
 #include "kernels/cpu/ttt_inner_linear.h"

@@ -9,8 +9,8 @@ namespace timepipe {
 void add_gradient(Context& ctx, const ParameterStore& weights,
                   int64_t parameter, GradientSum& gradients,
                   const std::function<void(Tensor&)>& compute) {
-  Tensor gradient = ctx.allocate(
-      weights.layout().parameters()[parameter].shape, weights.dtype());
+  Tensor gradient = ctx.allocate(weights.layout().parameters()[parameter].shape,
+                                 weights.dtype());
   compute(gradient);
   gradients.add(parameter, gradient);
 }

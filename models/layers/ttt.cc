@@ -17,12 +17,12 @@ constexpr double kPostNormEps = 1e-6;
 }  // namespace
 
 struct TttLayer::TttLane : SequenceLayer::Lane {
-  Tensor p;                      // shared q/k projection, only if shared
-  Tensor xq, xk, xv;             // after convolution and RoPE
-  Tensor g;                      // gate projection, only if gated
-  Tensor gate, lr;               // inner rate [T,H]
-  Tensor checkpoints;            // states inside the chunk
-  Tensor o, o_mean, o_rstd;      // output of the scan; statistics of its norm
+  Tensor p;                  // shared q/k projection, only if shared
+  Tensor xq, xk, xv;         // after convolution and RoPE
+  Tensor g;                  // gate projection, only if gated
+  Tensor gate, lr;           // inner rate [T,H]
+  Tensor checkpoints;        // states inside the chunk
+  Tensor o, o_mean, o_rstd;  // output of the scan; statistics of its norm
 
   // Gradients of the same, from kOutput's backward to kConv's.
   struct Gradients {
@@ -89,9 +89,8 @@ int64_t TttLayer::border_elements(Border border) const {
     case Border::kHaloX:
       return 0;  // the block's, not the layer's
     case Border::kHaloQk:
-      return config_.share_qk
-                 ? (config_.conv_kernel - 1) * config_.hidden_size
-                 : 0;
+      return config_.share_qk ? (config_.conv_kernel - 1) * config_.hidden_size
+                              : 0;
     case Border::kState:
       return shape_.state_size();
   }
@@ -123,9 +122,9 @@ void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
   if (config_.share_qk) {
     const Tensor p = rows(lane.p, view);
     const Tensor halo =
-        halo_flat.empty() ? halo_flat
-                          : halo_flat.reshape({config_.conv_kernel - 1,
-                                               config_.hidden_size});
+        halo_flat.empty()
+            ? halo_flat
+            : halo_flat.reshape({config_.conv_kernel - 1, config_.hidden_size});
     causal_conv_forward(ctx, p, halo, weight(conv_q_w_), weight(conv_q_b_),
                         view.segments, xq);
     causal_conv_forward(ctx, p, halo, weight(conv_k_w_), weight(conv_k_b_),
@@ -216,10 +215,10 @@ void TttLayer::backward(Context& ctx, Part part, const ChunkView& view,
   if (part != Part::kConv) return;
   if (config_.share_qk) {
     if (!dborder_out.empty()) {
-      add_to_last_rows(ctx,
-                       dborder_out.reshape({config_.conv_kernel - 1,
-                                            config_.hidden_size}),
-                       lane.d.p);
+      add_to_last_rows(
+          ctx,
+          dborder_out.reshape({config_.conv_kernel - 1, config_.hidden_size}),
+          lane.d.p);
     }
     linear_backward(ctx, lane.d.p, u, *weights_, wq_, du, Write::kAdd,
                     gradients);
@@ -283,30 +282,29 @@ void TttLayer::scan_backward(Context& ctx, const ChunkView& view, TttLane& lane,
   Tensor dstart = ctx.allocate({shape_.state_size()}, dtype);
   Tensor unwanted;  // of a state that no chunk takes the gradient of
   if (dstate_in.empty()) unwanted = ctx.allocate(dstart.shape(), dtype);
-  ttt_scan_backward(
-      ctx, {.shape = shape_,
-            .xq = rows(lane.xq, view),
-            .xk = rows(lane.xk, view),
-            .xv = rows(lane.xv, view),
-            .lr = rows(lane.lr, view),
-            .tok = tok,
-            .ln_w = weight(ln_w_),
-            .ln_b = weight(ln_b_),
-            .start = learned_start(ctx),
-            .segments = view.segments,
-            .checkpoints =
-                lane.checkpoints.slice(0, shape_.num_checkpoints(view.tokens)),
-            .dy = lane.d.o,
-            .dstate_out = dstate_out,
-            .dxq = lane.d.xq,
-            .dxk = lane.d.xk,
-            .dxv = lane.d.xv,
-            .dlr = lane.d.lr,
-            .dtok = dtok,
-            .dln_w = dln_w,
-            .dln_b = dln_b,
-            .dstate_in = dstate_in.empty() ? unwanted : dstate_in,
-            .dstart = dstart});
+  ttt_scan_backward(ctx, {.shape = shape_,
+                          .xq = rows(lane.xq, view),
+                          .xk = rows(lane.xk, view),
+                          .xv = rows(lane.xv, view),
+                          .lr = rows(lane.lr, view),
+                          .tok = tok,
+                          .ln_w = weight(ln_w_),
+                          .ln_b = weight(ln_b_),
+                          .start = learned_start(ctx),
+                          .segments = view.segments,
+                          .checkpoints = lane.checkpoints.slice(
+                              0, shape_.num_checkpoints(view.tokens)),
+                          .dy = lane.d.o,
+                          .dstate_out = dstate_out,
+                          .dxq = lane.d.xq,
+                          .dxk = lane.d.xk,
+                          .dxv = lane.d.xv,
+                          .dlr = lane.d.lr,
+                          .dtok = dtok,
+                          .dln_w = dln_w,
+                          .dln_b = dln_b,
+                          .dstate_in = dstate_in.empty() ? unwanted : dstate_in,
+                          .dstart = dstart});
   add_gradient(ctx, *weights_, token_idx_, gradients, [&](Tensor& d) {
     token_scale_backward(ctx, dtok, token_idx, d);
   });
@@ -315,8 +313,8 @@ void TttLayer::scan_backward(Context& ctx, const ChunkView& view, TttLane& lane,
   int64_t offset = 0;
   for (const int64_t index : start_) {
     const Tensor w = weight(index);
-    gradients.add(index, dstart.slice(offset, offset + w.numel())
-                             .reshape(w.shape()));
+    gradients.add(index,
+                  dstart.slice(offset, offset + w.numel()).reshape(w.shape()));
     offset += w.numel();
   }
 }
@@ -329,11 +327,11 @@ void TttLayer::project_backward(Context& ctx, const ChunkView& view,
     rope(ctx, Rotation::kBackward, shape_.heads, shape_.mini_batch,
          config_.rope_theta, *dx);
   }
-  linear_backward(ctx, lane.d.xv, u, *weights_, wv_, du,
-                  Write::kOverwrite, gradients);
+  linear_backward(ctx, lane.d.xv, u, *weights_, wv_, du, Write::kOverwrite,
+                  gradients);
   if (config_.use_gate) {
-    linear_backward(ctx, lane.d.g, u, *weights_, wg_, du,
-                    Write::kAdd, gradients);
+    linear_backward(ctx, lane.d.g, u, *weights_, wg_, du, Write::kAdd,
+                    gradients);
   }
   add_gradient(ctx, *weights_, rate_w_, gradients, [&](Tensor& dw) {
     add_gradient(ctx, *weights_, rate_b_, gradients, [&](Tensor& db) {
@@ -342,8 +340,10 @@ void TttLayer::project_backward(Context& ctx, const ChunkView& view,
     });
   });
   if (!config_.share_qk) {
-    linear_backward(ctx, lane.d.xq, u, *weights_, wq_, du, Write::kAdd, gradients);
-    linear_backward(ctx, lane.d.xk, u, *weights_, wk_, du, Write::kAdd, gradients);
+    linear_backward(ctx, lane.d.xq, u, *weights_, wq_, du, Write::kAdd,
+                    gradients);
+    linear_backward(ctx, lane.d.xk, u, *weights_, wk_, du, Write::kAdd,
+                    gradients);
     return;
   }
   const Shape halo_shape{config_.conv_kernel - 1, config_.hidden_size};
@@ -356,8 +356,8 @@ void TttLayer::project_backward(Context& ctx, const ChunkView& view,
                                  Write write) {
     add_gradient(ctx, *weights_, w, gradients, [&](Tensor& dw) {
       add_gradient(ctx, *weights_, b, gradients, [&](Tensor& db) {
-        causal_conv_backward(ctx, dx, p, halo, weight(w), view.segments, lane.d.p,
-                             dhalo, write, dw, db);
+        causal_conv_backward(ctx, dx, p, halo, weight(w), view.segments,
+                             lane.d.p, dhalo, write, dw, db);
       });
     });
   };

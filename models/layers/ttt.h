@@ -52,8 +52,7 @@ class TttLayer : public SequenceLayer {
   void scan_backward(Context& ctx, const ChunkView& view, TttLane& lane,
                      const Tensor& dstate_out, Tensor& dstate_in,
                      GradientSum& gradients) const;
-  void take_gradients(Context& ctx, const ChunkView& view,
-                      TttLane& lane) const;
+  void take_gradients(Context& ctx, const ChunkView& view, TttLane& lane) const;
   void output_backward(Context& ctx, const ChunkView& view, TttLane& lane,
                        const Tensor& dy, GradientSum& gradients) const;
 

@@ -148,8 +148,7 @@ Values Pieces::merged(Communicator& world, const std::string& name,
 }
 
 std::map<std::string, Values> split_state(const TttShape& shape,
-                                          const Values& states,
-                                          int64_t batch) {
+                                          const Values& states, int64_t batch) {
   const int64_t H = shape.heads, D = shape.head_size;
   std::vector<std::pair<std::string, int64_t>> pieces;
   if (shape.inner == InnerModel::kLinear) {
@@ -174,8 +173,7 @@ std::map<std::string, Values> split_state(const TttShape& shape,
 
 Values heads_first(const Values& x, int64_t batch, int64_t tokens,
                    int64_t heads) {
-  const int64_t f =
-      static_cast<int64_t>(x.size()) / (batch * tokens * heads);
+  const int64_t f = static_cast<int64_t>(x.size()) / (batch * tokens * heads);
   Values y(x.size());
   for (int64_t b = 0; b < batch; ++b) {
     for (int64_t t = 0; t < tokens; ++t) {

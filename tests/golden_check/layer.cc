@@ -28,8 +28,8 @@ Tensor token_major(Context& ctx, DType dtype, const Values& x, int64_t b,
     for (int64_t h = 0; h < heads; ++h) {
       for (int64_t t = 0; t < tokens; ++t) {
         for (int64_t i = 0; i < width; ++i) {
-          y.data<T>()[(t * heads + h) * width + i] = static_cast<T>(
-              x[((b * heads + h) * tokens + t) * width + i]);
+          y.data<T>()[(t * heads + h) * width + i] =
+              static_cast<T>(x[((b * heads + h) * tokens + t) * width + i]);
         }
       }
     }
@@ -86,11 +86,20 @@ void run(Context& ctx, Scan& scan, int64_t chunk, int64_t mid) {
     Tensor y = cut(scan.y, c), state_out = ctx.allocate(state, dtype);
     checkpoints.push_back(
         ctx.allocate({scan.shape.num_checkpoints(n), state[0]}, dtype));
-    ttt_scan_forward(
-        ctx, {scan.shape, cut(scan.xq, c), cut(scan.xk, c), cut(scan.xv, c),
-              cut(scan.lr, c), scan.tok, scan.ln_w, scan.ln_b, scan.start,
-              states.back(), {&segments.back(), 1}, y, state_out,
-              checkpoints.back()});
+    ttt_scan_forward(ctx, {scan.shape,
+                           cut(scan.xq, c),
+                           cut(scan.xk, c),
+                           cut(scan.xv, c),
+                           cut(scan.lr, c),
+                           scan.tok,
+                           scan.ln_w,
+                           scan.ln_b,
+                           scan.start,
+                           states.back(),
+                           {&segments.back(), 1},
+                           y,
+                           state_out,
+                           checkpoints.back()});
     states.push_back(state_out);
     if (c * chunk + n == mid) scan.state_mid = to_values(state_out);
   }
@@ -105,12 +114,28 @@ void run(Context& ctx, Scan& scan, int64_t chunk, int64_t mid) {
     Tensor dln_b = ctx.allocate(scan.ln_b.shape(), dtype);
     Tensor dstate_in = ctx.allocate(state, dtype);
     Tensor dstart = ctx.allocate(state, dtype);
-    ttt_scan_backward(
-        ctx,
-        {scan.shape, cut(scan.xq, c), cut(scan.xk, c), cut(scan.xv, c),
-         cut(scan.lr, c), scan.tok, scan.ln_w, scan.ln_b, scan.start,
-         {&segments[c], 1}, checkpoints[c], cut(scan.dy, c), dstate, dxq, dxk,
-         dxv, dlr, dtok, dln_w, dln_b, dstate_in, dstart});
+    ttt_scan_backward(ctx, {scan.shape,
+                            cut(scan.xq, c),
+                            cut(scan.xk, c),
+                            cut(scan.xv, c),
+                            cut(scan.lr, c),
+                            scan.tok,
+                            scan.ln_w,
+                            scan.ln_b,
+                            scan.start,
+                            {&segments[c], 1},
+                            checkpoints[c],
+                            cut(scan.dy, c),
+                            dstate,
+                            dxq,
+                            dxk,
+                            dxv,
+                            dlr,
+                            dtok,
+                            dln_w,
+                            dln_b,
+                            dstate_in,
+                            dstart});
     add(dtok, scan.dtok), add(dln_w, scan.dln_w), add(dln_b, scan.dln_b);
     dstate = dstate_in;
   }
@@ -135,10 +160,9 @@ Scan make_scan(Context& ctx, DType dtype, const Case& golden, int64_t b) {
   scan.start = flat_state(ctx, dtype, golden, "", "_init", b, s[0]);
   const Values cot = golden.values("cot.out");
   const auto size = static_cast<int64_t>(cot.size()) / s[0];
-  scan.dy = from_values(ctx, dtype,
-                        Values(cot.begin() + b * size,
-                               cot.begin() + (b + 1) * size),
-                        {tokens, H * D});
+  scan.dy = from_values(
+      ctx, dtype, Values(cot.begin() + b * size, cot.begin() + (b + 1) * size),
+      {tokens, H * D});
   scan.dstate_last = flat_state(ctx, dtype, golden, "cot.", "_last", b, s[0]);
   for (Tensor* t : {&scan.y, &scan.dxq, &scan.dxk, &scan.dxv}) {
     *t = ctx.allocate({tokens, H * D}, dtype);
@@ -164,9 +188,8 @@ void check_layer(const Options& options, const Case& golden, Report& report) {
               ", expected dual: this program has no decoding form yet");
   const Shape s = golden.tensor("XQ").shape();
   const int64_t B = s[0], H = s[1], K = s[3], tokens = s[2] * s[3];
-  const auto mid = static_cast<int64_t>(
-                       golden.note({"mid_after_mini_batches"}, 0)) *
-                   K;
+  const auto mid =
+      static_cast<int64_t>(golden.note({"mid_after_mini_batches"}, 0)) * K;
   const int64_t chunk = chunk_length(options, K, tokens);
   report.remark("chunk_tokens " + std::to_string(chunk));
 

@@ -38,8 +38,9 @@ void check(const Options& options, Communicator& world, Report& report) {
 int run(int* argc, char*** argv) {
   CLI::App app("Compares a folder of golden values with this program.",
                "golden_check");
-  app.footer("Example: mpirun -n 3 golden_check tests/golden/model_tiny "
-             "--chunk 16 --dtype f32");
+  app.footer(
+      "Example: mpirun -n 3 golden_check tests/golden/model_tiny "
+      "--chunk 16 --dtype f32");
   Options options;
   std::vector<std::string> directories;
   std::string dtype = "f64";

@@ -26,20 +26,20 @@ Batch make_batch(const Case& golden, int64_t tokens) {
 
 // Sequences of this data rank are global sequences data_rank + i * data_ranks.
 Observer record(Pieces& pieces, const ProcessGrid& grid, const Batch& batch) {
-  return [&pieces, &grid, &batch](const std::string& name,
-                                  const ChunkView& view, int64_t row,
-                                  const Tensor& value) {
-    const int64_t b = grid.data_rank + view.sequence * grid.data_ranks;
-    const auto B = static_cast<int64_t>(batch.size());
-    const int64_t tokens = batch[b].tokens();
-    if (name.starts_with("state.")) {
-      if (view.first + view.tokens == tokens) {
-        pieces.put(name, B, b, 1, 0, value);
-      }
-    } else {
-      pieces.put(name, B, b, tokens, view.first + row, value);
-    }
-  };
+  return
+      [&pieces, &grid, &batch](const std::string& name, const ChunkView& view,
+                               int64_t row, const Tensor& value) {
+        const int64_t b = grid.data_rank + view.sequence * grid.data_ranks;
+        const auto B = static_cast<int64_t>(batch.size());
+        const int64_t tokens = batch[b].tokens();
+        if (name.starts_with("state.")) {
+          if (view.first + view.tokens == tokens) {
+            pieces.put(name, B, b, 1, 0, value);
+          }
+        } else {
+          pieces.put(name, B, b, tokens, view.first + row, value);
+        }
+      };
 }
 
 void compare_states(const std::string& prefix, const ModelConfig& config,
@@ -72,13 +72,11 @@ void compare_activations(const Pieces& pieces, const Options& options,
                             : value_tolerance(options.dtype, 1e-5, 0));
   }
   const Values logits = golden.values("logits");
-  const double reference =
-      golden.note({"f32_vs_f64", "logits_max_abs"}, 0);
-  report.compare("logits", pieces.merged(world, "logits", logits.size()),
-                 logits,
-                 options.dtype == DType::kF64
-                     ? relative(1e-9)
-                     : absolute(std::max(2e-5, 10 * reference)));
+  const double reference = golden.note({"f32_vs_f64", "logits_max_abs"}, 0);
+  report.compare(
+      "logits", pieces.merged(world, "logits", logits.size()), logits,
+      options.dtype == DType::kF64 ? relative(1e-9)
+                                   : absolute(std::max(2e-5, 10 * reference)));
 }
 
 }  // namespace
@@ -109,9 +107,9 @@ void check_model(const Options& options, const Case& golden,
 
   const bool f64 = options.dtype == DType::kF64;
   const double loss_reference = golden.note({"f32_vs_f64", "loss_abs"}, 0);
-  report.compare("loss", {loss}, golden.values("loss"),
-                 f64 ? relative(1e-9)
-                     : absolute(std::max(3e-6, 10 * loss_reference)));
+  report.compare(
+      "loss", {loss}, golden.values("loss"),
+      f64 ? relative(1e-9) : absolute(std::max(3e-6, 10 * loss_reference)));
   compare_activations(pieces, options, golden, world, report);
   compare_states("state.", config, pieces, options, golden, world, B, report);
 

@@ -126,9 +126,8 @@ class ModuleProgram : public ChunkProgram {
   }
   Tensor border(ConstBytes bytes) const {
     const DType dtype = weights_->dtype();
-    return Tensor::view(
-        static_cast<const void*>(bytes.data()), dtype,
-        {static_cast<int64_t>(bytes.size()) / size_of(dtype)});
+    return Tensor::view(static_cast<const void*>(bytes.data()), dtype,
+                        {static_cast<int64_t>(bytes.size()) / size_of(dtype)});
   }
   void put(const std::string& name, const ChunkView& view,
            const Tensor& value) {
@@ -159,8 +158,7 @@ void check_module(const Options& options, const Case& golden,
   const ParameterLayout& layout = module.weights().layout();
   GradientSum gradients(ctx, layout, options.dtype);
   gradients.start(module.batch_size * num_chunks(module.tokens, chunk));
-  ScheduleRunner(ctx, world, module)
-      .run(shape, options.hot_rounds, gradients);
+  ScheduleRunner(ctx, world, module).run(shape, options.hot_rounds, gradients);
 
   const auto reference = [&](const std::string& name) {
     return golden.note({"f32_vs_f64_rel_l2", name}, 0);
@@ -171,13 +169,14 @@ void check_module(const Options& options, const Case& golden,
     const Values expected = golden.values(name);
     Values got = module.pieces.merged(world, name, expected.size());
     if (name.starts_with("mid.") && name != "mid.ttt_out") {
-      got = heads_first(got, module.batch_size, module.tokens,
-                        config.num_heads);
+      got =
+          heads_first(got, module.batch_size, module.tokens, config.num_heads);
     }
-    report.compare(name, got, expected,
-                   name == "grad.x"
-                       ? gradient_tolerance(options.dtype, name, reference(name))
-                       : value_tolerance(options.dtype, 1e-5, reference(name)));
+    report.compare(
+        name, got, expected,
+        name == "grad.x"
+            ? gradient_tolerance(options.dtype, name, reference(name))
+            : value_tolerance(options.dtype, 1e-5, reference(name)));
   }
   const Tensor learnable = module.weights().value("learnable_token_idx");
   Tensor tok = ctx.allocate(learnable.shape(), options.dtype);

@@ -26,8 +26,8 @@ OptimizerConfig read_optimizer(const Case& golden, int64_t steps) {
              .eps = note("eps"),
              .weight_decay = note("weight_decay"),
              .clip_norm = note("clip")};
-  c.inner_lr_warmup_steps = static_cast<int64_t>(
-      golden.note({"inner_lr_warmup", "warmup"}, 0));
+  c.inner_lr_warmup_steps =
+      static_cast<int64_t>(golden.note({"inner_lr_warmup", "warmup"}, 0));
   c.inner_lr_init = golden.note({"inner_lr_warmup", "init"}, 0);
   return c;
 }
@@ -93,9 +93,8 @@ void check_optimizer(const Options& options, const Case& golden,
     rates.push_back(learning_rate(optimizer, s));
     multipliers.push_back(
         inner_rate_multiplier(optimizer, config.ttt_base_lr, s));
-    const Trainer::StepResult result =
-        trainer.step(make_batch(tokens, s, mask_bos), rates.back(),
-                     multipliers.back(), s);
+    const Trainer::StepResult result = trainer.step(
+        make_batch(tokens, s, mask_bos), rates.back(), multipliers.back(), s);
     losses.push_back(result.loss);
     norms.push_back(result.grad_norm);
   }

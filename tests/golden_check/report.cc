@@ -18,8 +18,7 @@ void Report::compare(const std::string& name, const Values& actual,
     difference += d * d;
     size += expected[i] * expected[i];
   }
-  const double floor =
-      1e-12 * std::sqrt(static_cast<double>(expected.size()));
+  const double floor = 1e-12 * std::sqrt(static_cast<double>(expected.size()));
   const double rel = std::sqrt(difference) / std::max(std::sqrt(size), floor);
   const bool is_relative = tolerance.norm == Tolerance::Norm::kRelativeL2;
   const double measured = is_relative ? rel : max_abs;

@@ -1,0 +1,121 @@
+#include "kernels/adamw.h"
+
+#include <gmock/gmock.h>
+
+#include "tests/support/tensors.h"
+#include "tests/support/threads.h"
+
+namespace timepipe {
+namespace {
+
+using namespace timepipe::testing;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+constexpr AdamW kHyper{.lr = 1e-2,
+                       .beta1 = 0.9,
+                       .beta2 = 0.95,
+                       .eps = 1e-8,
+                       .weight_decay = 0.1,
+                       .step = 0};
+
+class AdamWStep : public ::testing::TestWithParam<std::tuple<DType, int64_t>> {
+};
+
+TEST_P(AdamWStep, AgreesWithTheDefinitionOverSteps) {
+  const auto& [dtype, n] = GetParam();
+  Context ctx;
+  Generator rng(1);
+  Tensor p = normal(ctx, rng, {n}, dtype);
+  Tensor m = filled(ctx, 0, {n}, dtype), v = filled(ctx, 0, {n}, dtype);
+  std::vector<double> pe = to_f64(p), me = to_f64(m), ve = to_f64(v);
+  AdamW hyper = kHyper;
+  for (hyper.step = 0; hyper.step < 3; ++hyper.step) {
+    const Tensor g = normal(ctx, rng, {n}, dtype);
+    const double age = static_cast<double>(hyper.step + 1);
+    const std::vector<double> ge = to_f64(g);
+    for (int64_t i = 0; i < n; ++i) {
+      me[i] = 0.9 * me[i] + 0.1 * ge[i];
+      ve[i] = 0.95 * ve[i] + 0.05 * ge[i] * ge[i];
+      const double mh = me[i] / (1 - std::pow(0.9, age));
+      const double vh = ve[i] / (1 - std::pow(0.95, age));
+      pe[i] -= 1e-2 * (mh / (std::sqrt(vh) + 1e-8) + 0.1 * pe[i]);
+    }
+    adamw(ctx, hyper, g, m, v, p);
+    EXPECT_TRUE(close(p, pe, rounding(dtype, 1)));
+    EXPECT_TRUE(close(m, me, rounding(dtype, 1)));
+    EXPECT_TRUE(close(v, ve, rounding(dtype, 1)));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Sizes, AdamWStep,
+    ::testing::Combine(::testing::Values(DType::kF32, DType::kF64),
+                       ::testing::Values<int64_t>(0, 1, 7, 64, 1000)));
+
+TEST(AdamWDecay, ZeroGradientOnlyDecays) {
+  Context ctx;
+  Tensor p = filled(ctx, 2, {3}, DType::kF64);
+  Tensor m = filled(ctx, 0, {3}, p.dtype()), v = filled(ctx, 0, {3}, p.dtype());
+  adamw(ctx, kHyper, filled(ctx, 0, {3}, p.dtype()), m, v, p);
+  const double expected = 2 - 1e-2 * 0.1 * 2;
+  EXPECT_TRUE(
+      close(p, {expected, expected, expected}, rounding(DType::kF64, 1)));
+}
+
+TEST(AdamWThreads, DoNotChangeBits) {
+  Context ctx;
+  const Shape shape = {40000};
+  const Tensor g = normal(ctx, 2, shape, DType::kF32);
+  const Tensor start = normal(ctx, 3, shape, DType::kF32);
+  EXPECT_TRUE(same_bits_for_any_threads([&] {
+    Tensor p = clone(ctx, start), m = filled(ctx, 0, shape, DType::kF32);
+    Tensor v = filled(ctx, 0, shape, DType::kF32);
+    adamw(ctx, kHyper, g, m, v, p);
+    return std::vector<Tensor>{p, m, v};
+  }));
+}
+
+TEST(AdamWPieces, OfTheParameterGiveTheSameBits) {
+  Context ctx;
+  const Tensor g = normal(ctx, 4, {1001}, DType::kF32);
+  const Tensor start = normal(ctx, 5, {1001}, DType::kF32);
+  std::vector<Tensor> results;
+  for (const int64_t cut : {0, 13, 500}) {
+    Tensor p = clone(ctx, start), m = filled(ctx, 0, {1001}, DType::kF32);
+    Tensor v = filled(ctx, 0, {1001}, DType::kF32);
+    for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, cut},
+                                     std::pair<int64_t, int64_t>{cut, 1001}}) {
+      Tensor pp = p.slice(begin, end), mm = m.slice(begin, end);
+      Tensor vv = v.slice(begin, end);
+      adamw(ctx, kHyper, g.slice(begin, end), mm, vv, pp);
+    }
+    results.push_back(p);
+  }
+  EXPECT_TRUE(same_bits(results[0], results[1]));
+  EXPECT_TRUE(same_bits(results[0], results[2]));
+}
+
+TEST(AdamWArguments, AreChecked) {
+  Context ctx;
+  const Tensor g = filled(ctx, 0, {3}, DType::kF32);
+  Tensor ok = filled(ctx, 0, {3}, DType::kF32);
+  Tensor wide = filled(ctx, 0, {3}, DType::kF64);
+  Tensor longer = filled(ctx, 0, {4}, DType::kF32);
+  EXPECT_THAT([&] { adamw(ctx, kHyper, g, ok, wide, ok); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("v: dtype f64")));
+  EXPECT_THAT(
+      [&] { adamw(ctx, kHyper, g, longer, ok, ok); },
+      ThrowsMessage<InvalidArgument>(HasSubstr("m: shape [4], expected [3]")));
+  AdamW hyper = kHyper;
+  hyper.beta2 = 1;
+  EXPECT_THAT([&] { adamw(ctx, hyper, g, ok, ok, ok); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("beta2: 1")));
+  hyper = kHyper;
+  hyper.step = -1;
+  EXPECT_THAT([&] { adamw(ctx, hyper, g, ok, ok, ok); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("step: -1")));
+}
+
+}  // namespace
+}  // namespace timepipe

@@ -1,0 +1,229 @@
+#include "kernels/cross_entropy.h"
+
+#include <gmock/gmock.h>
+
+#include <limits>
+#include <tuple>
+
+#include "tests/support/gradcheck.h"
+#include "tests/support/threads.h"
+
+namespace timepipe {
+namespace {
+
+using namespace timepipe::testing;
+using ::testing::Combine;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+using ::testing::Values;
+
+struct Sizes {
+  int64_t rows, C, vocab;
+};
+
+struct Operands {
+  Operands(Context& ctx, const Sizes& s, DType dtype, uint64_t seed) {
+    Generator rng(seed);
+    x = normal(ctx, rng, {s.rows, s.C}, dtype);
+    table = normal(ctx, rng, {s.vocab, s.C}, dtype);
+    std::vector<int64_t> labels(static_cast<std::size_t>(s.rows));
+    for (int64_t& label : labels) {
+      label = static_cast<int64_t>(rng() % static_cast<uint64_t>(s.vocab));
+    }
+    for (std::size_t t = 2; t < labels.size(); t += 3) {
+      labels[t] = kIgnoredTarget;
+    }
+    targets = from_ids(ctx, labels);
+    dx = nans(ctx, {s.rows, s.C}, dtype);
+    dtable = nans(ctx, {s.vocab, s.C}, dtype);
+  }
+  CrossEntropy args() const { return {x, table, targets, 0.25}; }
+  Tensor x, table, targets, dx, dtable;
+};
+
+// The definition in its plainest form: loss, dx and dtable.
+struct Reference {
+  double loss = 0;
+  std::vector<double> logits, dx, dtable;
+};
+
+void add_row(const Operands& o, int64_t t, Reference& out) {
+  const auto x = to_f64(o.x), table = to_f64(o.table);
+  const int64_t C = o.x.dim(1), vocab = o.table.dim(0);
+  const int64_t target = o.targets.data<int64_t>()[t];
+  std::vector<double> z(static_cast<std::size_t>(vocab), 0);
+  double sum = 0;
+  for (int64_t v = 0; v < vocab; ++v) {
+    for (int64_t c = 0; c < C; ++c) z[v] += x[t * C + c] * table[v * C + c];
+    sum += std::exp(z[v]);
+  }
+  out.logits.insert(out.logits.end(), z.begin(), z.end());
+  if (target == kIgnoredTarget) return;
+  out.loss += 0.25 * (std::log(sum) - z[target]);
+  for (int64_t v = 0; v < vocab; ++v) {
+    const double dz = 0.25 * (std::exp(z[v]) / sum - (v == target ? 1 : 0));
+    for (int64_t c = 0; c < C; ++c) {
+      out.dx[t * C + c] += dz * table[v * C + c];
+      out.dtable[v * C + c] += dz * x[t * C + c];
+    }
+  }
+}
+
+Reference reference(const Operands& o) {
+  Reference out;
+  out.dx.resize(static_cast<std::size_t>(o.x.numel()));
+  out.dtable.resize(static_cast<std::size_t>(o.table.numel()));
+  for (int64_t t = 0; t < o.x.dim(0); ++t) add_row(o, t, out);
+  return out;
+}
+
+using Case = std::tuple<DType, Sizes>;
+class CrossEntropyLoss : public ::testing::TestWithParam<Case> {};
+
+TEST_P(CrossEntropyLoss, AgreesWithTheDefinition) {
+  const auto& [dtype, s] = GetParam();
+  Context ctx;
+  Operands o(ctx, s, dtype, 1);
+  const Reference expected = reference(o);
+
+  const double forward = cross_entropy_forward(ctx, o.args());
+  const double loss =
+      cross_entropy_forward_backward(ctx, o.args(), o.dx, o.dtable);
+
+  const double tolerance = rounding(dtype, s.C) * (1 + expected.loss);
+  EXPECT_NEAR(loss, expected.loss, tolerance);
+  EXPECT_NEAR(forward, loss, rounding(dtype, 1) * (1 + expected.loss));
+  EXPECT_TRUE(close(o.dx, expected.dx, rounding(dtype, s.vocab * s.C)));
+  EXPECT_TRUE(close(o.dtable, expected.dtable, rounding(dtype, s.rows * s.C)));
+}
+
+TEST_P(CrossEntropyLoss, ShowsTheLogitsOfEveryRowOnce) {
+  const auto& [dtype, s] = GetParam();
+  Context ctx;
+  Operands o(ctx, s, dtype, 2);
+  CrossEntropy args = o.args();
+  std::vector<double> seen;
+  int64_t rows = 0;
+  args.sink = [&](int64_t row, const Tensor& logits) {
+    EXPECT_EQ(row, rows);
+    rows += logits.dim(0);
+    EXPECT_LE(logits.dim(0), cross_entropy_tile_rows(logits.dim(1)));
+    const std::vector<double> values = to_f64(logits);
+    seen.insert(seen.end(), values.begin(), values.end());
+  };
+
+  cross_entropy_forward_backward(ctx, args, o.dx, o.dtable);
+
+  EXPECT_EQ(rows, s.rows);
+  EXPECT_TRUE(close(seen, reference(o).logits, rounding(dtype, s.C)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, CrossEntropyLoss,
+                         Combine(Values(DType::kF32, DType::kF64),
+                                 Values(Sizes{1, 1, 1}, Sizes{7, 5, 17},
+                                        Sizes{17, 3, 64}, Sizes{0, 3, 4},
+                                        Sizes{150, 4, 9})));
+
+TEST(CrossEntropyGradient, AgreesWithFiniteDifferences) {
+  Context ctx;
+  Operands o(ctx, {7, 5, 9}, DType::kF64, 3);
+  cross_entropy_forward_backward(ctx, o.args(), o.dx, o.dtable);
+  const auto objective = [&] { return cross_entropy_forward(ctx, o.args()); };
+  EXPECT_TRUE(gradients_agree(
+      objective, {{"x", o.x, o.dx}, {"table", o.table, o.dtable}}));
+}
+
+TEST(CrossEntropyMask, MaskedRowsContributeExactlyZero) {
+  Context ctx;
+  Operands o(ctx, {8, 5, 9}, DType::kF32, 4);
+  Operands masked = o;
+  masked.x = clone(ctx, o.x);
+  for (int64_t c = 0; c < 5; ++c) masked.x.data<float>()[2 * 5 + c] = 1e3F;
+  masked.dtable = clone(ctx, o.dtable);
+  const double loss =
+      cross_entropy_forward_backward(ctx, o.args(), o.dx, o.dtable);
+  EXPECT_TRUE(close(o.dx.slice(2, 3), std::vector<double>(5, 0), 0));
+
+  EXPECT_EQ(cross_entropy_forward_backward(ctx, masked.args(), masked.dx,
+                                           masked.dtable),
+            loss);
+  EXPECT_TRUE(close(masked.dtable, o.dtable, 0));
+
+  masked.targets = from_ids(ctx, std::vector<int64_t>(8, kIgnoredTarget));
+  EXPECT_EQ(cross_entropy_forward_backward(ctx, masked.args(), masked.dx,
+                                           masked.dtable),
+            0);
+  EXPECT_TRUE(close(masked.dtable, std::vector<double>(45, 0), 0));
+}
+
+TEST(CrossEntropyRange, LargeLogitsGiveFiniteLosses) {
+  Context ctx;
+  const Tensor x = from_f64(ctx, {1e4, -1e4}, {2, 1}, DType::kF32);
+  const Tensor table = from_f64(ctx, {1, 0, -1}, {3, 1}, DType::kF32);
+  const Tensor targets = from_ids(ctx, {2, 0});
+  Tensor dx = nans(ctx, {2, 1}, DType::kF32),
+         dtable = nans(ctx, {3, 1}, dx.dtype());
+  EXPECT_EQ(
+      cross_entropy_forward_backward(ctx, {x, table, targets, 1}, dx, dtable),
+      4e4);
+  EXPECT_TRUE(close(dx, {2, -2}, rounding(DType::kF32, 3)));
+}
+
+TEST(CrossEntropyRange, NotANumberShows) {
+  Context ctx;
+  Operands o(ctx, {4, 3, 9}, DType::kF32, 5);
+  o.x.data<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_TRUE(std::isnan(cross_entropy_forward(ctx, o.args())));
+}
+
+TEST(CrossEntropyTiles, KeepTheLogitsSmall) {
+  EXPECT_EQ(cross_entropy_tile_rows(256), 128);
+  EXPECT_EQ(cross_entropy_tile_rows(32000), 128);
+  EXPECT_EQ(cross_entropy_tile_rows(128256), 32);
+  EXPECT_EQ(cross_entropy_tile_rows(1 << 24), 8);
+  Context ctx;
+  Operands o(ctx, {300, 2, 50}, DType::kF32, 6);
+  ctx.pool().reset_peaks();
+  const int64_t before = ctx.pool().peak_bytes(MemoryUse::kScratch);
+  cross_entropy_forward_backward(ctx, o.args(), o.dx, o.dtable);
+  EXPECT_LE(ctx.pool().peak_bytes(MemoryUse::kScratch) - before,
+            128 * 50 * 4 + 128 * 8 + 128);
+}
+
+TEST(CrossEntropyThreads, DoNotChangeBits) {
+  Context ctx;
+  const Operands start(ctx, {150, 33, 300}, DType::kF32, 7);
+  EXPECT_TRUE(same_bits_for_any_threads([&] {
+    Tensor dx = clone(ctx, start.dx), dtable = clone(ctx, start.dtable);
+    const double loss =
+        cross_entropy_forward_backward(ctx, start.args(), dx, dtable);
+    return std::vector<Tensor>{dx, dtable, filled(ctx, loss, {1}, DType::kF64)};
+  }));
+}
+
+TEST(CrossEntropyArguments, AreChecked) {
+  Context ctx;
+  Operands o(ctx, {3, 2, 5}, DType::kF32, 8);
+  o.targets = from_ids(ctx, {0, 5, 1});
+  EXPECT_THAT([&] { cross_entropy_forward(ctx, o.args()); },
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr("targets[1]: 5, expected [0,5) or -100")));
+  o.targets = from_ids(ctx, {0, 1, -1});
+  EXPECT_THAT(
+      [&] { cross_entropy_forward_backward(ctx, o.args(), o.dx, o.dtable); },
+      ThrowsMessage<InvalidArgument>(HasSubstr("targets[2]: -1")));
+  o.targets = from_ids(ctx, {0, 1});
+  EXPECT_THAT([&] { cross_entropy_forward(ctx, o.args()); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("targets: shape [2]")));
+  o = Operands(ctx, {3, 2, 5}, DType::kF32, 8);
+  EXPECT_THAT(
+      [&] { cross_entropy_forward_backward(ctx, o.args(), o.dx, o.dx); },
+      ThrowsMessage<InvalidArgument>(
+          HasSubstr("dtable: shape [3,2], expected [5,2]")));
+  o.table = filled(ctx, 1, {5, 3}, DType::kF32);
+  EXPECT_THAT([&] { cross_entropy_forward(ctx, o.args()); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("table: shape [5,3]")));
+}
+
+}  // namespace
+}  // namespace timepipe

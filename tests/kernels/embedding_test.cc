@@ -1,0 +1,111 @@
+#include "kernels/embedding.h"
+
+#include <gmock/gmock.h>
+
+#include "tests/support/tensors.h"
+#include "tests/support/threads.h"
+
+namespace timepipe {
+namespace {
+
+using namespace timepipe::testing;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+constexpr int64_t kVocab = 11, kC = 130;
+const std::vector<int64_t> kIds = {3, 0, 10, 3, 7, 3, 0};
+
+class Embedding : public ::testing::TestWithParam<DType> {};
+
+TEST_P(Embedding, ForwardCopiesRows) {
+  Context ctx;
+  const Tensor ids = from_ids(ctx, kIds);
+  const Tensor table = normal(ctx, 1, {kVocab, kC}, GetParam());
+  Tensor x = nans(ctx, {ids.dim(0), kC}, GetParam());
+
+  embedding_forward(ctx, ids, table, x);
+
+  for (int64_t t = 0; t < ids.dim(0); ++t) {
+    EXPECT_TRUE(
+        same_bits(x.slice(t, t + 1), table.slice(kIds[t], kIds[t] + 1)));
+  }
+}
+
+TEST_P(Embedding, BackwardSumsTheRowsOfEachId) {
+  Context ctx;
+  const Tensor ids = from_ids(ctx, kIds);
+  const Tensor dx = normal(ctx, 2, {ids.dim(0), kC}, GetParam());
+  const std::vector<double> dx_values = to_f64(dx);
+  std::vector<double> expected(kVocab * kC, 0);
+  for (int64_t t = 0; t < ids.dim(0); ++t) {
+    for (int64_t c = 0; c < kC; ++c) {
+      expected[kIds[t] * kC + c] += dx_values[t * kC + c];
+    }
+  }
+  Tensor dtable = nans(ctx, {kVocab, kC}, GetParam());
+
+  embedding_backward(ctx, ids, dx, dtable, Write::kOverwrite);
+  EXPECT_TRUE(close(dtable, expected, rounding(GetParam(), 3)));
+
+  embedding_backward(ctx, ids, dx, dtable, Write::kAdd);
+  for (double& v : expected) v *= 2;
+  EXPECT_TRUE(close(dtable, expected, rounding(GetParam(), 6)));
+}
+
+TEST_P(Embedding, AddingPieceByPieceGivesTheSameBits) {
+  Context ctx;
+  const Tensor ids = from_ids(ctx, kIds);
+  const Tensor dx = normal(ctx, 3, {ids.dim(0), kC}, GetParam());
+  Tensor whole = nans(ctx, {kVocab, kC}, GetParam());
+  Tensor pieces = nans(ctx, {kVocab, kC}, GetParam());
+
+  embedding_backward(ctx, ids, dx, whole, Write::kOverwrite);
+  embedding_backward(ctx, ids.slice(0, 4), dx.slice(0, 4), pieces,
+                     Write::kOverwrite);
+  embedding_backward(ctx, ids.slice(4, 7), dx.slice(4, 7), pieces, Write::kAdd);
+
+  EXPECT_TRUE(same_bits(pieces, whole));
+}
+
+TEST_P(Embedding, ThreadsDoNotChangeBits) {
+  Context ctx;
+  const Tensor ids = from_ids(ctx, kIds);
+  const Tensor table = normal(ctx, 1, {kVocab, kC}, GetParam());
+  const Tensor dx = normal(ctx, 2, {ids.dim(0), kC}, GetParam());
+  EXPECT_TRUE(same_bits_for_any_threads([&] {
+    Tensor x = nans(ctx, dx.shape(), GetParam());
+    Tensor dtable = nans(ctx, table.shape(), GetParam());
+    embedding_forward(ctx, ids, table, x);
+    embedding_backward(ctx, ids, dx, dtable, Write::kOverwrite);
+    return std::vector<Tensor>{x, dtable};
+  }));
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Embedding,
+                         ::testing::Values(DType::kF32, DType::kF64));
+
+TEST(EmbeddingArguments, AreChecked) {
+  Context ctx;
+  const Tensor table = filled(ctx, 1, {5, 2}, DType::kF32);
+  Tensor x = nans(ctx, {3, 2}, DType::kF32);
+  Tensor dtable = nans(ctx, {5, 2}, DType::kF32);
+  EXPECT_THAT(
+      [&] {
+        embedding_forward(ctx, from_ids(ctx, {1, 4, 5}), table, x);
+      },
+      ThrowsMessage<InvalidArgument>(HasSubstr("ids[2]: 5, expected [0,5)")));
+  EXPECT_THAT(
+      [&] {
+        embedding_backward(ctx, from_ids(ctx, {-1, 4, 2}), x, dtable,
+                           Write::kAdd);
+      },
+      ThrowsMessage<InvalidArgument>(HasSubstr("ids[0]: -1, expected [0,5)")));
+  EXPECT_THAT([&] { embedding_forward(ctx, from_ids(ctx, {1}), table, x); },
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr("x: shape [3,2], expected [1,2]")));
+  EXPECT_THAT([&] { embedding_forward(ctx, x, table, x); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("ids: dtype f32")));
+}
+
+}  // namespace
+}  // namespace timepipe

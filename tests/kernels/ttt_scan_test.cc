@@ -23,7 +23,7 @@ using ::testing::Combine;
 using ::testing::HasSubstr;
 using ::testing::Values;
 
-// Rows are long sums of products; states are the sum of many of them.
+// Relative difference of two orders of the same sums in f64.
 constexpr double kSameF64 = 1e-12;
 
 std::string name_of_model(InnerModel inner) {
@@ -103,7 +103,7 @@ TEST_P(TttScanGradients, AgreeWithFiniteDifferences) {
   Context ctx;
   const ScanProblem p = random_problem(ctx, {inner, 2, D, b}, packed_tokens(b),
                                        packed_segments(b));
-  EXPECT_TRUE(all_gradients_agree(ctx, p, 40));
+  EXPECT_TRUE(all_gradients_agree(ctx, p, 24));
 }
 
 TEST_P(TttScanGradients, OfAChunkThatStartsWithAResetReachNoEarlierState) {
@@ -143,6 +143,7 @@ TEST_P(TttScan, GradientsAgreeOverSeveralCheckpoints) {
 }
 
 void expect_same_in_chunks(Context& ctx, const ScanProblem& p) {
+  const Threads one(1);
   const int64_t b = p.shape.mini_batch;
   const std::vector<Vector> whole = run_in_chunks(ctx, p, p.tokens());
   for (const int64_t chunk : {b, 2 * b, 3 * b, 20 * b}) {

@@ -15,7 +15,7 @@ namespace {
 
 using Kind = Operation::Kind;
 
-constexpr int kShapes = 4000;
+constexpr int kShapes = 1500;  // for each property
 
 // How often each part of a chunk is computed in each phase.
 using WorkCount = std::map<std::tuple<Phase, Part, int32_t>, int>;

@@ -128,13 +128,13 @@ using Base = std::tuple<int, int64_t>;
 class BaseCase : public ::testing::TestWithParam<Base> {};
 
 TEST_P(BaseCase, HasTheEfficiencyOfTheClosedForm) {
-  const auto [P, k] = GetParam();
-  const int64_t L = 24;
-  const Timeline forward = run(whole_layers(P, L, k * P, 0, false));
+  const auto [ranks, k] = GetParam();
+  const int64_t L = 24, P = ranks;
+  const Timeline forward = run(whole_layers(ranks, L, k * P, 0, false));
   EXPECT_EQ(forward.makespan, k * L + P - 1);
   EXPECT_DOUBLE_EQ(forward.efficiency(), 1.0 * k * L / (k * L + P - 1));
 
-  const Timeline step = run(whole_layers(P, L, k * P, 0));
+  const Timeline step = run(whole_layers(ranks, L, k * P, 0));
   EXPECT_EQ(step.makespan, 4 * k * L + 3 * (P - 1));
   EXPECT_DOUBLE_EQ(step.efficiency(), 4.0 * k * L / (4 * k * L + 3 * (P - 1)));
   for (const int64_t peak : step.peak_lanes) EXPECT_EQ(peak, 1);
@@ -228,6 +228,23 @@ INSTANTIATE_TEST_SUITE_P(HotRounds, SplitLayers,
                                  Values(0, 1, 2, 1000), Values(0.1, 0.5),
                                  Values(2.0, 3.0), Values(0, 50)));
 
+// Past the wall hops decide (schedule.md, section 3(b)2 and 3.1).
+TEST(Schedule, StallsForTheTimeOfTheClosedForm) {
+  for (const int64_t scan : {300, 500, 800}) {
+    const int64_t rest = (1000 - scan) / 2;
+    const Prices p = {.conv = 0,
+                      .project = rest,
+                      .scan = scan,
+                      .output = rest,
+                      .scan_backward = 3 * scan,
+                      .message = 10};
+    for (const int64_t k : {1, 2, 4}) {
+      EXPECT_EQ(run(split_layers(64, k, 1, p)).makespan,
+                closed_form(64, k, 1, p, p.output));
+    }
+  }
+}
+
 // A chunk at which a document starts waits for nobody.
 TEST(Schedule, FillsInTheTimeOfTheLongestDocument) {
   const int64_t L = 6;
@@ -237,7 +254,9 @@ TEST(Schedule, FillsInTheTimeOfTheLongestDocument) {
       shape.sequences[0][start].takes_state = false;
       shape.sequences[0][start].takes_halo = false;
     }
-    EXPECT_EQ(run(shape).makespan, training ? 4 * L + 3 * 3 : L + 3);
+    // Its four chunks: three hops of 1 forward, of 2 backward.
+    const int64_t fill = training ? 3 + 6 : 3;
+    EXPECT_EQ(run(shape).makespan, (training ? 4 * L : L) + fill);
   }
 }
 

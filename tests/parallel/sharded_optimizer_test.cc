@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -38,7 +39,7 @@ const std::vector<NamedShape>& sample_shapes() {
       {"layers.0.ttt_norm_weight", {3}, true},
       {"layers.0.ttt_norm_bias", {3}, true},
       {"layers.0.conv.bias", {5}, true},
-      {"lm_head.weight", {64, 256}, false}};  // one whole block
+      {"lm_head.weight", {64, 31}, false}};
   return shapes;
 }
 
@@ -57,7 +58,7 @@ ParameterStore sample_weights(Context& ctx, DType dtype) {
   return weights;
 }
 
-// Gradient of one (sequence, chunk) pair. Norms of the sums: about 0.5, 5, 5.
+// Gradient of one (sequence, chunk) pair. Norms of the sums: about 0.4, 4, 4.
 Tensor sample_gradient(Context& ctx, const Parameter& p, int64_t step,
                        int64_t addend, DType dtype) {
   Tensor g = ctx.allocate(p.shape, dtype);
@@ -171,21 +172,18 @@ INSTANTIATE_TEST_SUITE_P(Types, ShardedOptimizerOf,
 TEST_P(ShardedOptimizerOf, AgreesWithPlainAdamW) {
   const DType dtype = GetParam();
   const double tolerance = testing::rounding(dtype, kSteps * kAddends);
-  for (const bool decay_all : {true, false}) {
-    for (const double clip_norm : {0., 1.}) {
-      const OptimizerOptions options{.clip_norm = clip_norm,
-                                     .decay_norms_and_biases = decay_all};
-      const Result plain = train_plainly(dtype, options);
-      EXPECT_LT(plain.norms[0], 1);  // not clipped, unlike the other steps
-      EXPECT_GT(plain.norms[1], 1);
-      const Result actual = train(2, 1, dtype, options);
-      EXPECT_TRUE(
-          testing::close_l2(actual.gradient, plain.gradient, tolerance));
-      EXPECT_TRUE(testing::close(actual.norms, plain.norms, tolerance));
-      EXPECT_TRUE(testing::close_l2(actual.m, plain.m, tolerance));
-      EXPECT_TRUE(testing::close_l2(actual.v, plain.v, tolerance));
-      EXPECT_TRUE(testing::close_l2(actual.weights, plain.weights, tolerance));
-    }
+  for (const OptimizerOptions& options :
+       {OptimizerOptions{.clip_norm = 1},
+        OptimizerOptions{.clip_norm = 0, .decay_norms_and_biases = false}}) {
+    const Result plain = train_plainly(dtype, options);
+    EXPECT_LT(plain.norms[0], 1);  // not clipped, unlike the other steps
+    EXPECT_GT(plain.norms[1], 1);
+    const Result actual = train(2, 1, dtype, options);
+    EXPECT_TRUE(testing::close_l2(actual.gradient, plain.gradient, tolerance));
+    EXPECT_TRUE(testing::close(actual.norms, plain.norms, tolerance));
+    EXPECT_TRUE(testing::close_l2(actual.m, plain.m, tolerance));
+    EXPECT_TRUE(testing::close_l2(actual.v, plain.v, tolerance));
+    EXPECT_TRUE(testing::close_l2(actual.weights, plain.weights, tolerance));
   }
 }
 
@@ -313,8 +311,9 @@ TEST(ShardedOptimizer, UpdatesEveryElementOfLargeParameters) {
   optimizer.step(0.5, 0);
   const float* w = weights.flat().data<float>();
   EXPECT_NEAR(w[0], -0.5, 1e-4);
-  for (int64_t i = 0; i < n; ++i) ASSERT_EQ(w[i], w[0]) << i;
-  for (int64_t i = n; i < weights.flat().numel(); ++i) EXPECT_EQ(w[i], 0);
+  EXPECT_EQ(std::count(w, w + n, w[0]), n);
+  const int64_t padding = weights.flat().numel() - n;
+  EXPECT_EQ(std::count(w + n, w + n + padding, 0.f), padding);
 }
 
 TEST(ShardedOptimizer, RefusesASumOfOtherWeights) {

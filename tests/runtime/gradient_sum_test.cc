@@ -53,6 +53,7 @@ std::vector<double> values_of(Context& ctx, DType dtype, const Words& words) {
 // The sum of numbers that go into one element.
 double sum_of(DType dtype, int64_t max_addends,
               const std::vector<double>& addends) {
+  const testing::Threads one(1);
   Context ctx;
   const ParameterLayout layout = one_parameter(1);
   GradientSum sum(ctx, layout, dtype);
@@ -219,7 +220,7 @@ TEST_P(GradientSumOf, CannotWrap) {
 // hi takes nothing and lo the most it can, of both signs.
 TEST(GradientSumF64, LowWordCannotWrap) {
   constexpr int64_t kAddends = int64_t{1} << 15;
-  for (const double x : {0x1p-41, -0x1p-41, 0x1.8p-40}) {
+  for (const double x : {-0x1p-41, 0x1.8p-40}) {
     EXPECT_EQ(sum_of(DType::kF64, kAddends, std::vector(kAddends, x)),
               x * kAddends);
   }

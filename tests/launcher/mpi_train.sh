@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# mpi_train.sh TIMEPIPE TRAIN_DIGESTS MPIEXEC: training under mpirun. The same
+# digests for every layout; one line and the right exit status for a user's
+# mistake; the end of all ranks when one is killed, each saying what it was
+# waiting for.
+set -euo pipefail
+timepipe=$1 digests=$2 mpiexec=$3
+configs=$(cd "$(dirname "$0")/../../configs" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+  echo "FAILED: $1"
+  [ $# -lt 2 ] || cat "$2"
+  exit 1
+}
+
+for scenario in linear_mamba mlp_transformer; do
+  "$digests" $scenario 1 1 1 >"$work/alone"
+  [ "$(sort -u "$work/alone" | wc -l)" -ge 38 ] ||
+    fail "digests of $scenario repeat" "$work/alone"
+  for layout in "2 1 0" "3 1 1" "4 1 9" "2 2 1" "1 2 1"; do
+    read -r time data hot <<<"$layout"
+    "$mpiexec" -n $((time * data)) "$digests" $scenario $layout >"$work/ranks"
+    cmp "$work/alone" "$work/ranks" ||
+      fail "$scenario on time x data x hot = $layout has other bits"
+  done
+  echo "ok: $scenario, 5 layouts, same digests"
+done
+
+# A text long enough for one sequence.
+head -c 20000 "$(command -v bash)" >"$work/text"
+tiny=("$configs/demo.textproto" "data.train=$work/text"
+  data.sequence_length=16384 train.chunk_tokens=1024 optimizer.steps=1000)
+
+"$mpiexec" -n 2 "$timepipe" train "${tiny[@]}" parallel.time=3 \
+  >"$work/out" 2>&1 && fail "2 ranks ran a layout of 3"
+grep -q '^timepipe: parallel.time x parallel.data: 3 x 1 = 3 ranks' \
+  "$work/out" || fail "no line about the layout" "$work/out"
+[ "$(grep -c '^timepipe:' "$work/out")" -eq 1 ] ||
+  fail "more than one line" "$work/out"
+"$timepipe" train "${tiny[@]}" data.train="$work/none" >"$work/out" 2>&1 &&
+  fail "a missing file was accepted"
+grep -q "^timepipe: .*$work/none" "$work/out" ||
+  fail "the missing file isn't named" "$work/out"
+echo "ok: mistakes end with one line"
+
+"$mpiexec" -n 3 "$timepipe" train "${tiny[@]}" parallel.time=3 \
+  >"$work/out" 2>&1 &
+job=$!
+until grep -q '^step 1/' "$work/out"; do
+  kill -0 $job 2>/dev/null || fail "training ended early" "$work/out"
+  read -rt 0.1 <> <(:) || true
+done
+victim=$(pgrep -P $job -f train | tail -n 1)
+kill -KILL "$victim"
+wait $job && fail "a killed rank went unnoticed" "$work/out"
+[ "$(grep -c '^rank [0-9]*: terminated while ' "$work/out")" -eq 2 ] ||
+  fail "not every survivor said what it was doing" "$work/out"
+grep '^rank [0-9]*: terminated while ' "$work/out"
+echo "ok: a killed rank ends all"

@@ -1,0 +1,196 @@
+#include "launcher/trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "models/build.h"
+#include "tests/launcher/training_scenario.h"
+#include "tests/support/threads.h"
+
+namespace timepipe::testing {
+namespace {
+
+constexpr int64_t kAll = 1000;  // hot rounds: more than any rank has chunks
+
+std::vector<uint64_t> digests_on_threads(const Scenario& scenario,
+                                         const Layout& layout,
+                                         int omp_threads) {
+  const int ranks = static_cast<int>(layout.time * layout.data);
+  std::vector<std::vector<uint64_t>> digests(ranks);
+  run_thread_ranks(ranks, [&](Communicator& world) {
+    const Threads threads(omp_threads);
+    digests[world.rank()] = run_scenario(scenario, layout, world);
+  });
+  for (const auto& of_rank : digests) EXPECT_EQ(of_rank, digests[0]);
+  return digests[0];
+}
+
+class LayoutDoesNotChangeTheBits
+    : public ::testing::TestWithParam<std::string> {
+ protected:
+  Scenario scenario() const {
+    return GetParam() == "linear_mamba" ? linear_mamba() : mlp_transformer();
+  }
+};
+
+TEST_P(LayoutDoesNotChangeTheBits, OfRanks) {
+  const auto expected = digests_on_threads(scenario(), {1, 1, 1}, 1);
+  // Training changes the weights: no two steps share a digest.
+  EXPECT_NE(expected[1], expected[2]);
+  for (const auto& [time, data] : std::vector<std::pair<int64_t, int64_t>>{
+           {2, 1}, {3, 1}, {4, 1}, {8, 1}, {1, 2}, {2, 2}}) {
+    SCOPED_TRACE(std::to_string(time) + "x" + std::to_string(data));
+    EXPECT_EQ(digests_on_threads(scenario(), {time, data, 1}, 1), expected);
+  }
+}
+
+TEST_P(LayoutDoesNotChangeTheBits, OfHotRounds) {
+  const auto expected = digests_on_threads(scenario(), {1, 1, 1}, 1);
+  for (const int64_t hot : {int64_t{0}, int64_t{2}, kAll}) {
+    SCOPED_TRACE("hot rounds " + std::to_string(hot));
+    EXPECT_EQ(digests_on_threads(scenario(), {1, 1, hot}, 1), expected);
+    EXPECT_EQ(digests_on_threads(scenario(), {3, 1, hot}, 1), expected);
+    EXPECT_EQ(digests_on_threads(scenario(), {2, 2, hot}, 1), expected);
+  }
+}
+
+TEST_P(LayoutDoesNotChangeTheBits, OfThreads) {
+  const auto expected = digests_on_threads(scenario(), {1, 1, 1}, 1);
+  for (const int threads : {2, 3}) {
+    SCOPED_TRACE(std::to_string(threads) + " threads");
+    EXPECT_EQ(digests_on_threads(scenario(), {1, 1, 1}, threads), expected);
+    EXPECT_EQ(digests_on_threads(scenario(), {2, 1, 1}, threads), expected);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Backbones, LayoutDoesNotChangeTheBits,
+                         ::testing::Values("linear_mamba", "mlp_transformer"),
+                         [](const auto& info) { return info.param; });
+
+// One document over `chunks` chunks, so that every border is crossed.
+Batch one_document(int64_t tokens) {
+  std::vector<int64_t> ids(tokens + 1);
+  for (int64_t t = 0; t <= tokens; ++t) ids[t] = t * 7 % 13;
+  return {make_sequence(ids, 1.0 / static_cast<double>(tokens))};
+}
+
+struct Measured {
+  std::vector<int64_t> bytes_sent;  // per time rank
+  int64_t peak_activations;         // bytes, rank 0
+};
+
+Measured measure_step(const ModelConfig& model, int64_t tokens,
+                      int64_t chunk_tokens, int ranks) {
+  Measured measured{std::vector<int64_t>(ranks), 0};
+  run_thread_ranks(ranks, [&](Communicator& world) {
+    Context ctx;
+    TrainConfig train;
+    train.chunk_tokens = chunk_tokens;
+    ParallelConfig parallel;
+    parallel.time = ranks;
+    Trainer trainer(ctx, world, model, train, parallel, {});
+    initialise(model, 1, trainer.model().weights());
+    trainer.step(one_document(tokens), 1e-3, 1.0, 0);
+    measured.bytes_sent[world.rank()] = trainer.grid().time->bytes_sent();
+    if (world.rank() == 0) {
+      measured.peak_activations =
+          ctx.pool().peak_bytes(MemoryUse::kActivations) +
+          ctx.pool().peak_bytes(MemoryUse::kScratch);
+    }
+  });
+  return measured;
+}
+
+ModelConfig tiny(InnerModel inner, int64_t layers) {
+  ModelConfig config;
+  config.vocab_size = 16;
+  config.hidden_size = 8;
+  config.intermediate_size = 16;
+  config.num_layers = layers;
+  config.num_heads = 1;
+  config.inner = inner;
+  config.use_gate = config.share_qk = config.pre_conv = true;
+  return config;
+}
+
+TEST(BytesSent, EqualTheStatesAndHalosOfAllBorders) {
+  const int64_t layers = 3, ranks = 3, chunks = 7;
+  const ModelConfig model = tiny(InnerModel::kLinear, layers);
+  const int64_t f = sizeof(float);
+  const int64_t state = (8 * 8 + 8) * f, halo = 3 * 8 * f;
+  const int64_t expected =
+      2 * (chunks - 1) * (layers * (state + halo) + (layers - 1) * halo);
+  const auto bytes = measure_step(model, chunks * 16, 16, ranks).bytes_sent;
+  EXPECT_EQ(std::accumulate(bytes.begin(), bytes.end(), int64_t{0}), expected);
+  // At the same number of chunks, sequences four times as long send the same.
+  EXPECT_EQ(measure_step(model, chunks * 64, 64, ranks).bytes_sent, bytes);
+}
+
+TEST(PeakActivations, DoNotGrowWithTheSequence) {
+  const ModelConfig model = tiny(InnerModel::kLinear, 1);
+  const auto few = measure_step(model, 16384, 2048, 1);
+  const auto many = measure_step(model, 262144, 2048, 1);
+  EXPECT_GT(few.peak_activations, 0);
+  EXPECT_LE(static_cast<double>(many.peak_activations),
+            1.1 * static_cast<double>(few.peak_activations));
+}
+
+TEST(LearningRate, WarmsUpThenFollowsACosine) {
+  OptimizerConfig config;
+  config.lr = 1e-3, config.init_lr = 1e-4, config.end_lr = 1e-5;
+  config.warmup_steps = 10, config.steps = 110;
+  EXPECT_DOUBLE_EQ(learning_rate(config, 0), 1e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 5), 5.5e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 10), 1e-3);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 60), 0.5 * (1e-3 + 1e-5));
+  EXPECT_DOUBLE_EQ(learning_rate(config, 110), 1e-5);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 500), 1e-5);
+}
+
+TEST(InnerRateMultiplier, WarmsUpFromItsStart) {
+  OptimizerConfig config;
+  EXPECT_EQ(inner_rate_multiplier(config, 0.1, 0), 1.0);
+  config.inner_lr_init = 0.01, config.inner_lr_warmup_steps = 4;
+  EXPECT_DOUBLE_EQ(inner_rate_multiplier(config, 0.1, 0), 0.1);
+  EXPECT_DOUBLE_EQ(inner_rate_multiplier(config, 0.1, 2), 0.55);
+  EXPECT_DOUBLE_EQ(inner_rate_multiplier(config, 0.1, 9), 1.0);
+}
+
+TEST(Trainer, NonFiniteStepLeavesTheWeightsAlone) {
+  const ModelConfig model = tiny(InnerModel::kMlp, 1);
+  Context ctx;
+  const auto world = make_self_communicator();
+  TrainConfig train;
+  train.chunk_tokens = 16;
+  Trainer trainer(ctx, *world, model, train, {}, {});
+  initialise(model, 1, trainer.model().weights());
+  const uint64_t before = trainer.optimizer().digest();
+  Batch batch = one_document(32);
+  batch[0].loss_scale = 1e30;  // gradients beyond what the sums can hold
+  const auto result = trainer.step(batch, 1e-3, 1.0, 0);
+  EXPECT_FALSE(result.finite);
+  EXPECT_EQ(result.digest, before);
+  EXPECT_TRUE(trainer.step(one_document(32), 1e-3, 1.0, 1).finite);
+}
+
+TEST(Trainer, LearnsToRepeatOneBatch) {
+  const ModelConfig model = tiny(InnerModel::kLinear, 2);
+  Context ctx;
+  const auto world = make_self_communicator();
+  TrainConfig train;
+  train.chunk_tokens = 16;
+  Trainer trainer(ctx, *world, model, train, {}, {});
+  initialise(model, 1, trainer.model().weights());
+  const Batch batch = one_document(64);
+  const double first = trainer.step(batch, 1e-2, 1.0, 0).loss;
+  double last = first;
+  for (int64_t step = 1; step < 150; ++step) {
+    last = trainer.step(batch, 1e-2, 1.0, step).loss;
+  }
+  EXPECT_LT(last, 0.25 * first);
+}
+
+}  // namespace
+}  // namespace timepipe::testing

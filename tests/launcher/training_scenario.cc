@@ -1,0 +1,91 @@
+#include "tests/launcher/training_scenario.h"
+
+#include <bit>
+
+#include "models/build.h"
+#include "runtime/rng.h"
+
+namespace timepipe::testing {
+namespace {
+
+constexpr int64_t kVocab = 64;
+
+Sequence packed_sequence(int64_t tokens, int64_t mini_batch, double loss_scale,
+                         const Rng& rng) {
+  Sequence sequence;
+  sequence.ids.assign(tokens, 0);
+  sequence.targets.assign(tokens, kIgnoredTarget);
+  sequence.loss_scale = loss_scale;
+  uint64_t n = 0;
+  for (int64_t first = 0; first < tokens;) {
+    const auto wanted = static_cast<int64_t>(1 + rng.bits(n++) % 60);
+    const int64_t length = std::min(wanted, tokens - first);
+    const bool resets = first == 0 || rng.bits(n++) % 3 != 0;
+    sequence.documents.push_back({first, length, resets});
+    for (int64_t t = first; t < first + length; ++t) {
+      sequence.ids[t] = static_cast<int64_t>(rng.bits(n++) % kVocab);
+      sequence.targets[t] = static_cast<int64_t>(rng.bits(n++) % kVocab);
+    }
+    first += num_chunks(length, mini_batch) * mini_batch;
+  }
+  return sequence;
+}
+
+Scenario scenario(InnerModel inner, bool mamba) {
+  Scenario s;
+  s.model.vocab_size = kVocab;
+  s.model.hidden_size = 32;
+  s.model.intermediate_size = 48;
+  s.model.num_layers = 2;
+  s.model.num_heads = 2;
+  s.model.mini_batch_size = 8;
+  s.model.inner = inner;
+  s.model.use_gate = s.model.share_qk = s.model.pre_conv = mamba;
+  s.model.tie_word_embeddings = mamba;
+  s.optimizer.lr = 3e-3;
+  s.optimizer.steps = s.steps = 20;
+  s.optimizer.warmup_steps = 2;
+  s.chunk_tokens = 32;
+  return s;
+}
+
+}  // namespace
+
+Scenario linear_mamba() { return scenario(InnerModel::kLinear, true); }
+Scenario mlp_transformer() { return scenario(InnerModel::kMlp, false); }
+
+Batch scenario_batch(const Scenario& scenario, int64_t step) {
+  const int64_t lengths[] = {304, 168};  // the last chunks are short
+  Batch batch;
+  for (const int64_t length : lengths) {
+    batch.push_back(packed_sequence(length, scenario.model.mini_batch_size,
+                                    1.0 / 472, Rng(7 + step, length)));
+  }
+  return batch;
+}
+
+std::vector<uint64_t> run_scenario(const Scenario& scenario,
+                                   const Layout& layout, Communicator& world) {
+  TrainConfig train;
+  train.chunk_tokens = scenario.chunk_tokens;
+  train.hot_rounds = layout.hot_rounds;
+  ParallelConfig parallel;
+  parallel.time = layout.time;
+  parallel.data = layout.data;
+  Context ctx;
+  Trainer trainer(ctx, world, scenario.model, train, parallel,
+                  scenario.optimizer.adamw);
+  initialise(scenario.model, 1, trainer.model().weights());
+  std::vector<uint64_t> digests, losses;
+  for (int64_t step = 0; step < scenario.steps; ++step) {
+    const Trainer::StepResult result =
+        trainer.step(scenario_batch(scenario, step),
+                     learning_rate(scenario.optimizer, step), 1.0, step);
+    digests.push_back(result.digest);
+    losses.push_back(std::bit_cast<uint64_t>(result.loss));
+  }
+  digests.insert(digests.end(), losses.begin(), losses.end());
+  return digests;
+}
+
+}  // namespace timepipe::testing

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "launcher/trainer.h"
+
+namespace timepipe::testing {
+
+// A small training run on packed documents, two sequences of different length
+// per step, that every layout of ranks must repeat bit for bit.
+struct Scenario {
+  ModelConfig model;
+  OptimizerConfig optimizer;
+  int64_t chunk_tokens, steps;
+};
+
+Scenario linear_mamba();     // TTT-Linear, Mamba backbone
+Scenario mlp_transformer();  // TTT-MLP, Transformer backbone
+
+// Documents of 1 to 60 tokens, padded to mini-batches; some carry the state on,
+// the others start anew. A pure function of (scenario, step).
+Batch scenario_batch(const Scenario& scenario, int64_t step);
+
+struct Layout {
+  int64_t time = 1, data = 1, hot_rounds = 1;
+};
+
+// Digests of the weights after every step, followed by the bits of the losses.
+// Collective over world.
+std::vector<uint64_t> run_scenario(const Scenario& scenario,
+                                   const Layout& layout, Communicator& world);
+
+}  // namespace timepipe::testing

@@ -1,0 +1,248 @@
+#include "models/block.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/build.h"
+#include "tests/models/model_cases.h"
+#include "tests/support/gradcheck.h"
+#include "tests/support/threads.h"
+
+// One block on one chunk, with everything that may cross its borders: finite
+// differences of <y, dy> + <halo_qk out, its gradient> + <state out, its
+// gradient>.
+
+namespace timepipe {
+namespace {
+
+using testing::filled;
+using testing::Generator;
+using testing::GradientOf;
+using testing::inner_product;
+using testing::ModelOptions;
+using testing::nans;
+using testing::normal;
+using testing::same_bits;
+
+constexpr DType kF64 = DType::kF64;
+constexpr Part kParts4[] = {Part::kConv, Part::kProject, Part::kScan,
+                            Part::kOutput};
+
+// A chunk of one shape. Rows outside the segments are padding.
+struct ChunkCase {
+  std::string name;
+  int64_t mini_batch, conv_kernel, tokens;
+  std::vector<Segment> segments;
+};
+
+std::vector<ChunkCase> chunk_cases() {
+  return {
+      {"StartingADocument", 4, 3, 7, {{0, 7, 0, true}}},
+      {"InsideADocument", 4, 4, 8, {{0, 8, 8, false}}},
+      {"WithAResetInside", 4, 3, 11, {{0, 3, 8, false}, {4, 6, 0, true}}},
+      {"WithACarryInside", 4, 3, 10, {{0, 3, 4, false}, {4, 6, 0, false}}},
+      {"CarryingOnAtItsStart", 4, 2, 6, {{0, 5, 0, false}}},
+      {"OfAContextShorterThanTheHalo", 2, 4, 7, {{0, 7, 2, false}}},
+      {"ShorterThanTheConvolution", 2, 4, 4, {{0, 1, 6, false}, {2, 1, 0, true}}},
+      {"OfPaddingOnly", 4, 3, 4, {}},
+  };
+}
+
+using Borders = std::array<Tensor, kBorders>;
+
+Tensor& at(Borders& borders, Border b) {
+  return borders[static_cast<std::size_t>(b)];
+}
+
+struct Gradients {
+  Tensor dx, parameters;  // parameters: flat
+  Borders borders;
+};
+
+// A block with random weights, its chunk, and random gradients of its outputs.
+class BlockOnChunk {
+ public:
+  BlockOnChunk(const ModelOptions& options, const ChunkCase& chunk)
+      : config_(testing::small_model(options)) {
+    config_.mini_batch_size = chunk.mini_batch;
+    config_.conv_kernel = chunk.conv_kernel;
+    ParameterLayout layout;
+    std::unique_ptr<SequenceLayer> layer =
+        make_sequence_layer(config_, "seq_modeling_block.", layout);
+    block_.emplace(config_, "", layout, std::move(layer));
+    weights_.emplace(ctx_, std::move(layout), kF64);
+    testing::randomise(1, *weights_);
+    block_->bind(*weights_);
+    block_->layer().set_inner_rate_multiplier(0.7);
+    view_ = {.sequence = 0,
+             .chunk = 1,
+             .first = 8,
+             .tokens = chunk.tokens,
+             .segments = chunk.segments,
+             .detached = false};
+    fill_inputs();
+  }
+
+  // Whether this border comes in on the left (parallel/schedule.h).
+  bool crosses(Border b) const {
+    const bool empty = view_.segments.empty();
+    if (block_->border_elements(b) == 0) return false;
+    if (b == Border::kState) return empty || !view_.segments[0].resets;
+    return !empty && view_.segments[0].context > 0;
+  }
+
+  double forward() {
+    for (const Part part : kParts4) {
+      const auto reads = border_in_of(part), writes = border_out_of(part);
+      Tensor none;
+      block_->forward(ctx_, part, view_, lane_,
+                      reads ? at(in_, *reads) : none,
+                      writes ? at(out_, *writes) : none, y_);
+    }
+    return inner_product(y_, dy_) +
+           inner_product(at(out_, Border::kHaloQk),
+                         at(dout_, Border::kHaloQk)) +
+           inner_product(at(out_, Border::kState), at(dout_, Border::kState));
+  }
+
+  const Borders& dout() const { return dout_; }
+  Borders zeros() {
+    Borders zeros;
+    for (int b = 0; b < kBorders; ++b) {
+      zeros[b] = filled(ctx_, 0, dout_[b].shape(), kF64);
+    }
+    return zeros;
+  }
+
+  // `dout`: gradients of what went out. Who doesn't take those of what came in
+  // gets none.
+  Gradients backward(Borders dout, bool take_borders) {
+    Gradients d;
+    d.dx = testing::clone(ctx_, dy_);
+    GradientSum sum(ctx_, weights_->layout(), kF64);
+    sum.start(1);
+    for (auto part = std::rbegin(kParts4); part != std::rend(kParts4); ++part) {
+      const auto reads = border_in_of(*part), writes = border_out_of(*part);
+      Tensor none, in, din;
+      if (reads) in = at(in_, *reads);
+      if (take_borders && !in.empty()) din = nans(ctx_, in.shape(), kF64);
+      block_->backward(ctx_, *part, view_, lane_, in,
+                       writes ? at(dout, *writes) : none, din, d.dx, sum);
+      if (reads) at(d.borders, *reads) = din;
+    }
+    EXPECT_EQ(sum.num_refused(), 0);
+    d.parameters = ctx_.allocate({weights_->layout().numel()}, kF64);
+    const std::span<const int64_t> planes[] = {sum.plane(0), sum.plane(1)};
+    GradientSum::to_values(kF64, planes, d.parameters);
+    return d;
+  }
+
+  std::vector<GradientOf> to_check(Gradients& d) {
+    std::vector<GradientOf> tensors = {{"x", x_, d.dx}};
+    for (const Border b : {Border::kHaloX, Border::kHaloQk, Border::kState}) {
+      if (crosses(b)) tensors.push_back({name_of(b), at(in_, b),
+                                         at(d.borders, b)});
+    }
+    for (const Parameter& p : weights_->layout().parameters()) {
+      tensors.push_back({p.name, weights_->value(p.name),
+                         d.parameters.slice(p.offset, p.offset + p.count)
+                             .reshape(p.shape)});
+    }
+    return tensors;
+  }
+
+ private:
+  // Lanes may be longer than the chunk; nothing may depend on the rest.
+  void fill_inputs() {
+    Generator rng(2);
+    lane_ = block_->make_lane(ctx_, view_.tokens + 3);
+    x_ = rows(lane_.x, view_);
+    const Tensor x = normal(ctx_, rng, x_.shape(), kF64);
+    std::copy_n(x.data<double>(), x.numel(), x_.data<double>());
+    y_ = nans(ctx_, x_.shape(), kF64);
+    dy_ = normal(ctx_, rng, x_.shape(), kF64);
+    for (const Border b : {Border::kHaloX, Border::kHaloQk, Border::kState}) {
+      const Shape shape = {block_->border_elements(b)};
+      if (crosses(b)) at(in_, b) = normal(ctx_, rng, shape, kF64, 0.5);
+      if (b == Border::kHaloX || shape[0] == 0) continue;
+      at(out_, b) = nans(ctx_, shape, kF64);
+      at(dout_, b) = normal(ctx_, rng, shape, kF64, 0.5);
+    }
+  }
+
+  static std::optional<Border> border_in_of(Part part) {
+    if (part == Part::kConv) return Border::kHaloX;
+    const auto border = border_in(part, 0);
+    return border ? std::optional(border->border) : std::nullopt;
+  }
+  static std::optional<Border> border_out_of(Part part) {
+    const auto border = border_out(part, 0, 1);
+    return border ? std::optional(border->border) : std::nullopt;
+  }
+
+  const testing::Threads one_thread_{1};
+  Context ctx_;
+  ModelConfig config_;
+  std::optional<Block> block_;
+  std::optional<ParameterStore> weights_;
+  ChunkView view_;
+  Block::Lane lane_;
+  Tensor x_, y_, dy_;
+  Borders in_, out_, dout_;
+};
+
+class BlockTest : public ::testing::TestWithParam<ModelOptions> {};
+
+TEST_P(BlockTest, GradientsAreThoseOfFiniteDifferences) {
+  for (const ChunkCase& chunk : chunk_cases()) {
+    SCOPED_TRACE(chunk.name);
+    BlockOnChunk block(GetParam(), chunk);
+    block.forward();
+    Gradients d = block.backward(block.dout(), true);
+    EXPECT_TRUE(testing::gradients_agree([&] { return block.forward(); },
+                                         block.to_check(d), {.step = testing::kStep, .sample = 12}));
+  }
+}
+
+TEST_P(BlockTest, GradientsOfTheRestStayIfNobodyTakesThoseOfTheBorders) {
+  for (const ChunkCase& chunk : chunk_cases()) {
+    SCOPED_TRACE(chunk.name);
+    BlockOnChunk block(GetParam(), chunk);
+    block.forward();
+    const Gradients taken = block.backward(block.dout(), true);
+    block.forward();
+    const Gradients dropped = block.backward(block.dout(), false);
+    EXPECT_TRUE(same_bits(dropped.dx, taken.dx));
+    EXPECT_TRUE(same_bits(dropped.parameters, taken.parameters));
+  }
+}
+
+TEST_P(BlockTest, NoGradientFromTheNextChunkMeansZero) {
+  for (const ChunkCase& chunk : chunk_cases()) {
+    SCOPED_TRACE(chunk.name);
+    BlockOnChunk block(GetParam(), chunk);
+    block.forward();
+    const Gradients expected = block.backward(block.zeros(), true);
+    block.forward();
+    const Gradients d = block.backward({}, true);
+    EXPECT_TRUE(same_bits(d.dx, expected.dx));
+    EXPECT_TRUE(same_bits(d.parameters, expected.parameters));
+    for (int b = 0; b < kBorders; ++b) {
+      EXPECT_TRUE(same_bits(d.borders[b], expected.borders[b]))
+          << name_of(static_cast<Border>(b));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllOptions, BlockTest,
+                         ::testing::ValuesIn(testing::all_model_options()),
+                         testing::OptionsName());
+
+}  // namespace
+}  // namespace timepipe

@@ -1,0 +1,186 @@
+#pragma once
+
+// Losses, gradients and activations of a model on any number of ranks.
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "launcher/trainer.h"
+#include "tests/models/model_cases.h"
+#include "tests/support/threads.h"
+
+namespace timepipe::testing {
+
+// What observers on all ranks see, as whole sequences: the rows of a value in
+// the order of sequences and tokens, whatever the chunks; of states, the last.
+class Observations {
+ public:
+  Observer observer(const ProcessGrid& grid, const Batch& batch) {
+    return [this, &grid, &batch](const std::string& name, const ChunkView& view,
+                                 int64_t row, const Tensor& value) {
+      const int64_t sequence =
+          grid.data_rank + view.sequence * grid.data_ranks;
+      const int64_t tokens = batch.at(sequence).tokens();
+      const bool is_state = name.starts_with("state.");
+      if (is_state && view.first + view.tokens != tokens) return;
+      put(name, {sequence, is_state ? 0 : view.first + row}, value);
+    };
+  }
+
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const auto& [name, pieces] : pieces_) names.push_back(name);
+    return names;
+  }
+
+  std::vector<double> values(const std::string& name) const {
+    std::vector<double> all;
+    for (const auto& [place, piece] : pieces_.at(name)) {
+      all.insert(all.end(), piece.begin(), piece.end());
+    }
+    return all;
+  }
+
+ private:
+  using Place = std::pair<int64_t, int64_t>;  // sequence, first row
+
+  void put(const std::string& name, Place place, const Tensor& value) {
+    std::vector<double> piece = to_f64(value);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto [seen, is_new] = pieces_[name].try_emplace(place, piece);
+    if (is_new) return;
+    EXPECT_EQ(seen->second, piece) << name << " is another when recomputed";
+  }
+
+  std::mutex mutex_;
+  std::map<std::string, std::map<Place, std::vector<double>>> pieces_;
+};
+
+struct ModelRun {
+  ModelConfig config;
+  Batch batch;
+  TrainConfig train;  // chunk_tokens, hot_rounds, detach_every_chunks
+  ParallelConfig parallel = {};
+  // Sets the weights.
+  std::function<void(ParameterStore&)> weights = [](ParameterStore& store) {
+    randomise(3, store);
+  };
+};
+
+inline TrainConfig in_chunks(int64_t chunk_tokens, int64_t hot_rounds = 1,
+                             int64_t detach_every_chunks = 0) {
+  return {.chunk_tokens = chunk_tokens,
+          .hot_rounds = hot_rounds,
+          .detach_every_chunks = detach_every_chunks,
+          .dtype = DType::kF64};
+}
+
+struct ModelResult {
+  double loss;
+  Tensor gradient;  // flat
+};
+
+// One rank's part. Collective.
+inline ModelResult run_rank(Context& ctx, Communicator& world,
+                            const ModelRun& run, Observations* observations) {
+  const Threads one_thread(1);
+  Trainer trainer(ctx, world, run.config, run.train, run.parallel, {});
+  run.weights(trainer.model().weights());
+  if (observations != nullptr) {
+    trainer.model().set_observer(
+        observations->observer(trainer.grid(), run.batch));
+  }
+  ModelResult result;
+  result.loss = trainer.forward_backward(run.batch);
+  EXPECT_TRUE(trainer.optimizer().reduce(trainer.gradients()).finite);
+  result.gradient = trainer.optimizer().gather_gradient();
+  return result;
+}
+
+inline ::testing::AssertionResult same_bits(const ModelResult& a,
+                                            const ModelResult& b) {
+  if (std::bit_cast<uint64_t>(a.loss) != std::bit_cast<uint64_t>(b.loss)) {
+    return ::testing::AssertionFailure()
+           << "losses " << a.loss << " and " << b.loss;
+  }
+  return same_bits(a.gradient, b.gradient);
+}
+
+// On time * data ranks, which are threads and must all say the same.
+inline ModelResult run_model(const ModelRun& run,
+                             Observations* observations = nullptr) {
+  const auto ranks = static_cast<int>(run.parallel.time * run.parallel.data);
+  std::vector<ModelResult> results(static_cast<std::size_t>(ranks));
+  run_thread_ranks(ranks, [&](Communicator& world) {
+    Context ctx;
+    results[static_cast<std::size_t>(world.rank())] =
+        run_rank(ctx, world, run, observations);
+  });
+  for (const ModelResult& result : results) {
+    EXPECT_TRUE(same_bits(result, results[0]));
+  }
+  return results[0];
+}
+
+// The loss of a model's batch by forward passes alone.
+class ForwardLoss {
+ public:
+  // `program`: the model, or one that runs it.
+  ForwardLoss(Context& ctx, Communicator& world, LanguageModel& model,
+              ChunkProgram& program)
+      : model_(model),
+        runner_(ctx, world, program),
+        unused_(ctx, model.weights().layout(), DType::kF64) {}
+
+  double operator()() {
+    ScheduleShape shape = model_.schedule_shape();
+    shape.sequences = model_.batch().shapes();
+    shape.training = false;
+    runner_.run(shape, 0, unused_);
+    double loss = 0;
+    for (std::size_t s = 0; s < shape.sequences.size(); ++s) {
+      for (std::size_t c = 0; c < shape.sequences[s].size(); ++c) {
+        loss += model_.loss(s, c);
+      }
+    }
+    return loss;
+  }
+
+ private:
+  LanguageModel& model_;
+  ScheduleRunner runner_;
+  GradientSum unused_;
+};
+
+// The parameters of a model, and their places in a flat tensor.
+inline std::vector<Parameter> parameters_of(const ModelConfig& config) {
+  Context ctx;
+  return LanguageModel(ctx, config, DType::kF64)
+      .weights()
+      .layout()
+      .parameters();
+}
+
+inline std::vector<double> values_of(const Parameter& p, const Tensor& flat) {
+  return to_f64(flat.slice(p.offset, p.offset + p.count));
+}
+
+// Every parameter's gradient within `tolerance` of its own size.
+inline void expect_close(const ModelConfig& config, const ModelResult& actual,
+                         const ModelResult& expected, double tolerance) {
+  EXPECT_TRUE(close({actual.loss}, {expected.loss}, tolerance)) << "loss";
+  for (const Parameter& p : parameters_of(config)) {
+    EXPECT_TRUE(close_l2(values_of(p, actual.gradient),
+                         values_of(p, expected.gradient), tolerance))
+        << "gradient of " << p.name;
+  }
+}
+
+}  // namespace timepipe::testing
