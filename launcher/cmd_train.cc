@@ -99,6 +99,7 @@ void train(Communicator& world, const std::string& path,
   Trainer trainer(ctx, world, config.model, config.train, config.parallel,
                   config.optimizer.adamw);
   initialise(config.model, config.train.seed, trainer.model().weights());
+  trainer.require_same_weights();
   const bool speaks = world.rank() == 0;
   if (speaks) print_banner(config, trainer.model().weights());
 

@@ -72,8 +72,8 @@ TEST(NumChunks, CountsAShortLastChunk) {
 
 TEST(ChunkedBatch, CutsDocumentsIntoSegments) {
   const ChunkedBatch batch(
-      {sequence_of(27,
-                   {{0, 5, true}, {8, 9, false}, {20, 1, true}, {24, 3, true}})},
+      {sequence_of(
+          27, {{0, 5, true}, {8, 9, false}, {20, 1, true}, {24, 3, true}})},
       8, kMiniBatch, 0);
   EXPECT_THAT(segments(batch, 0), ElementsAre(Row{0, 5, 0, true}));
   EXPECT_THAT(segments(batch, 1), ElementsAre(Row{0, 8, 0, false}));

@@ -49,7 +49,11 @@ std::vector<ChunkCase> chunk_cases() {
       {"WithACarryInside", 4, 3, 10, {{0, 3, 4, false}, {4, 6, 0, false}}},
       {"CarryingOnAtItsStart", 4, 2, 6, {{0, 5, 0, false}}},
       {"OfAContextShorterThanTheHalo", 2, 4, 7, {{0, 7, 2, false}}},
-      {"ShorterThanTheConvolution", 2, 4, 4, {{0, 1, 6, false}, {2, 1, 0, true}}},
+      {"ShorterThanTheConvolution",
+       2,
+       4,
+       4,
+       {{0, 1, 6, false}, {2, 1, 0, true}}},
       {"OfPaddingOnly", 4, 3, 4, {}},
   };
 }
@@ -101,8 +105,7 @@ class BlockOnChunk {
     for (const Part part : kParts4) {
       const auto reads = border_in_of(part), writes = border_out_of(part);
       Tensor none;
-      block_->forward(ctx_, part, view_, lane_,
-                      reads ? at(in_, *reads) : none,
+      block_->forward(ctx_, part, view_, lane_, reads ? at(in_, *reads) : none,
                       writes ? at(out_, *writes) : none, y_);
     }
     return inner_product(y_, dy_) +
@@ -146,13 +149,13 @@ class BlockOnChunk {
   std::vector<GradientOf> to_check(Gradients& d) {
     std::vector<GradientOf> tensors = {{"x", x_, d.dx}};
     for (const Border b : {Border::kHaloX, Border::kHaloQk, Border::kState}) {
-      if (crosses(b)) tensors.push_back({name_of(b), at(in_, b),
-                                         at(d.borders, b)});
+      if (crosses(b))
+        tensors.push_back({name_of(b), at(in_, b), at(d.borders, b)});
     }
     for (const Parameter& p : weights_->layout().parameters()) {
-      tensors.push_back({p.name, weights_->value(p.name),
-                         d.parameters.slice(p.offset, p.offset + p.count)
-                             .reshape(p.shape)});
+      tensors.push_back(
+          {p.name, weights_->value(p.name),
+           d.parameters.slice(p.offset, p.offset + p.count).reshape(p.shape)});
     }
     return tensors;
   }
@@ -205,8 +208,9 @@ TEST_P(BlockTest, GradientsAreThoseOfFiniteDifferences) {
     BlockOnChunk block(GetParam(), chunk);
     block.forward();
     Gradients d = block.backward(block.dout(), true);
-    EXPECT_TRUE(testing::gradients_agree([&] { return block.forward(); },
-                                         block.to_check(d), {.step = testing::kStep, .sample = 12}));
+    EXPECT_TRUE(testing::gradients_agree(
+        [&] { return block.forward(); }, block.to_check(d),
+        {.step = testing::kStep, .sample = 12}));
   }
 }
 

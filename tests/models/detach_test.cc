@@ -1,11 +1,12 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <map>
-#include <set>
-#include <string>
+#include <span>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "tests/models/model_runs.h"
@@ -22,14 +23,42 @@ using testing::ModelOptions;
 using testing::ModelResult;
 using testing::ModelRun;
 using testing::same_bits;
+using testing::values_of;
 
-constexpr int64_t kAllHot = 1000;
+constexpr int64_t kChunk = 4, kAllHot = 1000;
 
-// Runs a model forward; what comes into detached chunks stays what it was the
-// first time.
+// The ids in front of a chunk that a convolution looks back to.
+std::span<int64_t> ids_before(Sequence& sequence, int64_t first,
+                              int64_t halo_rows) {
+  return std::span(sequence.ids).subspan(first - halo_rows, halo_rows);
+}
+
+// Packed documents in which the ids in front of every second chunk don't occur
+// in that chunk.
+Batch batch_with_marked_borders(int64_t halo_rows) {
+  Batch batch = testing::packed_batch(17);
+  for (Sequence& sequence : batch) {
+    for (int64_t first = 2 * kChunk; first < sequence.tokens();
+         first += 2 * kChunk) {
+      const auto begin = sequence.ids.begin() + first;
+      const auto end = begin + std::min(kChunk, sequence.tokens() - first);
+      for (int64_t& id : ids_before(sequence, first, halo_rows)) {
+        while (std::find(begin, end, id) != end) id = (id + 1) % 11;
+      }
+    }
+  }
+  return batch;
+}
+
+// Runs a model forward; what comes into detached chunks, embedded ids included,
+// is what it was the first time.
 class FrozenBorders : public ChunkProgram {
  public:
-  explicit FrozenBorders(LanguageModel& model) : model_(model) {}
+  FrozenBorders(Context& ctx, LanguageModel& model, Batch batch)
+      : model_(model),
+        batch_(std::move(batch)),
+        embedding_(model.weights().value("model.embed_tokens.weight")),
+        kept_embedding_(testing::clone(ctx, embedding_)) {}
 
   void reserve_lanes(Context& ctx, int64_t num_lanes, int64_t tokens) override {
     model_.reserve_lanes(ctx, num_lanes, tokens);
@@ -39,13 +68,16 @@ class FrozenBorders : public ChunkProgram {
   }
   void forward(Context& ctx, Part part, int64_t layer, const ChunkView& view,
                int lane, ConstBytes border_in, Bytes border_out) override {
-    if (view.detached && !border_in.empty()) {
+    const bool frozen = view.detached && view.first > 0;
+    if (frozen && !border_in.empty()) {
       const auto [kept, _] = kept_.try_emplace(
           {view.sequence, view.chunk, layer, part},
           std::vector<std::byte>(border_in.begin(), border_in.end()));
       border_in = kept->second;
     }
+    if (frozen && part == Part::kEmbed) swap_rows_before(view);
     model_.forward(ctx, part, layer, view, lane, border_in, border_out);
+    if (frozen && part == Part::kEmbed) swap_rows_before(view);
   }
   void backward(Context&, Part, int64_t, const ChunkView&, int, ConstBytes,
                 ConstBytes, Bytes, GradientSum&) override {
@@ -53,7 +85,18 @@ class FrozenBorders : public ChunkProgram {
   }
 
  private:
+  void swap_rows_before(const ChunkView& view) {
+    const int64_t C = embedding_.dim(1);
+    for (const int64_t id : ids_before(batch_[view.sequence], view.first,
+                                       model_.config().halo_rows())) {
+      double* row = embedding_.data<double>() + id * C;
+      std::swap_ranges(row, row + C, kept_embedding_.data<double>() + id * C);
+    }
+  }
+
   LanguageModel& model_;
+  Batch batch_;
+  Tensor embedding_, kept_embedding_;
   std::map<std::tuple<int64_t, int64_t, int64_t, Part>, std::vector<std::byte>>
       kept_;
 };
@@ -61,34 +104,12 @@ class FrozenBorders : public ChunkProgram {
 class DetachTest : public ::testing::TestWithParam<ModelOptions> {
  protected:
   static ModelRun packed(int64_t detach_every) {
-    return {.config = config(),
-            .batch = testing::packed_batch(17),
-            .train = in_chunks(4, kAllHot, detach_every)};
-  }
-
-  static ModelConfig config() {
-    ModelConfig config = testing::small_model(GetParam());
-    config.tie_word_embeddings = false;
-    return config;
+    const ModelConfig config = testing::small_model(GetParam());
+    return {.config = config,
+            .batch = batch_with_marked_borders(config.halo_rows()),
+            .train = in_chunks(kChunk, kAllHot, detach_every)};
   }
 };
-
-// Rows of the embedding that layer 0's convolution looks back to across a
-// detached border: constants there, but not where they are tokens.
-std::set<int64_t> rows_in_halos(const LanguageModel& model) {
-  std::set<int64_t> rows;
-  if (!model.config().pre_conv) return rows;
-  const std::vector<SequenceShape> shapes = model.batch().shapes();
-  for (std::size_t s = 0; s < shapes.size(); ++s) {
-    for (std::size_t c = 0; c < shapes[s].size(); ++c) {
-      if (!shapes[s][c].detached || !shapes[s][c].takes_halo) continue;
-      const auto end =
-          model.batch().sequences()[s].ids.begin() + model.view(s, c).first;
-      rows.insert(end - model.config().halo_rows(), end);
-    }
-  }
-  return rows;
-}
 
 TEST_P(DetachTest, GradientIsThatOfALossWithConstantBorders) {
   const testing::Threads one_thread(1);
@@ -102,28 +123,109 @@ TEST_P(DetachTest, GradientIsThatOfALossWithConstantBorders) {
   trainer.optimizer().reduce(trainer.gradients());
   const Tensor gradient = trainer.optimizer().gather_gradient();
 
-  FrozenBorders frozen(model);
+  FrozenBorders frozen(ctx, model, run.batch);
   testing::ForwardLoss loss(ctx, *world, model, frozen);
   loss();  // keeps the borders
-  const std::set<int64_t> skipped = rows_in_halos(model);
-  ASSERT_LT(skipped.size(), 11u);
+  std::vector<testing::GradientOf> tensors;
   for (const Parameter& p : model.weights().layout().parameters()) {
-    Tensor value = model.weights().value(p.name);
-    Tensor d = gradient.slice(p.offset, p.offset + p.count).reshape(p.shape);
-    if (!p.name.ends_with("embed_tokens.weight")) {
-      EXPECT_TRUE(testing::gradients_agree([&] { return loss(); },
-                                           {{p.name, value, d}},
-                                           {.step = testing::kStep,
-                                            .sample = 5}));
-      continue;
-    }
-    for (int64_t row = 0; row < p.shape[0]; ++row) {
-      if (skipped.contains(row)) continue;
-      EXPECT_TRUE(testing::gradients_agree(
-          [&] { return loss(); },
-          {{p.name, value.slice(row, row + 1), d.slice(row, row + 1)}},
-          {.step = testing::kStep}))
-          << "row " << row;
+    tensors.push_back(
+        {p.name, model.weights().value(p.name),
+         gradient.slice(p.offset, p.offset + p.count).reshape(p.shape)});
+  }
+  const std::vector<testing::GradientOf> embedding = {tensors[0]};
+  EXPECT_TRUE(testing::gradients_agree([&] { return loss(); }, embedding,
+                                       {.step = testing::kStep}));
+  EXPECT_TRUE(testing::gradients_agree([&] { return loss(); }, tensors,
+                                       {.step = testing::kStep, .sample = 6}));
+}
+
+TEST_P(DetachTest, LossIsTheSameAndLearnedStartsGetAnotherGradient) {
+  const ModelResult full = run_model(packed(0));
+  for (const int64_t every : {1, 2}) {
+    const ModelRun run = packed(every);
+    const ModelResult truncated = run_model(run);
+    EXPECT_EQ(truncated.loss, full.loss);
+    for (const Parameter& p : testing::parameters_of(run.config)) {
+      if (!p.name.ends_with("W1")) continue;
+      EXPECT_FALSE(testing::close_l2(values_of(p, truncated.gradient),
+                                     values_of(p, full.gradient), 1e-3))
+          << p.name << ", every " << every;
     }
   }
 }
+
+TEST_P(DetachTest, GradientIsTheFullOneIfTheSequenceIsOneChunk) {
+  ModelRun run = packed(1);
+  run.train.chunk_tokens = 44;
+  const ModelResult truncated = run_model(run);
+  run.train.detach_every_chunks = 0;
+  EXPECT_TRUE(same_bits(truncated, run_model(run)));
+}
+
+// Nothing crosses a border but what is detached: each chunk is as good as a
+// document that starts from the state (constant) of the one before.
+TEST_P(DetachTest, GradientsBeyondTheLastDetachedBorderAreTheFullOnes) {
+  ModelRun run = packed(11);
+  ASSERT_EQ(num_chunks(run.batch[0].tokens(), kChunk), 11);
+  const ModelResult truncated = run_model(run);
+  run.train.detach_every_chunks = 0;
+  EXPECT_TRUE(same_bits(truncated, run_model(run)));
+}
+
+TEST_P(DetachTest, RanksAndRecomputationLeaveNoTraceInTheBits) {
+  for (const int64_t every : {1, 2}) {
+    ModelRun run = packed(every);
+    const ModelResult expected = run_model(run);
+    for (const int64_t ranks : {1, 2, 3}) {
+      for (const int64_t hot_rounds : {0, 1}) {
+        run.parallel.time = ranks;
+        run.train.hot_rounds = hot_rounds;
+        EXPECT_TRUE(same_bits(run_model(run), expected))
+            << "every " << every << ", " << ranks << " ranks, " << hot_rounds
+            << " hot rounds";
+      }
+    }
+  }
+}
+
+// Chunks on the right of the borders that gradients cross.
+std::vector<std::pair<int, int>> gradient_messages(const ModelRun& run,
+                                                   int ranks) {
+  Context ctx;
+  LanguageModel model(ctx, run.config, DType::kF64);
+  ScheduleShape shape = model.schedule_shape();
+  shape.ranks = ranks;
+  shape.sequences = ChunkedBatch(run.batch, kChunk, run.config.mini_batch_size,
+                                 run.train.detach_every_chunks)
+                        .shapes();
+  std::vector<std::pair<int, int>> chunks;
+  for (const OperationList& list : make_schedule(shape)) {
+    for (const Operation& op : list) {
+      if (op.kind == Operation::Kind::kCompute) continue;
+      if (op.phase != Phase::kBackward) continue;
+      chunks.emplace_back(op.sequence, op.chunk);
+    }
+  }
+  return chunks;
+}
+
+TEST_P(DetachTest, NoGradientIsSentAcrossDetachedBorders) {
+  using ::testing::Each;
+  using ::testing::IsEmpty;
+  using ::testing::Not;
+  using ::testing::Pair;
+  using ::testing::ResultOf;
+  const auto is_odd = [](int chunk) { return chunk % 2 == 1; };
+  EXPECT_THAT(gradient_messages(packed(1), 2), IsEmpty());
+  EXPECT_THAT(gradient_messages(packed(0), 2), Not(IsEmpty()));
+  const auto every_second = gradient_messages(packed(2), 2);
+  EXPECT_THAT(every_second, Not(IsEmpty()));
+  EXPECT_THAT(every_second, Each(Pair(::testing::_, ResultOf(is_odd, true))));
+}
+
+INSTANTIATE_TEST_SUITE_P(AllOptions, DetachTest,
+                         ::testing::ValuesIn(testing::all_model_options()),
+                         testing::OptionsName());
+
+}  // namespace
+}  // namespace timepipe

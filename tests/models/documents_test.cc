@@ -51,15 +51,15 @@ TEST_P(DocumentsTest, PackedGiveTheSameAsSequencesOfTheirOwn) {
     separate.push_back(testing::alone(packed, d));
   }
   Observations seen_packed, seen_separate;
-  const ModelResult expected = run_model(
-      {.config = config(), .batch = separate, .train = in_chunks(8)},
-      &seen_separate);
-  const ModelResult result = run_model(
-      {.config = config(), .batch = {packed}, .train = in_chunks(8)},
-      &seen_packed);
+  const ModelResult expected =
+      run_model({.config = config(), .batch = separate, .train = in_chunks(8)},
+                &seen_separate);
+  const ModelResult result =
+      run_model({.config = config(), .batch = {packed}, .train = in_chunks(8)},
+                &seen_packed);
   expect_close(config(), result, expected, tolerance());
-  for (const char* name : {"hidden.0", "hidden.1", "hidden.final",
-                           "dhidden.0", "dhidden.1"}) {
+  for (const char* name :
+       {"hidden.0", "hidden.1", "hidden.final", "dhidden.0", "dhidden.1"}) {
     std::vector<double> rows;
     for (const Document& document : packed.documents) {
       std::ranges::copy(rows_of(document, seen_packed.values(name)),
@@ -92,12 +92,12 @@ void set_start(const ModelConfig& config, const Observations& states,
 // whose last mini-batch is partial, over mini-batches of padding.
 TEST_P(DocumentsTest, CarryingOnIsStartingFromTheStateLeftBehind) {
   testing::Generator rng(14);
-  const Sequence both = testing::pack(rng, {{0, 10, true}, {20, 11, false}}, 31);
+  const Sequence both =
+      testing::pack(rng, {{0, 10, true}, {20, 11, false}}, 31);
   for (const int64_t chunk_tokens : {4, 8, 20, 32}) {
     SCOPED_TRACE(chunk_tokens);
-    ModelRun run{.config = config(),
-                 .batch = {both},
-                 .train = in_chunks(chunk_tokens)};
+    ModelRun run{
+        .config = config(), .batch = {both}, .train = in_chunks(chunk_tokens)};
     Observations seen_both, seen_first, seen_second;
     const double loss = run_model(run, &seen_both).loss;
     run.batch = {testing::alone(both, 0)};
@@ -130,9 +130,8 @@ TEST_P(DocumentsTest, ResettingForgetsAndCarryingOnRemembers) {
     sequence.documents[1].resets = resets;
     const Document document = sequence.documents[1];
     Observations before, after;
-    ModelRun run{.config = config(),
-                 .batch = {sequence},
-                 .train = in_chunks(8)};
+    ModelRun run{
+        .config = config(), .batch = {sequence}, .train = in_chunks(8)};
     run_model(run, &before);
     run.batch[0].ids[3] = (run.batch[0].ids[3] + 1) % 11;
     run_model(run, &after);

@@ -53,9 +53,8 @@ TEST_P(LanguageModelTest, GradientsAreThoseOfFiniteDifferences) {
         {p.name, weights.value(p.name),
          gradient.slice(p.offset, p.offset + p.count).reshape(p.shape)});
   }
-  EXPECT_TRUE(
-      testing::gradients_agree([&] { return loss_of(); }, tensors,
-                               {.step = testing::kStep, .sample = 6}));
+  EXPECT_TRUE(testing::gradients_agree([&] { return loss_of(); }, tensors,
+                                       {.step = testing::kStep, .sample = 6}));
 }
 
 // Sums over all tokens of products of two features, through every layer.

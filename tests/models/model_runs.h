@@ -25,8 +25,7 @@ class Observations {
   Observer observer(const ProcessGrid& grid, const Batch& batch) {
     return [this, &grid, &batch](const std::string& name, const ChunkView& view,
                                  int64_t row, const Tensor& value) {
-      const int64_t sequence =
-          grid.data_rank + view.sequence * grid.data_ranks;
+      const int64_t sequence = grid.data_rank + view.sequence * grid.data_ranks;
       const int64_t tokens = batch.at(sequence).tokens();
       const bool is_state = name.starts_with("state.");
       if (is_state && view.first + view.tokens != tokens) return;

@@ -73,9 +73,7 @@ INSTANTIATE_TEST_SUITE_P(AllOptions, RanksTest,
                          ::testing::ValuesIn(testing::all_model_options()),
                          testing::OptionsName());
 
-ModelOptions everything() {
-  return {InnerModel::kMlp, true, true, true};
-}
+ModelOptions everything() { return {InnerModel::kMlp, true, true, true}; }
 
 TEST(Ranks, MayBeMoreThanChunksOrSequences) {
   ModelRun run{.config = testing::small_model(everything()),
