@@ -29,6 +29,7 @@ class LanguageModel : public ChunkProgram {
   ParameterStore& weights() { return *weights_; }
 
   // The batch that the next chunks belong to. Forgets the losses of the last.
+  // Throws InvalidArgument if a convolution looks back beyond a chunk.
   void set_batch(ChunkedBatch batch);
   const ChunkedBatch& batch() const { return batch_; }
   // Loss of a chunk that this rank has run: the sum over its labels, weighted.

@@ -259,8 +259,8 @@ class MpiSplit final : public MpiCommunicator {
 std::unique_ptr<Communicator> MpiCommunicator::split(int color) {
   // Before MPI_Comm_split, which has no deadline: all ranks have come.
   const std::vector<int> members = ranks_of_color(*this, color);
-  std::vector<int> world_ranks;
-  for (const int member : members) world_ranks.push_back(world_ranks_[member]);
+  std::vector<int> world_ranks = members;
+  for (int& rank : world_ranks) rank = world_ranks_[rank];
   MPI_Comm comm = MPI_COMM_NULL;
   const int group = members.front();  // a color: any sign, MPI's are >= 0
   TIMEPIPE_CHECK_MPI(MPI_Comm_split(comm_, group, rank_, &comm));

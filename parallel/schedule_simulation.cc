@@ -26,14 +26,11 @@ std::vector<OperationList> ScheduleSimulation::run() {
     ranks_[r].forward = r;
     open_forward(ranks_[r]);
   }
-  while (true) {
-    // Work without a price is over at once, and what it leads to may be better
-    // to start than what is ready now: all of it goes before other work.
-    while (take_events() || start_work(/*free_only=*/true)) {
-    }
-    start_work(/*free_only=*/false);
-    if (events_.empty()) break;
+  start_work();
+  while (!events_.empty()) {
     now_ = events_.top().time;
+    take_events();
+    start_work();
   }
   std::vector<OperationList> lists;
   for (Rank& rank : ranks_) lists.push_back(std::move(rank.list));
@@ -57,24 +54,16 @@ void ScheduleSimulation::await_input(int64_t c) {
   touch(rank_of(c));
 }
 
-// On each idle rank, the most urgent of what is ready. Returns whether any
-// started.
-bool ScheduleSimulation::start_work(bool free_only) {
-  const std::vector<Rank*> candidates = std::exchange(touched_, {});
-  bool started = false;
-  for (Rank* rank : candidates) {
+// On each idle rank, the most urgent of what is ready.
+void ScheduleSimulation::start_work() {
+  for (Rank* rank : touched_) {
     rank->touched = false;
     if (rank->busy || rank->ready.empty()) continue;
     const int64_t c = rank->ready.top().second;
-    if (free_only && price(chunks_[c]) > 0) {
-      touch(*rank);
-      continue;
-    }
     rank->ready.pop();
     start(*rank, c);
-    started = true;
   }
-  return started;
+  touched_.clear();
 }
 
 void ScheduleSimulation::start(Rank& rank, int64_t c) {
@@ -92,21 +81,17 @@ void ScheduleSimulation::start(Rank& rank, int64_t c) {
 }
 
 // All that happens now, before anything is decided.
-bool ScheduleSimulation::take_events() {
-  bool any = false;
+void ScheduleSimulation::take_events() {
   while (!events_.empty() && events_.top().time == now_) {
     const Event event = events_.top();
     events_.pop();
-    any = true;
     if (event.arrived == kNothing) {
       end_work(event.chunk);
-    } else {
-      arrived_[event.arrived] = 1;
-      if (chunks_[event.chunk].awaits == event.arrived)
-        await_input(event.chunk);
+      continue;
     }
+    arrived_[event.arrived] = 1;
+    if (chunks_[event.chunk].awaits == event.arrived) await_input(event.chunk);
   }
-  return any;
 }
 
 void ScheduleSimulation::end_work(int64_t c) {

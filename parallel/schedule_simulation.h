@@ -103,9 +103,9 @@ class ScheduleSimulation {
 
   // Time: what happens while visits are open.
   void await_input(int64_t c);
-  bool start_work(bool free_only);
+  void start_work();
   void start(Rank& rank, int64_t c);
-  bool take_events();
+  void take_events();
   void end_work(int64_t c);
   void touch(Rank& rank);
 

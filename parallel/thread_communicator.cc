@@ -8,6 +8,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <thread>
 #include <tuple>
 #include <vector>
@@ -314,10 +315,8 @@ Request ThreadCommunicator::enter(const char* name,
 
 std::unique_ptr<Communicator> ThreadCommunicator::split(int color) {
   const std::vector<int> members = ranks_of_color(*this, color);
-  std::vector<int> world_ranks;
-  for (const int member : members) {
-    world_ranks.push_back(group_->world_ranks[member]);
-  }
+  std::vector<int> world_ranks = members;
+  for (int& rank : world_ranks) rank = group_->world_ranks[rank];
   const std::lock_guard lock(group_->run->mutex);
   auto& group = group_->splits[{num_splits_++, color}];
   if (!group) group = std::make_shared<Group>(group_->run, world_ranks);
@@ -332,10 +331,11 @@ void run_thread_ranks(int ranks, const std::function<void(Communicator&)>& body,
                       double timeout_seconds) {
   require(ranks > 0, "ranks: " + std::to_string(ranks) + ", expected > 0");
   const auto run = std::make_shared<Run>();
-  std::vector<int> world_ranks;
-  for (int rank = 0; rank < ranks; ++rank) world_ranks.push_back(rank);
+  std::vector<int> world_ranks(ranks);
+  std::iota(world_ranks.begin(), world_ranks.end(), 0);
   const auto world = std::make_shared<Group>(run, world_ranks);
   std::vector<std::thread> threads;
+  threads.reserve(ranks);
   for (int rank = 0; rank < ranks; ++rank) {
     threads.emplace_back([&, rank] {
       try {

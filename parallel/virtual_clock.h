@@ -11,9 +11,9 @@ namespace timepipe {
 // What a step costs when every rank runs its list from top to bottom.
 struct Timeline {
   int64_t makespan = 0;
-  std::vector<int64_t> busy;             // per rank, sum of its prices
-  std::vector<int64_t> peak_lanes;       // per rank, slabs held at once
-  std::vector<int64_t> bytes_sent;       // per rank
+  std::vector<int64_t> busy;        // per rank, sum of its prices
+  std::vector<int64_t> peak_lanes;  // per rank, slabs held at once
+  std::vector<int64_t> bytes_sent;  // per rank
   // Work of the step over ranks * makespan.
   double efficiency() const;
 };

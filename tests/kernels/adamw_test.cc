@@ -76,7 +76,7 @@ TEST(AdamWThreads, DoNotChangeBits) {
   }));
 }
 
-TEST(AdamWPieces, OfTheParameterGiveTheSameBits) {
+TEST(AdamWShards, GiveTheSameBits) {
   Context ctx;
   const Tensor g = normal(ctx, 4, {1001}, DType::kF32);
   const Tensor start = normal(ctx, 5, {1001}, DType::kF32);

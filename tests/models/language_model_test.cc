@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "tests/models/model_runs.h"
-#include "tests/support/gradcheck.h"
 
 // Whole models over packed documents on one rank: finite differences of the
 // loss, and what cutting the sequences into chunks must not change.
@@ -16,7 +15,6 @@
 namespace timepipe {
 namespace {
 
-using testing::GradientOf;
 using testing::in_chunks;
 using testing::ModelOptions;
 using testing::ModelResult;
@@ -47,14 +45,7 @@ TEST_P(LanguageModelTest, GradientsAreThoseOfFiniteDifferences) {
 
   testing::ForwardLoss loss_of(ctx, *world, trainer.model(), trainer.model());
   EXPECT_EQ(loss_of(), loss);
-  std::vector<GradientOf> tensors;
-  for (const Parameter& p : weights.layout().parameters()) {
-    tensors.push_back(
-        {p.name, weights.value(p.name),
-         gradient.slice(p.offset, p.offset + p.count).reshape(p.shape)});
-  }
-  EXPECT_TRUE(testing::gradients_agree([&] { return loss_of(); }, tensors,
-                                       {.step = testing::kStep, .sample = 6}));
+  testing::expect_gradient(ctx, weights, gradient, [&] { return loss_of(); });
 }
 
 // Sums over all tokens of products of two features, through every layer.

@@ -64,7 +64,7 @@ struct OptionsName {
 
 // Of finite differences. Norms over few features bend quickly: smaller than
 // what single kernels need.
-inline constexpr double kStep = 1e-4;
+inline constexpr double kStep = 2e-5;
 
 inline ModelConfig small_model(const ModelOptions& options) {
   ModelConfig config;

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -14,6 +16,7 @@
 
 #include "launcher/trainer.h"
 #include "tests/models/model_cases.h"
+#include "tests/support/gradcheck.h"
 #include "tests/support/threads.h"
 
 namespace timepipe::testing {
@@ -157,6 +160,37 @@ class ForwardLoss {
   ScheduleRunner runner_;
   GradientSum unused_;
 };
+
+// Finite differences of `loss` as each parameter moves in a random direction of
+// length 1, all its elements at once.
+inline void expect_gradient(Context& ctx, ParameterStore& weights,
+                            const Tensor& gradient,
+                            const std::function<double()>& loss) {
+  Generator rng(18);
+  for (const Parameter& p : weights.layout().parameters()) {
+    Tensor value = weights.value(p.name);
+    const std::vector<double> start = to_f64(value);
+    std::vector<double> direction =
+        to_f64(normal(ctx, rng, p.shape, DType::kF64));
+    const double length = norm(direction);
+    for (double& d : direction) d /= length;
+    Tensor shift = filled(ctx, 0, {1}, DType::kF64);
+    const auto move = [&] {
+      for (std::size_t i = 0; i < start.size(); ++i) {
+        value.data<double>()[i] =
+            start[i] + shift.data<double>()[0] * direction[i];
+      }
+      return loss();
+    };
+    const double slope =
+        inner_product(gradient.slice(p.offset, p.offset + p.count),
+                      from_f64(ctx, direction, p.shape, DType::kF64));
+    EXPECT_TRUE(gradients_agree(
+        move, {{p.name, shift, filled(ctx, slope, {1}, DType::kF64)}},
+        {.step = kStep}));
+    std::ranges::copy(start, value.data<double>());
+  }
+}
 
 // The parameters of a model, and their places in a flat tensor.
 inline std::vector<Parameter> parameters_of(const ModelConfig& config) {

@@ -19,7 +19,7 @@ namespace timepipe::testing {
 using ::testing::HasSubstr;
 
 constexpr double kPatience = 60, kShort = 0.2;  // seconds
-constexpr int64_t kLargeBytes = 10'000'000;     // no transport buffers these
+constexpr int64_t kUnbuffered = 300'000;        // bytes: MPI waits for a place
 
 constexpr Tag state_tag(int32_t chunk, bool gradient = false) {
   return {Border::kState, gradient, /*sequence=*/0, chunk, /*layer=*/2};
@@ -42,8 +42,8 @@ inline std::vector<int> other_ranks(const Communicator& comm) {
   return ranks;
 }
 
-// After Blocked, with another deadline than the request's own: the test's.
-inline void wait_again(Communicator& comm, Request& request) {
+// With another deadline than the request's own: the test's.
+inline void wait_by_polling(Communicator& comm, Request& request) {
   while (!request.test()) {
     comm.progress();
     std::this_thread::yield();
@@ -88,7 +88,7 @@ inline void ring_of_messages(Communicator& comm) {
 // Between all pairs at once, received in another order than sent; sizes from
 // nothing to more than a transport buffers.
 inline void messages_in_any_order(Communicator& comm) {
-  const std::vector<int64_t> sizes = {0, 1, 4000, 0, 300'000, 17};
+  const std::vector<int64_t> sizes = {0, 1, 4000, 0, kUnbuffered, 17};
   const auto n = std::ssize(sizes);
   std::vector<std::vector<std::byte>> sent, received;
   std::vector<Request> requests;
@@ -132,16 +132,24 @@ inline void equal_tags_arrive_in_order(Communicator& comm) {
   }
 }
 
+// To the right neighbour in a ring, while the left one's comes.
 inline void large_messages(Communicator& comm) {
-  const std::vector<std::byte> sent = pattern(kLargeBytes, comm.rank());
-  for (const int peer : other_ranks(comm)) {
-    std::vector<std::byte> received(kLargeBytes);
-    Request receive = comm.irecv(received, peer, state_tag(0));
-    Request send = comm.isend(sent, peer, state_tag(0));
-    while (!receive.test()) comm.progress();
-    send.wait();
-    EXPECT_TRUE(received == pattern(kLargeBytes, peer));
-  }
+  constexpr int64_t kSize = 10'000'000;
+  const int n = comm.size(), rank = comm.rank();
+  const int left = (rank + n - 1) % n, right = (rank + 1) % n;
+  if (n == 1) return;  // nobody is beside it
+  const auto message = [](int source) {
+    std::vector<std::byte> bytes(kSize, static_cast<std::byte>(source));
+    bytes.back() = std::byte{99};
+    return bytes;
+  };
+  const std::vector<std::byte> sent = message(rank);
+  std::vector<std::byte> received(kSize);
+  Request receive = comm.irecv(received, left, state_tag(0));
+  Request send = comm.isend(sent, right, state_tag(0));
+  wait_by_polling(comm, receive);
+  send.wait();
+  EXPECT_TRUE(received == message(left));
 }
 
 inline void bytes_sent_counts_payload(Communicator& comm) {
@@ -181,7 +189,7 @@ inline void names_both_sizes_if_they_differ(Communicator& comm) {
                                        {24, 16},
                                        {2000, 16},
                                        {16, 0},
-                                       {300'000, 500'000}}) {
+                                       {kUnbuffered, 2 * kUnbuffered}}) {
     const std::vector<std::byte> sent = pattern(size, 0);
     if (comm.rank() == 0) {
       for (const int peer : other_ranks(comm)) {
@@ -214,7 +222,7 @@ inline void blocked_names_ranks_of_the_world(Communicator& comm) {
                   "sequence 0 from rank " +
                   std::to_string(comm.rank() - 1));
     pair->isend(nothing, 0, state_tag(0)).wait();
-    wait_again(*pair, receive);
+    wait_by_polling(*pair, receive);
     EXPECT_EQ(state, pattern(100, 0));
   } else if (pair->size() == 2) {
     pair->irecv(nothing, 1, state_tag(0)).wait();
@@ -243,7 +251,7 @@ void expect_blocked(Communicator& comm, const std::string& waited_for,
             "rank " + std::to_string(comm.rank()) +
                 ", step 3: waited 0.2 s for " + waited_for);
   comm.isend(nothing, 0, state_tag(9)).wait();
-  wait_again(comm, requests[0]);
+  wait_by_polling(comm, requests[0]);
 }
 
 inline void blocked_receive_tells_what_it_waited_for(Communicator& comm) {
@@ -263,7 +271,7 @@ inline void blocked_receive_tells_what_it_waited_for(Communicator& comm) {
 }
 
 inline void blocked_send_tells_what_it_waited_for(Communicator& comm) {
-  const std::vector<std::byte> sent = pattern(kLargeBytes, 0);
+  const std::vector<std::byte> sent = pattern(kUnbuffered, 0);
   std::vector<std::vector<std::byte>> received(comm.size());
   expect_blocked(
       comm, "rank 0 to take gradient of state of layer 2, chunk 5, sequence 0",
@@ -271,7 +279,7 @@ inline void blocked_send_tells_what_it_waited_for(Communicator& comm) {
         std::vector<Request> requests;
         for (const int peer : other_ranks(comm)) {
           if (comm.rank() == 0) {
-            received[peer].resize(kLargeBytes);
+            received[peer].resize(kUnbuffered);
             requests.push_back(
                 comm.irecv(received[peer], peer, state_tag(5, true)));
           } else if (peer == 0) {

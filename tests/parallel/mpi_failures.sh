@@ -28,7 +28,7 @@ check() {
     fi
   done
   echo "$name: status $got"
-  sed 's/^/    /' <<<"$output"
+  printf '%s\n' "$output"
 }
 
 missing='state of layer 2, chunk 5, sequence 0 from rank 2'

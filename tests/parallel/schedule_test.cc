@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <string>
-#include <tuple>
 
 #include "parallel/virtual_clock.h"
 #include "runtime/error.h"
@@ -14,11 +13,9 @@
 namespace timepipe {
 namespace {
 
-using ::testing::Combine;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
-using ::testing::Values;
 using Kind = Operation::Kind;
 
 Timeline run(const ScheduleShape& shape) {
@@ -121,128 +118,6 @@ TEST(Schedule, TakesSlabsInTheOrderOfSequences) {
       ElementsAre("forward 0.0", "forward 0.1", "backward 0.1", "forward 1.0",
                   "recompute 0.0", "backward 0.0", "forward 1.1",
                   "backward 1.1", "recompute 1.0", "backward 1.0"));
-}
-
-// schedule.md, section 3(a).
-using Base = std::tuple<int, int64_t>;
-class BaseCase : public ::testing::TestWithParam<Base> {};
-
-TEST_P(BaseCase, HasTheEfficiencyOfTheClosedForm) {
-  const auto [ranks, k] = GetParam();
-  const int64_t L = 24, P = ranks;
-  const Timeline forward = run(whole_layers(ranks, L, k * P, 0, false));
-  EXPECT_EQ(forward.makespan, k * L + P - 1);
-  EXPECT_DOUBLE_EQ(forward.efficiency(), 1.0 * k * L / (k * L + P - 1));
-
-  const Timeline step = run(whole_layers(ranks, L, k * P, 0));
-  EXPECT_EQ(step.makespan, 4 * k * L + 3 * (P - 1));
-  EXPECT_DOUBLE_EQ(step.efficiency(), 4.0 * k * L / (4 * k * L + 3 * (P - 1)));
-  for (const int64_t peak : step.peak_lanes) EXPECT_EQ(peak, 1);
-}
-
-INSTANTIATE_TEST_SUITE_P(AllRanks, BaseCase,
-                         Combine(Values(8, 16), Values(1, 4, 16)));
-
-TEST(Schedule, HasTheEfficienciesOfTheDesignNote) {
-  const auto efficiency = [](int P, int64_t k) {
-    return run(whole_layers(P, 24, k * P, 0)).efficiency();
-  };
-  EXPECT_NEAR(efficiency(8, 1), 0.821, 5e-4);
-  EXPECT_NEAR(efficiency(8, 4), 0.948, 5e-4);
-  EXPECT_NEAR(efficiency(8, 16), 0.987, 5e-4);
-  EXPECT_NEAR(efficiency(16, 1), 0.681, 5e-4);
-  EXPECT_NEAR(efficiency(16, 4), 0.895, 5e-4);
-  EXPECT_NEAR(efficiency(16, 16), 0.972, 5e-4);
-}
-
-// A step of equal layers, in thousandths of a layer's forward of one chunk.
-struct Prices {
-  int64_t conv, project, scan, output;
-  int64_t scan_backward;  // other parts: twice the forward
-  int64_t message;
-
-  int64_t backward() const {
-    return 2 * (conv + project + output) + scan_backward;
-  }
-};
-
-ScheduleShape split_layers(int P, int64_t k, int64_t hot_rounds,
-                           const Prices& p) {
-  ScheduleShape shape = whole_layers(P, 24, P * k, hot_rounds);
-  for (LayerShape& layer : shape.layers) {
-    layer.forward = {0, p.conv, p.project, p.scan, p.output, 0};
-    layer.backward = {
-        0, 2 * p.conv, 2 * p.project, p.scan_backward, 2 * p.output, 0};
-  }
-  shape.message_price = p.message;
-  return shape;
-}
-
-// T_step of schedule.md, section 4, without LM head. `skipped`: what a cold
-// chunk leaves out of its last layer.
-int64_t closed_form(int64_t P, int64_t k, int64_t h, const Prices& p,
-                    int64_t skipped) {
-  const int64_t L = 24, F = 1000 * L, B = p.backward() * L;
-  const int64_t hop = p.scan + p.message,
-                hop_back = p.scan_backward + p.message;
-  int64_t t = (P - 1) * (hop + hop_back) + F + B;
-  if (h == 0) t += F - skipped;
-  for (int64_t j = 0; j < k - 1; ++j) {
-    t += std::max(F - (j < k - h ? skipped : 0), P * hop);
-    t += std::max(B + (j + 1 >= h ? F : 0), P * hop_back);
-  }
-  return t;
-}
-
-// Where no rank stalls in mid-sequence (P hops fit into a chunk's forward), the
-// step takes exactly the time of the closed form with what is really skipped.
-// That of the note is within 3 %: it skips all but the scan of a cold chunk's
-// last layer, where the list skips kOutput only, and with no hot round it
-// forgets that the last chunk skips too.
-using Split = std::tuple<int, int64_t, int64_t, double, double, int64_t>;
-class SplitLayers : public ::testing::TestWithParam<Split> {};
-
-TEST_P(SplitLayers, TakeTheTimeOfTheClosedForm) {
-  const auto [P, k, hot_rounds, s, rho, message] = GetParam();
-  const auto scan = static_cast<int64_t>(1000 * s);
-  const Prices p = {.conv = (1000 - scan) / 10,
-                    .project = (1000 - scan) * 4 / 10,
-                    .scan = scan,
-                    .output = (1000 - scan) / 2,
-                    .scan_backward = static_cast<int64_t>(1000 * s * rho),
-                    .message = message};
-  ASSERT_EQ(p.conv + p.project + p.scan + p.output, 1000);
-  const Timeline step = run(split_layers(P, k, hot_rounds, p));
-  const int64_t h = std::min(hot_rounds, k);
-  EXPECT_EQ(step.makespan, closed_form(P, k, h, p, p.output));
-  const auto noted =
-      static_cast<double>(closed_form(P, k, h, p, 1000 - p.scan));
-  EXPECT_NEAR(static_cast<double>(step.makespan), noted, 0.03 * noted);
-  for (const int64_t peak : step.peak_lanes) {
-    EXPECT_EQ(peak, std::max<int64_t>(h, 1));
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(HotRounds, SplitLayers,
-                         Combine(Values(4, 8, 16), Values(2, 8),
-                                 Values(0, 1, 2, 1000), Values(0.1, 0.5),
-                                 Values(2.0, 3.0), Values(0, 50)));
-
-// Past the wall hops decide (schedule.md, section 3(b)2 and 3.1).
-TEST(Schedule, StallsForTheTimeOfTheClosedForm) {
-  for (const int64_t scan : {300, 500, 800}) {
-    const int64_t rest = (1000 - scan) / 2;
-    const Prices p = {.conv = 0,
-                      .project = rest,
-                      .scan = scan,
-                      .output = rest,
-                      .scan_backward = 3 * scan,
-                      .message = 10};
-    for (const int64_t k : {1, 2, 4}) {
-      EXPECT_EQ(run(split_layers(64, k, 1, p)).makespan,
-                closed_form(64, k, 1, p, p.output));
-    }
-  }
 }
 
 // A chunk at which a document starts waits for nobody.
