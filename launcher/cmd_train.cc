@@ -2,6 +2,7 @@
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -57,6 +58,12 @@ struct TrainInputs {
   }
 };
 
+uint64_t hash_of(const ParameterStore& weights) {
+  const auto blocks = static_cast<int64_t>(weights.layout().blocks().size());
+  return combine_hashes(
+      block_hashes(weights.layout(), weights.flat(), 0, blocks));
+}
+
 void print_banner(const RunConfig& config, const ParameterStore& weights) {
   int64_t parameters = 0;
   for (const Parameter& p : weights.layout().parameters()) {
@@ -94,12 +101,16 @@ void train(Communicator& world, const std::string& path,
   prepare_together(world,
                    [&] { inputs.emplace(path, overrides, world.size()); });
   const RunConfig& config = inputs->config;
+  require_same_on_all_ranks(world, "configuration",
+                            std::hash<std::string>()(to_text(config)));
   world.set_timeout(config.parallel.timeout_seconds);
   Context ctx;
   Trainer trainer(ctx, world, config.model, config.train, config.parallel,
                   config.optimizer.adamw);
   initialise(config.model, config.train.seed, trainer.model().weights());
-  trainer.require_same_weights();
+  // Made on every rank: another processor or library may round differently.
+  require_same_on_all_ranks(world, "initial weights",
+                            hash_of(trainer.model().weights()));
   const bool speaks = world.rank() == 0;
   if (speaks) print_banner(config, trainer.model().weights());
 

@@ -26,9 +26,25 @@ std::unique_ptr<Communicator> connect(int* argc, char*** argv) {
   return make_self_communicator();
 }
 
+// The values of all ranks, in their order.
+std::vector<uint64_t> gather(Communicator& world, uint64_t value) {
+  std::vector<uint64_t> all(world.size());
+  const std::vector<int64_t> bytes(all.size(), sizeof(value));
+  world
+      .all_gather(std::as_bytes(std::span(&value, 1)), bytes,
+                  std::as_writable_bytes(std::span(all)))
+      .wait();
+  return all;
+}
+
+// In one write, so that the lines of several ranks don't mix.
+void say(const std::string& text) {
+  std::cerr << "timepipe: " + text + "\n" << std::flush;
+}
+
 [[noreturn]] void end_all_ranks(const Communicator& world, const char* why,
                                 int status) {
-  std::cerr << "timepipe: rank " << world.rank() << ": " << why << std::endl;
+  say("rank " + std::to_string(world.rank()) + ": " + why);
 #ifdef TIMEPIPE_WITH_MPI
   if (world.size() > 1) abort_all_ranks(status);
 #endif
@@ -46,7 +62,7 @@ int run_job(int* argc, char*** argv,
   } catch (const Mistake&) {
     return kExitMistake;
   } catch (const Blocked& error) {  // its text begins with the rank
-    std::cerr << "timepipe: " << error.what() << std::endl;
+    say(error.what());
 #ifdef TIMEPIPE_WITH_MPI
     if (world->size() > 1) abort_all_ranks(kExitBlocked);
 #endif
@@ -65,19 +81,25 @@ void prepare_together(Communicator& world,
   } catch (const std::exception& e) {
     error = e.what();
   }
-  const int64_t failed = error.empty() ? 0 : 1;
-  std::vector<int64_t> all(world.size());
-  const std::vector<int64_t> counts(world.size(), sizeof(int64_t));
-  world
-      .all_gather(std::as_bytes(std::span(&failed, 1)), counts,
-                  std::as_writable_bytes(std::span(all)))
-      .wait();
+  const auto all = gather(world, error.empty() ? 0 : 1);
   const auto first = std::find(all.begin(), all.end(), 1);
   if (first == all.end()) return;
   if (first - all.begin() == world.rank()) {
-    std::cerr << "timepipe: " << error << std::endl;
+    say(error);
   }
   throw Mistake{};
+}
+
+void require_same_on_all_ranks(Communicator& world, const std::string& what,
+                               uint64_t value) {
+  const auto all = gather(world, value);
+  const auto other =
+      std::find_if(all.begin(), all.end(),
+                   [&](uint64_t of_rank) { return of_rank != all[0]; });
+  require(other == all.end(), what + " of rank " +
+                                  std::to_string(other - all.begin()) +
+                                  " isn't that of rank 0, expected the same "
+                                  "on all ranks");
 }
 
 }  // namespace timepipe

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -21,5 +22,10 @@ int run_job(int* argc, char*** argv,
 // kExitMistake, and the lowest that failed prints why. Collective.
 void prepare_together(Communicator& world,
                       const std::function<void()>& prepare);
+
+// Throws InvalidArgument on every rank if `value`, such as a hash, isn't the
+// same on all; `what` names it. Collective.
+void require_same_on_all_ranks(Communicator& world, const std::string& what,
+                               uint64_t value);
 
 }  // namespace timepipe

@@ -97,25 +97,6 @@ Trainer::StepResult Trainer::step(const Batch& batch, double lr,
   return result;
 }
 
-void Trainer::require_same_weights() {
-  const ParameterStore& weights = model_.weights();
-  const auto blocks = static_cast<int64_t>(weights.layout().blocks().size());
-  const uint64_t mine = combine_hashes(
-      block_hashes(weights.layout(), weights.flat(), 0, blocks));
-  std::vector<uint64_t> all(grid_.world.size());
-  const std::vector<int64_t> bytes(all.size(), sizeof(mine));
-  grid_.world
-      .all_gather(std::as_bytes(std::span(&mine, 1)), bytes,
-                  std::as_writable_bytes(std::span(all)))
-      .wait();
-  const auto other = std::find_if(all.begin(), all.end(),
-                                  [&](uint64_t h) { return h != all[0]; });
-  require(other == all.end(),
-          "rank " + std::to_string(other - all.begin()) +
-              " starts from other weights than rank 0: expected ranks on the "
-              "same kind of processor with the same libraries");
-}
-
 double Trainer::forward_backward(const Batch& batch) {
   Batch mine = sequences_of(batch, grid_.data_rank, grid_.data_ranks);
   model_.set_batch(ChunkedBatch(std::move(mine), train_.chunk_tokens,

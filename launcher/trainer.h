@@ -62,10 +62,6 @@ class Trainer {
   StepResult step(const Batch& batch, double lr, double inner_multiplier,
                   int64_t step);
 
-  // Throws InvalidArgument if a rank's weights differ from rank 0's (another
-  // processor or mathematics library made them). Collective; before step 0.
-  void require_same_weights();
-
   // Its first half: the loss, and this rank's share of the gradient.
   double forward_backward(const Batch& batch);
 

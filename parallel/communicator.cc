@@ -51,8 +51,8 @@ void publish(const std::string& activity) {
   current_line.store(next, std::memory_order_release);
 }
 
-// As soon as the first rank of a host has ended by SIGTERM, Open MPI 4.1 kills
-// the others (its sleep(1) before SIGKILL ends at SIGCHLD), so each lingers.
+// Seen: once a rank of a host has ended by SIGTERM, Open MPI 4.1 may kill the
+// others at once (SIGCHLD seems to end its sleep before SIGKILL): so linger.
 extern "C" void report_termination(int) {
   constexpr timespec kLetOthersWrite = {.tv_sec = 0, .tv_nsec = 300'000'000};
   const Line& line = lines[current_line.load(std::memory_order_acquire)];

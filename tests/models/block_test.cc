@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,8 +35,8 @@ using testing::normal;
 using testing::same_bits;
 
 constexpr DType kF64 = DType::kF64;
-constexpr Part kParts4[] = {Part::kConv, Part::kProject, Part::kScan,
-                            Part::kOutput};
+constexpr Part kLayerParts[] = {Part::kConv, Part::kProject, Part::kScan,
+                                Part::kOutput};
 
 // A chunk of one shape. Rows outside the segments are padding.
 struct ChunkCase {
@@ -49,11 +53,8 @@ std::vector<ChunkCase> chunk_cases() {
       {"WithACarryInside", 4, 3, 10, {{0, 3, 4, false}, {4, 6, 0, false}}},
       {"CarryingOnAtItsStart", 4, 2, 6, {{0, 5, 0, false}}},
       {"OfAContextShorterThanTheHalo", 2, 4, 7, {{0, 7, 2, false}}},
-      {"ShorterThanTheConvolution",
-       2,
-       4,
-       4,
-       {{0, 1, 6, false}, {2, 1, 0, true}}},
+      {"OfShortPieces", 2, 4, 4, {{0, 1, 6, false}, {2, 1, 0, true}}},
+      {"WithoutAHalo", 4, 1, 7, {{0, 7, 8, false}}},
       {"OfPaddingOnly", 4, 3, 4, {}},
   };
 }
@@ -102,7 +103,7 @@ class BlockOnChunk {
   }
 
   double forward() {
-    for (const Part part : kParts4) {
+    for (const Part part : kLayerParts) {
       const auto reads = border_in_of(part), writes = border_out_of(part);
       Tensor none;
       block_->forward(ctx_, part, view_, lane_, reads ? at(in_, *reads) : none,
@@ -130,7 +131,8 @@ class BlockOnChunk {
     d.dx = testing::clone(ctx_, dy_);
     GradientSum sum(ctx_, weights_->layout(), kF64);
     sum.start(1);
-    for (auto part = std::rbegin(kParts4); part != std::rend(kParts4); ++part) {
+    for (auto part = std::rbegin(kLayerParts); part != std::rend(kLayerParts);
+         ++part) {
       const auto reads = border_in_of(*part), writes = border_out_of(*part);
       Tensor none, in, din;
       if (reads) in = at(in_, *reads);
@@ -149,8 +151,8 @@ class BlockOnChunk {
   std::vector<GradientOf> to_check(Gradients& d) {
     std::vector<GradientOf> tensors = {{"x", x_, d.dx}};
     for (const Border b : {Border::kHaloX, Border::kHaloQk, Border::kState}) {
-      if (crosses(b))
-        tensors.push_back({name_of(b), at(in_, b), at(d.borders, b)});
+      if (!crosses(b)) continue;
+      tensors.push_back({name_of(b), at(in_, b), at(d.borders, b)});
     }
     for (const Parameter& p : weights_->layout().parameters()) {
       tensors.push_back(

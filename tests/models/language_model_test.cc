@@ -31,11 +31,11 @@ class LanguageModelTest
   }
 };
 
-TEST_P(LanguageModelTest, GradientsAreThoseOfFiniteDifferences) {
+void check_gradient(const ModelConfig& config, int64_t chunk_tokens) {
   const testing::Threads one_thread(1);
   Context ctx;
   const auto world = make_self_communicator();
-  Trainer trainer(ctx, *world, config(), in_chunks(8), {}, {});
+  Trainer trainer(ctx, *world, config, in_chunks(chunk_tokens), {}, {});
   ParameterStore& weights = trainer.model().weights();
   testing::randomise(4, weights);
   trainer.model().set_inner_rate_multiplier(0.7);
@@ -46,6 +46,10 @@ TEST_P(LanguageModelTest, GradientsAreThoseOfFiniteDifferences) {
   testing::ForwardLoss loss_of(ctx, *world, trainer.model(), trainer.model());
   EXPECT_EQ(loss_of(), loss);
   testing::expect_gradient(ctx, weights, gradient, [&] { return loss_of(); });
+}
+
+TEST_P(LanguageModelTest, GradientsAreThoseOfFiniteDifferences) {
+  check_gradient(config(), 8);
 }
 
 // Sums over all tokens of products of two features, through every layer.
@@ -80,6 +84,27 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Combine(::testing::ValuesIn(testing::all_model_options()),
                        ::testing::Bool()),
     testing::OptionsName());
+
+// One layer, or more than two; convolutions without a halo, or with one as long
+// as a chunk; mini-batches of one token; sizes that are no powers of two.
+TEST(LanguageModel, GradientsAreRightForOtherSizes) {
+  struct Sizes {
+    int64_t layers, kernel, mini_batch;
+  };
+  for (const auto& [layers, kernel, mini_batch] :
+       {Sizes{1, 5, 1}, Sizes{1, 1, 4}, Sizes{3, 5, 2}}) {
+    SCOPED_TRACE(layers * 100 + kernel * 10 + mini_batch);
+    ModelConfig config =
+        testing::small_model({InnerModel::kMlp, true, true, true});
+    config.num_layers = layers;
+    config.conv_kernel = kernel;
+    config.mini_batch_size = mini_batch;
+    config.hidden_size = 12;
+    config.num_heads = 3;
+    config.intermediate_size = 7;
+    check_gradient(config, 4);
+  }
+}
 
 }  // namespace
 }  // namespace timepipe

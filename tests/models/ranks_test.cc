@@ -86,6 +86,22 @@ TEST(Ranks, MayBeMoreThanChunksOrSequences) {
   EXPECT_TRUE(same_bits(run_model(run), expected));
 }
 
+TEST(Ranks, LeaveNoTraceForAnyNumberOfLayers) {
+  for (const int64_t layers : {1, 3}) {
+    ModelRun run{.config = testing::small_model(everything()),
+                 .batch = testing::packed_batch(9),
+                 .train = in_chunks(4, 0)};
+    run.config.num_layers = layers;
+    run.config.conv_kernel = 5;  // looks back over a whole chunk
+    const ModelResult expected = run_model(run);
+    run.parallel.time = 3;
+    for (const int64_t hot_rounds : {0, 1}) {
+      run.train.hot_rounds = hot_rounds;
+      EXPECT_TRUE(same_bits(run_model(run), expected)) << layers << " layers";
+    }
+  }
+}
+
 // Lanes and lists of the step before must not show.
 TEST(Ranks, GoFromBatchToBatchOfAnyShape) {
   ModelRun run{.config = testing::small_model(everything()),
