@@ -98,25 +98,36 @@ void backward_segment_x(const Segment& segment, const T* dy, const T* taps,
 template <class T>
 void sum_parameters(const Segment& segment, const T* dy, const Rows<const T>& x,
                     int64_t begin, int64_t end, double* sums) {
-  const int64_t k = x.k, C = x.C, first = first_row(segment, k);
-  for (int64_t t = segment.row; t < end_row(segment); ++t) {
+  const int64_t k = x.k, C = x.C, last = end_row(segment);
+  const auto add = [=](int64_t t, int64_t t_end, const T* in, double* sum) {
     const T* g = dy + t * C;
-    for (int64_t j = 0; j < k; ++j) {
-      if (t - k + 1 + j < first) continue;
-      const T* in = x.at(t - k + 1 + j);
-      double* sum = sums + j * C;
-      for (int64_t c = begin; c < end; ++c) {
-        sum[c] += static_cast<double>(g[c]) * in[c];
-      }
+    add_columns(
+        t_end - t, begin, end,
+        [=](int64_t n, int64_t c) {
+          return static_cast<double>(g[n * C + c]) * in[n * C + c];
+        },
+        sum);
+  };
+  for (int64_t j = 0; j < k; ++j) {
+    const int64_t delay = k - 1 - j;  // row t of dy meets row t - delay of x
+    const int64_t t = std::max(segment.row, first_row(segment, k) + delay);
+    const int64_t t_chunk = std::max(t, delay);
+    if (t < std::min(t_chunk, last)) {
+      add(t, std::min(t_chunk, last), x.at(t - delay), sums + j * C);
     }
-    for (int64_t c = begin; c < end; ++c) sums[k * C + c] += g[c];
+    if (t_chunk < last) {
+      add(t_chunk, last, x.at(t_chunk - delay), sums + j * C);
+    }
   }
+  add_columns(
+      segment.rows, begin, end,
+      [=](int64_t n, int64_t c) { return dy[(segment.row + n) * C + c]; },
+      sums + k * C);
 }
 
 template <class T>
 void backward_parameters(Context& ctx, Segments segments, const T* dy,
                          const Rows<const T>& x, T* dw, T* dbias) {
-  constexpr int64_t kColumns = 32;
   const int64_t k = x.k, C = x.C;
   Tensor scratch = ctx.zeros({k + 1, C}, DType::kF64);
   double* sums = scratch.data<double>();

@@ -39,14 +39,12 @@ void backward_u(int64_t rows, int64_t H, int64_t C, const double* ds,
 template <class T>
 void backward_w(int64_t rows, int64_t H, int64_t C, const double* ds,
                 const T* u, double* sums, T* dw) {
-  constexpr int64_t kColumns = 32;
   parallel_pieces(C, kColumns, [=](int64_t begin, int64_t end) {
-    for (int64_t t = 0; t < rows; ++t) {
-      for (int64_t h = 0; h < H; ++h) {
-        const double d = ds[t * H + h];
-        double* sum = sums + h * C;
-        for (int64_t c = begin; c < end; ++c) sum[c] += d * u[t * C + c];
-      }
+    for (int64_t h = 0; h < H; ++h) {
+      add_columns(
+          rows, begin, end,
+          [=](int64_t t, int64_t c) { return ds[t * H + h] * u[t * C + c]; },
+          sums + h * C);
     }
     for (int64_t h = 0; h < H; ++h) {
       for (int64_t c = begin; c < end; ++c) {

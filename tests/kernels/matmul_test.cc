@@ -109,15 +109,30 @@ INSTANTIATE_TEST_SUITE_P(
     Shapes, MatmulThreads,
     ::testing::Values(ThreadCase{Form::kTN, DType::kF32, {64, 64, 4096}},
                       ThreadCase{Form::kNT, DType::kF32, {4096, 4, 256}},
-                      ThreadCase{Form::kNN, DType::kF32, {256, 256, 256}},
-                      ThreadCase{Form::kNT, DType::kF32, {256, 520, 64}},
-                      ThreadCase{Form::kTN, DType::kF32, {700, 256, 128}},
+                      ThreadCase{Form::kNN, DType::kF32, {256, 256, 64}},
+                      ThreadCase{Form::kNT, DType::kF32, {256, 520, 16}},
+                      ThreadCase{Form::kTN, DType::kF32, {520, 256, 17}},
                       ThreadCase{Form::kNN, DType::kF32, {17, 1, 7}},
                       ThreadCase{Form::kNT, DType::kF32, {1, 700, 300}},
                       ThreadCase{Form::kTN, DType::kF32, {300, 7, 1}},
                       ThreadCase{Form::kTN, DType::kF64, {64, 64, 512}},
                       ThreadCase{Form::kNT, DType::kF64, {300, 4, 256}},
                       ThreadCase{Form::kNN, DType::kF64, {130, 200, 65}}));
+
+TEST(MatmulTeams, OfOneThreadDoNotChangeBits) {
+  Context ctx;
+  const Tensor a = normal(ctx, 1, {4096, 64}, DType::kF32);
+  const Tensor b = normal(ctx, 2, {4096, 64}, DType::kF32);
+  Tensor expected = nans(ctx, {64, 64}, DType::kF32);
+  matmul(ctx, Form::kTN, a, b, expected);
+  const TeamsOfOne teams;
+  EXPECT_TRUE(same_bits_for_any_threads([&] {
+    Tensor c = nans(ctx, {64, 64}, DType::kF32);
+    matmul(ctx, Form::kTN, a, b, c);
+    EXPECT_TRUE(same_bits(c, expected));
+    return std::vector<Tensor>{c};
+  }));
+}
 
 TEST(MatmulArguments, AreChecked) {
   Context ctx;

@@ -29,9 +29,8 @@ inline std::string label_of(const ModelOptions& o) {
          (o.pre_conv ? "PreConv" : "");
 }
 
-// For GoogleTest.
-inline void PrintTo(const ModelOptions& o, std::ostream* out) {
-  *out << label_of(o);
+inline std::ostream& operator<<(std::ostream& out, const ModelOptions& o) {
+  return out << label_of(o);
 }
 
 inline std::vector<ModelOptions> all_model_options() {

@@ -33,6 +33,26 @@ class Threads {
   [[maybe_unused]] int before_ = 1;
 };
 
+// While this lives every parallel region is a team of one, whatever the number
+// of threads: a library that asks for the number might still use it.
+class TeamsOfOne {
+ public:
+#ifdef _OPENMP
+  TeamsOfOne() : before_(omp_get_max_active_levels()) {
+    omp_set_max_active_levels(0);
+  }
+  ~TeamsOfOne() { omp_set_max_active_levels(before_); }
+#else
+  TeamsOfOne() {}
+  ~TeamsOfOne() {}
+#endif
+  TeamsOfOne(const TeamsOfOne&) = delete;
+  TeamsOfOne& operator=(const TeamsOfOne&) = delete;
+
+ private:
+  [[maybe_unused]] int before_ = 1;
+};
+
 // `run` gives its outputs as a std::vector<Tensor>, freshly computed: they must
 // have the same bits for 1, 2, 3 and 5 threads.
 template <class F>
