@@ -71,7 +71,6 @@ void each_field(Config& c, F&& field) {
   field("parallel.time", c.parallel.time);
   field("parallel.data", c.parallel.data);
   field("parallel.timeout_seconds", c.parallel.timeout_seconds);
-  field("run_dir", c.run_dir);
   field("device", c.device);
 }
 

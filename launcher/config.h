@@ -49,7 +49,6 @@ struct RunConfig {
   OptimizerConfig optimizer;
   TrainConfig train;
   ParallelConfig parallel;
-  std::string run_dir;
   std::string device = "cpu";
 
   // Chunks of one sequence; the last one may be short.

@@ -10,6 +10,7 @@ packages=(
   protobuf-compiler libprotobuf-dev                # configuration
   libcli11-dev libgoogle-glog-dev nlohmann-json3-dev
   libgtest-dev libgmock-dev clang-format clang-tidy  # tests
+  procps diffutils
   bible-kjv                                        # the demonstration's text
 )
 

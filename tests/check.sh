@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every check:  tests/check.sh
 #   --fast  format, layering and the fast tests: a few minutes
-#   --long  clang-tidy on all sources, not only on those that changed
+#   --long  also clang-tidy on all sources, not only on those that changed, and
+#           the address sanitizer's slow tests
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,7 +13,7 @@ if (($# > 1)) || [[ ! $mode =~ ^(--fast|--long)?$ ]]; then
 fi
 
 jobs=$(nproc)
-readonly tidy_seconds=180
+readonly tidy_seconds=90
 # mpirun as root, more ranks than cores, and threads that don't spin meanwhile.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
@@ -71,7 +72,11 @@ sanitize() {
   local run=()
   if setarch -R true 2>/dev/null; then run=(setarch -R); fi
   build "$1"
-  "${run[@]}" ctest --preset "$1" -j "$jobs"
+  if [[ $mode == --long ]]; then
+    "${run[@]}" ctest --test-dir "build/$1" -L "$1" -j "$jobs" --output-on-failure
+  else
+    "${run[@]}" ctest --preset "$1" -j "$jobs"
+  fi
 }
 
 begin setup

@@ -72,8 +72,7 @@ TEST_F(Config, OverridesSetFieldsOfEveryType) {
             "data.sequence_length=1048576", "model.layer=mlp",
             "data.train=/books/a=b c.txt", "data.seed=18446744073709551615",
             "optimizer.lr=1e-3", "model.use_gate=true", "train.dtype=f64",
-            "model.conv_init=torch_uniform", "run_dir=runs/a", "device=cpu",
-            "parallel.time=3"});
+            "model.conv_init=torch_uniform", "device=cpu", "parallel.time=3"});
   EXPECT_EQ(config.model.num_layers, 4);
   EXPECT_EQ(config.parallel.time, 3);  // the last one counts
   EXPECT_EQ(config.data.sequence_length, 1048576);
@@ -85,7 +84,6 @@ TEST_F(Config, OverridesSetFieldsOfEveryType) {
   EXPECT_TRUE(config.model.use_gate);
   EXPECT_EQ(config.train.dtype, DType::kF64);
   EXPECT_EQ(config.model.conv_init, ConvInit::kTorchUniform);
-  EXPECT_EQ(config.run_dir, "runs/a");
 }
 
 TEST_F(Config, TextOfAConfigurationLoadsAsTheSame) {
@@ -108,7 +106,7 @@ TEST_F(Config, ErrorsInTheFileNamePlaceAndField) {
               AllOf(HasSubstr(path_ + ":1:"), HasSubstr("four")));
   EXPECT_THAT(mistake("model { layer: conv }"), HasSubstr("conv"));
   EXPECT_THAT(mistake("model {\n"), HasSubstr(path_ + ":2:1: "));
-  EXPECT_THAT(mistake("run_dir: \"a\" run_dir: \"b\""), HasSubstr("run_dir"));
+  EXPECT_THAT(mistake("device: \"cpu\" device: \"cpu\""), HasSubstr("device"));
   EXPECT_THAT(mistake(""), HasSubstr("model.hidden_size: 0, expected 1 to"));
 }
 
@@ -130,8 +128,8 @@ TEST_F(Config, WrongOverridesNamePathValueAndWhatIsAllowed) {
   EXPECT_THAT(mistake_in_override("models.num_layers=4"),
               AllOf(HasSubstr("no field models"), HasSubstr("parallel")));
   EXPECT_THAT(mistake_in_override("model=4"), HasSubstr("model.layer"));
-  EXPECT_THAT(mistake_in_override("run_dir.x=4"),
-              HasSubstr("run_dir has no fields"));
+  EXPECT_THAT(mistake_in_override("device.x=4"),
+              HasSubstr("device has no fields"));
   EXPECT_THAT(mistake_in_override("model.num_layers"),
               HasSubstr("expected path=value"));
   EXPECT_THAT(mistake_in_override("=4"), HasSubstr("expected model, data"));
