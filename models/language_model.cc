@@ -33,11 +33,11 @@ void LanguageModel::set_batch(ChunkedBatch batch) {
   batch_ = std::move(batch);
   losses_.clear();
   for (const SequenceShape& sequence : batch_.shapes()) {
-    require(sequence.size() == 1 ||
-                sequence.front().tokens >= config_.halo_rows(),
-            "train.chunk_tokens: " + std::to_string(sequence.front().tokens) +
-                ", expected at least conv_kernel - 1 = " +
-                std::to_string(config_.halo_rows()));
+    require(
+        sequence.size() == 1 || sequence.front().tokens >= config_.halo_rows(),
+        "train.chunk_tokens: " + std::to_string(sequence.front().tokens) +
+            ", expected at least conv_kernel - 1 = " +
+            std::to_string(config_.halo_rows()));
     losses_.emplace_back(sequence.size(), 0.0);
   }
 }

@@ -55,7 +55,8 @@ class ShardedOptimizer {
   Communicator& world_;
   ParameterStore& weights_;
   OptimizerOptions options_;
-  // Elements [shard_begin_[r], shard_begin_[r+1]) and blocks likewise of rank r.
+  // Elements [shard_begin_[r], shard_begin_[r+1]) and blocks likewise of rank
+  // r.
   std::vector<int64_t> shard_begin_, block_begin_;
   Tensor gradient_, m_, v_;  // this rank's shard
   Gradient last_{};
