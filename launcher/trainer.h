@@ -73,7 +73,6 @@ class Trainer {
  private:
   double gather_loss(const Batch& batch);
 
-  Context& ctx_;
   TrainConfig train_;
   ProcessGrid grid_;
   LanguageModel model_;

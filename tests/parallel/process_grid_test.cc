@@ -14,8 +14,9 @@ using ::testing::HasSubstr;
 using testing::text_thrown;
 
 TEST(ProcessGridTest, TimeRanksAreNeighbours) {
-  for (const auto& [time_ranks, data_ranks] :
+  for (const auto& layout :
        {std::pair{1, 1}, {2, 1}, {1, 2}, {2, 2}, {3, 2}, {2, 3}, {7, 1}}) {
+    const int time_ranks = layout.first, data_ranks = layout.second;
     run_thread_ranks(time_ranks * data_ranks, [&](Communicator& world) {
       const ProcessGrid grid(world, time_ranks, data_ranks);
       EXPECT_EQ(&grid.world, &world);

@@ -166,7 +166,8 @@ TEST(PermutedIndex, IsEvenOverSeeds) {
     ++counts[permuted_index(Rng(seed, "order"), 0, kSize)];
   }
   for (const int64_t count : counts) {
-    EXPECT_NEAR(count, kSeeds / kSize, 5 * std::sqrt(kSeeds / kSize));
+    constexpr double kExpected = static_cast<double>(kSeeds) / kSize;
+    EXPECT_NEAR(count, kExpected, 5 * std::sqrt(kExpected));
   }
 }
 
