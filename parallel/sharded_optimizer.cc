@@ -121,8 +121,8 @@ std::vector<double> block_sums_of_squares(const ParameterLayout& layout,
 }
 
 bool decays(const std::string& name) {
-  static constexpr std::array<const char*, 6> kExcluded = {
-      "norm.weight", ".bias", "ttt_norm_weight", "ttt_norm_bias", "b1", "b2"};
+  static constexpr std::array<const char*, 5> kExcluded = {
+      "norm.weight", "bias", "ttt_norm_weight", ".b1", ".b2"};
   return std::none_of(kExcluded.begin(), kExcluded.end(),
                       [&](const char* end) { return name.ends_with(end); });
 }

@@ -12,7 +12,7 @@ struct OptimizerOptions {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
   double clip_norm = 1.0;  // 0: no clipping
   // false: parameters that are norms or biases (ends_with "norm.weight",
-  // ".bias", "ttt_norm_weight", "ttt_norm_bias", "b1", "b2") don't decay. The
+  // "bias", "ttt_norm_weight", ".b1", ".b2") don't decay. The
   // official training decays every parameter.
   bool decay_norms_and_biases = true;
 };

@@ -38,6 +38,7 @@ const std::vector<NamedShape>& sample_shapes() {
       {"layers.0.b2", {2, 1, 16}, true},
       {"layers.0.ttt_norm_weight", {3}, true},
       {"layers.0.ttt_norm_bias", {3}, true},
+      {"layers.0.learnable_ttt_lr_bias", {3, 1}, true},
       {"layers.0.conv.bias", {5}, true},
       {"lm_head.weight", {64, 31}, false}};
   return shapes;
