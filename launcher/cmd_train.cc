@@ -36,9 +36,15 @@ struct TrainInputs {
     require(config.model.vocab_size >= 256,
             "model.vocab_size: " + std::to_string(config.model.vocab_size) +
                 ", expected at least 256: tokens are bytes");
-    require(!config.data.train.empty(),
-            "data.train: not set, expected the path of a text file");
-    tokens = std::make_unique<TokenReader>(config.data.train);
+    require(config.data.train.size() == 1,
+            "data.train: expected the path of one text file");
+    const std::string& file = config.data.train.front();
+    tokens = std::make_unique<TokenReader>(file);
+    require(tokens->num_tokens() > config.data.sequence_length,
+            "data.train: " + file + ": " +
+                std::to_string(tokens->num_tokens()) +
+                " tokens, expected more than data.sequence_length = " +
+                std::to_string(config.data.sequence_length));
     order = std::make_unique<WindowOrder>(
         tokens->num_tokens(), config.data.sequence_length, config.data.seed);
   }
@@ -103,6 +109,7 @@ void train(Communicator& world, const std::string& path,
   const RunConfig& config = inputs->config;
   require_same_on_all_ranks(world, "configuration",
                             std::hash<std::string>()(to_text(config)));
+  require_same_on_all_ranks(world, "file data.train", inputs->tokens->hash());
   world.set_timeout(config.parallel.timeout_seconds);
   Context ctx;
   Trainer trainer(ctx, world, config.model, config.train, config.parallel,

@@ -2,6 +2,7 @@
 
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/reflection.h>
 #include <google/protobuf/text_format.h>
 
 #include <charconv>
@@ -23,7 +24,11 @@ using google::protobuf::Reflection;
 static_assert(int{schema::Model::mlp} == int(InnerModel::kMlp) &&
               int{schema::Model::torch_uniform} ==
                   int(ConvInit::kTorchUniform) &&
-              int{schema::Train::f64} == int(DType::kF64));
+              int{schema::Train::f64} == int(DType::kF64) &&
+              int{schema::Data::carry} == int(Documents::kCarry) &&
+              int{schema::Data::jax} == int(Loss::kJax) &&
+              int{schema::Data::uint32} == int(TokenType::kUint32) &&
+              int{schema::Checkpoint::stop} == int(OnFailure::kStop));
 
 // Calls field(path in the schema, value in `c`) for every field.
 template <class Config, class F>
@@ -46,9 +51,17 @@ void each_field(Config& c, F&& field) {
   field("model.initializer_range", c.model.initializer_range);
   field("model.conv_init", c.model.conv_init);
   field("data.train", c.data.train);
+  field("data.train_weights", c.data.train_weights);
+  field("data.held_out", c.data.held_out);
   field("data.sequence_length", c.data.sequence_length);
   field("data.batch", c.data.batch);
   field("data.seed", c.data.seed);
+  field("data.documents", c.data.documents);
+  field("data.carry_state", c.data.carry_state);
+  field("data.loss", c.data.loss);
+  field("data.bos_id", c.data.bos_id);
+  field("data.token_type", c.data.token_type);
+  field("data.tokenizer", c.data.tokenizer);
   field("optimizer.steps", c.optimizer.steps);
   field("optimizer.lr", c.optimizer.lr);
   field("optimizer.init_lr", c.optimizer.init_lr);
@@ -63,6 +76,7 @@ void each_field(Config& c, F&& field) {
         c.optimizer.adamw.decay_norms_and_biases);
   field("optimizer.inner_lr_warmup_steps", c.optimizer.inner_lr_warmup_steps);
   field("optimizer.inner_lr_init", c.optimizer.inner_lr_init);
+  field("optimizer.max_skipped_steps", c.optimizer.max_skipped_steps);
   field("train.chunk_tokens", c.train.chunk_tokens);
   field("train.hot_rounds", c.train.hot_rounds);
   field("train.detach_every_chunks", c.train.detach_every_chunks);
@@ -71,10 +85,20 @@ void each_field(Config& c, F&& field) {
   field("parallel.time", c.parallel.time);
   field("parallel.data", c.parallel.data);
   field("parallel.timeout_seconds", c.parallel.timeout_seconds);
+  field("checkpoint.every", c.checkpoint.every);
+  field("checkpoint.keep_last", c.checkpoint.keep_last);
+  field("checkpoint.milestone_every", c.checkpoint.milestone_every);
+  field("checkpoint.background", c.checkpoint.background);
+  field("checkpoint.on_failure", c.checkpoint.on_failure);
+  field("eval.every", c.eval.every);
+  field("eval.data", c.eval.data);
+  field("eval.sequences", c.eval.sequences);
   field("device", c.device);
+  field("run_dir", c.run_dir);
+  field("init_from", c.init_from);
 }
 
-// A field that holds a value, in its message.
+// A field that holds a value, or a list of them, in its message.
 struct Slot {
   Message* message;
   const FieldDescriptor* field;
@@ -93,6 +117,11 @@ struct Slot {
   void get(E& v) const {
     v = static_cast<E>(reflection().GetEnumValue(*message, field));
   }
+  template <class T>
+  void get(std::vector<T>& list) const {
+    const auto& values = reflection().GetRepeatedFieldRef<T>(*message, field);
+    list.assign(values.begin(), values.end());
+  }
 
   void set(int64_t v) const { reflection().SetInt64(message, field, v); }
   void set(uint64_t v) const { reflection().SetUInt64(message, field, v); }
@@ -105,6 +134,16 @@ struct Slot {
   requires std::is_enum_v<E>
   void set(E v) const {
     reflection().SetEnumValue(message, field, static_cast<int>(v));
+  }
+  template <class T>
+  void set(const std::vector<T>& list) const {
+    reflection().ClearField(message, field);
+    for (const T& value : list) add(value);
+  }
+
+  void add(double v) const { reflection().AddDouble(message, field, v); }
+  void add(const std::string& v) const {
+    reflection().AddString(message, field, v);
   }
 };
 
@@ -150,11 +189,18 @@ bool set_number(const Slot& slot, std::string_view text) {
   const char* end = text.data() + text.size();
   const auto result = std::from_chars(text.data(), end, value);
   if (result.ec != std::errc() || result.ptr != end) return false;
+  if constexpr (std::is_same_v<T, double>) {
+    if (slot.field->is_repeated()) {
+      slot.add(value);
+      return true;
+    }
+  }
   slot.set(value);
   return true;
 }
 
-// Sets the field from a text. Returns "" or what would have been right.
+// Sets the field, or adds to the list, from a text. Returns "" or what would
+// have been right.
 std::string set_from_text(const Slot& slot, const std::string& text) {
   switch (slot.field->cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT64:
@@ -175,7 +221,7 @@ std::string set_from_text(const Slot& slot, const std::string& text) {
       return "";
     }
     case FieldDescriptor::CPPTYPE_STRING:
-      slot.set(text);
+      slot.field->is_repeated() ? slot.add(text) : slot.set(text);
       return "";
     default:
       return "a field of another type";
@@ -188,8 +234,15 @@ void apply_override(Message& root, const std::string& text) {
           text + ": expected path=value, such as model.num_layers=4");
   const std::string path = text.substr(0, equals);
   const std::string value = text.substr(equals + 1);
-  const std::string expected = set_from_text(find(root, path), value);
-  require(expected.empty(), path + ": " + value + ", expected " + expected);
+  const Slot slot = find(root, path);
+  const auto set = [&](const std::string& item) {
+    const std::string expected = set_from_text(slot, item);
+    require(expected.empty(), path + ": " + item + ", expected " + expected);
+  };
+  if (!slot.field->is_repeated()) return set(value);
+  slot.reflection().ClearField(slot.message, slot.field);
+  std::istringstream items(value);
+  for (std::string item; std::getline(items, item, ',');) set(item);
 }
 
 // Keeps the first error of a text and its place.

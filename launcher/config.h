@@ -14,11 +14,38 @@ namespace timepipe {
 // the fields are in configs/schema/timepipe.proto, by the same names; a size
 // that has no default there is 0 here.
 
+enum class Documents { kJoined, kReset, kCarry };
+enum class Loss { kTokenMean, kJax };
+enum class TokenType { kUint16, kUint32 };
+
 struct DataConfig {
-  std::string train;
+  std::vector<std::string> train;
+  std::vector<double> train_weights;  // empty, or one per file
+  double held_out = 0;
   int64_t sequence_length = 0;
   int64_t batch = 1;
   uint64_t seed = 0;
+  Documents documents = Documents::kJoined;
+  bool carry_state = false;
+  Loss loss = Loss::kTokenMean;
+  int64_t bos_id = -1;
+  TokenType token_type = TokenType::kUint16;
+  std::string tokenizer = "bytes";
+};
+
+enum class OnFailure { kGoOn, kStop };
+
+struct CheckpointConfig {
+  int64_t every = 0;
+  int64_t keep_last = 3, milestone_every = 0;
+  bool background = true;
+  OnFailure on_failure = OnFailure::kGoOn;
+};
+
+struct EvalConfig {
+  int64_t every = 0;
+  std::vector<std::string> data;
+  int64_t sequences = 1;
 };
 
 struct OptimizerConfig {
@@ -27,6 +54,7 @@ struct OptimizerConfig {
   int64_t warmup_steps = 0;
   int64_t inner_lr_warmup_steps = 0;
   double inner_lr_init = 0;
+  int64_t max_skipped_steps = 10;
   OptimizerOptions adamw;
 };
 
@@ -49,7 +77,10 @@ struct RunConfig {
   OptimizerConfig optimizer;
   TrainConfig train;
   ParallelConfig parallel;
+  CheckpointConfig checkpoint;
+  EvalConfig eval;
   std::string device = "cpu";
+  std::string run_dir, init_from;
 
   // Chunks of one sequence; the last one may be short.
   int64_t num_chunks() const {
@@ -60,8 +91,9 @@ struct RunConfig {
 // Throws InvalidArgument that names field, value and what is allowed.
 void validate(const RunConfig& config);
 
-// Reads a file of the schema in text format, applies the overrides
-// ("model.num_layers=4") in their order and validates the result. Throws
+// Reads a file of the schema in text format over the file that it names as its
+// base, applies the overrides ("model.num_layers=4"; a list is replaced:
+// "data.train=a.txt,b.txt") in their order and validates the result. Throws
 // IoError, or InvalidArgument that names file:line:column or the override.
 RunConfig load_config(const std::string& path,
                       const std::vector<std::string>& overrides = {});

@@ -44,8 +44,6 @@ void validate_model(const ModelConfig& model) {
   } catch (const InvalidArgument& error) {
     throw InvalidArgument(std::string("model.") + error.what());
   }
-  expect(model.vocab_size >= 256, "model.vocab_size", model.vocab_size,
-         "at least 256: the tokens are bytes");
 }
 
 void validate_optimizer(const OptimizerConfig& o, double ttt_base_lr) {
@@ -64,6 +62,10 @@ void validate_optimizer(const OptimizerConfig& o, double ttt_base_lr) {
   expect_positive("optimizer.eps", o.adamw.eps);
   expect_not_negative("optimizer.weight_decay", o.adamw.weight_decay);
   expect_not_negative("optimizer.clip_norm", o.adamw.clip_norm);
+  expect(o.end_lr <= o.lr, "optimizer.end_lr", o.end_lr,
+         "at most optimizer.lr = " + std::to_string(o.lr));
+  expect_range("optimizer.max_skipped_steps", o.max_skipped_steps, 1,
+               kMostSteps);
   expect_range("optimizer.inner_lr_warmup_steps", o.inner_lr_warmup_steps, 0,
                kMostSteps);
   if (o.inner_lr_warmup_steps > 0) {
@@ -75,6 +77,50 @@ void validate_optimizer(const OptimizerConfig& o, double ttt_base_lr) {
     expect(o.inner_lr_init == 0, "optimizer.inner_lr_init", o.inner_lr_init,
            "0 without optimizer.inner_lr_warmup_steps");
   }
+}
+
+void validate_data(const RunConfig& config) {
+  const DataConfig& d = config.data;
+  expect(d.train_weights.empty() || d.train_weights.size() == d.train.size(),
+         "data.train_weights",
+         std::to_string(d.train_weights.size()) + " value(s)",
+         "one for each of the " + std::to_string(d.train.size()) +
+             " file(s) of data.train, or none");
+  for (const double weight : d.train_weights) {
+    expect_positive("data.train_weights", weight);
+  }
+  expect(d.held_out >= 0 && d.held_out < 1, "data.held_out", d.held_out,
+         "a number from 0 to below 1");
+  expect(
+      !d.carry_state || d.sequence_length % config.model.mini_batch_size == 0,
+      "data.sequence_length", d.sequence_length,
+      "a multiple of model.mini_batch_size = " +
+          std::to_string(config.model.mini_batch_size) +
+          " with data.carry_state");
+  expect_range("data.bos_id", d.bos_id, -1, config.model.vocab_size - 1);
+  expect(d.loss != Loss::kJax || d.bos_id >= 0, "data.bos_id", d.bos_id,
+         "a token with data.loss = jax (1 for Llama 2)");
+  expect(!d.tokenizer.empty(), "data.tokenizer", d.tokenizer,
+         "bytes, or the path of a sentencepiece model");
+}
+
+void validate_checkpoint(const RunConfig& config) {
+  const CheckpointConfig& c = config.checkpoint;
+  expect_range("checkpoint.every", c.every, 0, kMostSteps);
+  expect_range("checkpoint.keep_last", c.keep_last, 0, kMostSteps);
+  expect_range("checkpoint.milestone_every", c.milestone_every, 0, kMostSteps);
+  expect(c.every == 0 || !config.run_dir.empty(), "checkpoint.every", c.every,
+         "0 without run_dir: there is no folder to save to");
+  expect(c.milestone_every == 0 ||
+             (c.every > 0 && c.milestone_every % c.every == 0),
+         "checkpoint.milestone_every", c.milestone_every,
+         "a multiple of checkpoint.every = " + std::to_string(c.every));
+  expect_range("eval.every", config.eval.every, 0, kMostSteps);
+  expect_range("eval.sequences", config.eval.sequences, 1, kMostRanks);
+  expect(config.eval.every == 0 || config.data.held_out > 0 ||
+             !config.eval.data.empty(),
+         "eval.every", config.eval.every,
+         "0 without data.held_out or eval.data: there is no held-out text");
 }
 
 void validate_chunks(const RunConfig& config) {
@@ -121,6 +167,8 @@ void validate(const RunConfig& config) {
   validate_optimizer(config.optimizer, config.model.ttt_base_lr);
   validate_chunks(config);
   validate_ranks(config);
+  validate_data(config);
+  validate_checkpoint(config);
   expect(config.device == "cpu", "device", config.device, "cpu");
 }
 

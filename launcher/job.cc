@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <exception>
 #include <iostream>
 #include <memory>
@@ -42,12 +43,14 @@ void say(const std::string& text) {
   std::cerr << "timepipe: " + text + "\n" << std::flush;
 }
 
-[[noreturn]] void end_all_ranks(const Communicator& world, const char* why,
-                                int status) {
-  say("rank " + std::to_string(world.rank()) + ": " + why);
+// Ends all ranks, without waiting for any.
+[[noreturn]] void leave(const Communicator& world, int status) {
 #ifdef TIMEPIPE_WITH_MPI
   if (world.size() > 1) abort_all_ranks(status);
+#else
+  static_cast<void>(world);
 #endif
+  std::fflush(nullptr);
   _exit(status);
 }
 
@@ -63,12 +66,10 @@ int run_job(int* argc, char*** argv,
     return kExitMistake;
   } catch (const Blocked& error) {  // its text begins with the rank
     say(error.what());
-#ifdef TIMEPIPE_WITH_MPI
-    if (world->size() > 1) abort_all_ranks(kExitBlocked);
-#endif
-    _exit(kExitBlocked);
+    leave(*world, kExitBlocked);
   } catch (const std::exception& error) {
-    end_all_ranks(*world, error.what(), kExitMistake);
+    say("rank " + std::to_string(world->rank()) + ": " + error.what());
+    leave(*world, kExitMistake);
   }
   return 0;
 }

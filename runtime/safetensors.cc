@@ -1,78 +1,66 @@
 #include "runtime/safetensors.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
+#include <cstring>
 #include <limits>
 #include <new>
 #include <nlohmann/json.hpp>
-#include <system_error>
 #include <utility>
+
+#include "runtime/context.h"
 
 namespace timepipe {
 namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kLengthBytes = 8;  // of the header's length
+constexpr std::size_t kLengthBytes = 8;  // of the header's length
 constexpr int64_t kMaxInt64 = std::numeric_limits<int64_t>::max();
 
-// A tensor that the header promises, at bytes [begin, end) of the data.
-struct Entry {
-  std::string name;
-  DType dtype;
-  Shape shape;
-  int64_t begin, end;
+struct StoredType {
+  const char* name;
+  int64_t bytes;
 };
 
-int64_t file_size(const std::string& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  if (error) throw IoError(path + ": " + error.message());
-  return static_cast<int64_t>(size);
-}
+constexpr StoredType kStoredTypes[] = {
+    {"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},
+    {"I32", 4}, {"I16", 2}, {"I8", 1},  {"U64", 8},  {"U32", 4},
+    {"U16", 2}, {"U8", 1},  {"BOOL", 1}};
 
-void read_bytes(const std::string& path, std::ifstream& file, void* bytes,
-                int64_t count) {
-  if (!file.read(static_cast<char*>(bytes), count)) {
-    throw IoError(path + ": can't read " + std::to_string(count) + " bytes");
+// 0 for a type that the format doesn't have.
+int64_t stored_bytes(const std::string& dtype) {
+  for (const StoredType& type : kStoredTypes) {
+    if (dtype == type.name) return type.bytes;
   }
+  return 0;
 }
 
-// Leaves `file` at the first byte of the data, whose size it returns in `data`.
-json read_header(const std::string& path, std::ifstream& file, int64_t* data) {
-  const int64_t size = file_size(path);
-  require(size >= kLengthBytes, path + ": " + std::to_string(size) +
-                                    " bytes, too short for a safetensors file");
-  unsigned char little_endian[kLengthBytes];
-  read_bytes(path, file, little_endian, kLengthBytes);
+uint64_t read_length(ConstBytes bytes, const std::string& where) {
+  require(bytes.size() >= kLengthBytes,
+          where + ": " + std::to_string(bytes.size()) +
+              " bytes, too short for a safetensors file");
   uint64_t length = 0;
-  for (int i = kLengthBytes - 1; i >= 0; --i) {
-    length = length << 8 | little_endian[i];
+  for (std::size_t i = kLengthBytes; i-- > 0;) {
+    length = length << 8 | std::to_integer<uint64_t>(bytes[i]);
   }
-  const auto rest = static_cast<uint64_t>(size - kLengthBytes);
-  require(length <= rest, path + ": header of " + std::to_string(length) +
+  const uint64_t rest = bytes.size() - kLengthBytes;
+  require(length <= rest, where + ": header of " + std::to_string(length) +
                               " bytes, but only " + std::to_string(rest) +
                               " follow");
-  std::string text(length, '\0');
-  read_bytes(path, file, text.data(), static_cast<int64_t>(length));
-  *data = static_cast<int64_t>(rest - length);
-  try {
-    json header = json::parse(text);
-    require(header.is_object(), path + ": header is not a JSON object");
-    return header;
-  } catch (const json::exception& error) {
-    throw InvalidArgument(path + ": header: " + error.what());
-  }
+  return length;
 }
 
-DType parse_dtype(const std::string& where, const json& value) {
-  if (value == "F32") return DType::kF32;
-  if (value == "F64") return DType::kF64;
-  if (value == "I64") return DType::kI64;
-  throw InvalidArgument(where + ": dtype " + value.dump() +
-                        ", expected F32, F64 or I64");
+json parse_json(ConstBytes text, const std::string& where) {
+  const auto* begin = reinterpret_cast<const char*>(text.data());
+  try {
+    json header = json::parse(begin, begin + text.size());
+    require(header.is_object(), where + ": header is not a JSON object");
+    return header;
+  } catch (const json::exception& error) {
+    throw InvalidArgument(where + ": header: " + error.what());
+  }
 }
 
 std::vector<int64_t> parse_sizes(const std::string& where, const json& value) {
@@ -92,9 +80,9 @@ std::vector<int64_t> parse_sizes(const std::string& where, const json& value) {
 
 // Throws if the size of such a tensor, or of its non-empty dimensions alone,
 // can't be counted in int64.
-int64_t checked_bytes(const std::string& where, DType dtype,
+int64_t checked_bytes(const std::string& where, int64_t element_bytes,
                       const Shape& shape) {
-  int64_t bytes = size_of(dtype);
+  int64_t bytes = element_bytes;
   bool empty = false;
   for (const int64_t d : shape) {
     empty |= d == 0;
@@ -106,14 +94,18 @@ int64_t checked_bytes(const std::string& where, DType dtype,
   return empty ? 0 : bytes;
 }
 
-Entry parse_entry(const std::string& path, const std::string& name,
-                  const json& value, int64_t data_size) {
-  const std::string where = path + ": tensor " + name;
+SafetensorsEntry parse_entry(const std::string& file, const std::string& name,
+                             const json& value, int64_t data_size) {
+  const std::string where = file + ": tensor " + name;
   require(value.is_object(), where + ": not a JSON object");
   for (const char* key : {"dtype", "shape", "data_offsets"}) {
     require(value.contains(key), where + ": no " + key);
   }
-  const DType dtype = parse_dtype(where, value["dtype"]);
+  const json& dtype = value["dtype"];
+  const int64_t element_bytes =
+      dtype.is_string() ? stored_bytes(dtype.get<std::string>()) : 0;
+  require(element_bytes > 0, where + ": dtype " + dtype.dump() +
+                                 ", expected F32, BF16, I64 or the like");
   Shape shape = parse_sizes(where + ": shape", value["shape"]);
   const std::vector<int64_t> offsets =
       parse_sizes(where + ": data_offsets", value["data_offsets"]);
@@ -123,82 +115,204 @@ Entry parse_entry(const std::string& path, const std::string& name,
   require(offsets[0] <= offsets[1] && offsets[1] <= data_size,
           data_offsets + " go beyond the data of " + std::to_string(data_size) +
               " bytes");
-  const int64_t bytes = checked_bytes(where, dtype, shape);
+  const int64_t bytes = checked_bytes(where, element_bytes, shape);
   require(offsets[1] - offsets[0] == bytes,
           data_offsets + ", expected " + std::to_string(bytes) +
-              " bytes for shape " + to_string(shape) + " of " + name_of(dtype));
-  return {name, dtype, std::move(shape), offsets[0], offsets[1]};
+              " bytes for shape " + to_string(shape) + " of " +
+              dtype.get<std::string>());
+  return {name, dtype.get<std::string>(), std::move(shape), offsets[0],
+          offsets[1]};
 }
 
-// The entries in the order of their data, which they must cover without
-// overlaps and holes, as the format demands.
-std::vector<Entry> parse_entries(const std::string& path, const json& header,
-                                 int64_t data_size) {
-  std::vector<Entry> entries;
-  for (const auto& [name, value] : header.items()) {
-    if (name == "__metadata__") continue;  // free text
-    entries.push_back(parse_entry(path, name, value, data_size));
-  }
-  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-  });
+// The tensors must cover the data without overlaps and holes, as the format
+// demands.
+void require_covered(const std::vector<SafetensorsEntry>& entries,
+                     int64_t data_size, const std::string& where) {
   int64_t covered = 0;
-  for (const Entry& entry : entries) {
+  for (const SafetensorsEntry& entry : entries) {
     require(entry.begin == covered,
-            path + ": tensor " + entry.name + " starts at byte " +
+            where + ": tensor " + entry.name + " starts at byte " +
                 std::to_string(entry.begin) + " of the data, expected " +
                 std::to_string(covered) + ": no holes, no overlaps");
     covered = entry.end;
   }
   require(covered == data_size,
-          path + ": tensors end at byte " + std::to_string(covered) +
+          where + ": tensors end at byte " + std::to_string(covered) +
               " of the data, expected " + std::to_string(data_size));
-  return entries;
 }
 
-// Aligned by itself: the file's offsets need not be.
-Tensor read_tensor(const std::string& path, std::ifstream& file,
-                   const Entry& entry) {
+std::map<std::string, std::string> parse_metadata(const json& value,
+                                                  const std::string& where) {
+  require(value.is_object(), where + ": __metadata__: not a JSON object");
+  std::map<std::string, std::string> metadata;
+  for (const auto& [key, text] : value.items()) {
+    require(text.is_string(), where + ": __metadata__: " + key + ": " +
+                                  text.dump() + ", expected a text");
+    metadata[key] = text.get<std::string>();
+  }
+  return metadata;
+}
+
+// Memory of its own, aligned: the file's offsets need not be.
+Tensor take_tensor(DType dtype, const Shape& shape, int64_t size_bytes) {
   constexpr auto kAlignment = std::align_val_t{MemoryPool::kAlignment};
-  const int64_t bytes = entry.end - entry.begin;
   std::shared_ptr<void> memory(
-      ::operator new(static_cast<std::size_t>(bytes), kAlignment),
+      ::operator new(static_cast<std::size_t>(size_bytes), kAlignment),
       [](void* p) { ::operator delete(p, kAlignment); });
-  read_bytes(path, file, memory.get(), bytes);
   void* data = memory.get();
-  return Tensor(std::move(memory), data, entry.dtype, entry.shape);
+  return Tensor(std::move(memory), data, dtype, shape);
+}
+
+float widen_bf16(uint16_t bits) {
+  return std::bit_cast<float>(uint32_t{bits} << 16);
+}
+
+// IEEE half precision.
+float widen_f16(uint16_t bits) {
+  const uint32_t sign = uint32_t{bits} >> 15 << 31;
+  const uint32_t exponent = bits >> 10 & 31, fraction = bits & 1023;
+  if (exponent == 0) {  // zero or subnormal: fraction * 2^-24
+    const float value = static_cast<float>(fraction) * 0x1p-24F;
+    return sign != 0 ? -value : value;
+  }
+  const uint32_t wide = exponent == 31 ? 255 : exponent + 127 - 15;
+  return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
+}
+
+Tensor widen(const SafetensorsEntry& entry, ConstBytes bytes,
+             float (*widen_one)(uint16_t)) {
+  const auto count = static_cast<int64_t>(bytes.size() / sizeof(uint16_t));
+  Tensor tensor = take_tensor(DType::kF32, entry.shape, 4 * count);
+  auto* to = tensor.data<float>();
+  for (int64_t i = 0; i < count; ++i) {
+    uint16_t bits = 0;
+    std::memcpy(&bits, bytes.data() + 2 * i, sizeof(bits));
+    to[i] = widen_one(bits);
+  }
+  return tensor;
+}
+
+const char* stored_name(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return "F32";
+    case DType::kF64:
+      return "F64";
+    case DType::kI64:
+      return "I64";
+  }
+  return "";
 }
 
 }  // namespace
 
-SafetensorsFile SafetensorsFile::read(const std::string& path) {
-  SafetensorsFile result;
-  result.path_ = path;
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw IoError(path + ": can't open");
-  int64_t data_size = 0;
-  const json header = read_header(path, file, &data_size);
-  for (const Entry& entry : parse_entries(path, header, data_size)) {
-    result.tensors_.emplace(entry.name, read_tensor(path, file, entry));
+SafetensorsHeader parse_safetensors(ConstBytes bytes,
+                                    const std::string& where) {
+  const auto length = static_cast<std::size_t>(read_length(bytes, where));
+  const json header = parse_json(bytes.subspan(kLengthBytes, length), where);
+  SafetensorsHeader result;
+  result.data_begin = static_cast<int64_t>(kLengthBytes + length);
+  const int64_t data_size =
+      static_cast<int64_t>(bytes.size()) - result.data_begin;
+  for (const auto& [name, value] : header.items()) {
+    if (name == "__metadata__") {
+      result.metadata = parse_metadata(value, where);
+    } else {
+      result.entries.push_back(parse_entry(where, name, value, data_size));
+    }
   }
+  std::ranges::sort(result.entries, {}, [](const SafetensorsEntry& entry) {
+    return std::pair(entry.begin, entry.end);
+  });
+  require_covered(result.entries, data_size, where);
   return result;
 }
 
+SafetensorsFile::SafetensorsFile(MappedFile file)
+    : file_(std::move(file)),
+      header_(parse_safetensors(file_.bytes(), file_.path())) {
+  for (std::size_t i = 0; i < header_.entries.size(); ++i) {
+    index_[header_.entries[i].name] = i;
+  }
+}
+
+SafetensorsFile SafetensorsFile::read(const std::string& path) {
+  return SafetensorsFile(MappedFile(path));
+}
+
 bool SafetensorsFile::contains(const std::string& name) const {
-  return tensors_.contains(name);
+  return index_.contains(name);
 }
 
 std::vector<std::string> SafetensorsFile::names() const {
   std::vector<std::string> names;
-  names.reserve(tensors_.size());
-  for (const auto& [name, _] : tensors_) names.push_back(name);
+  names.reserve(index_.size());
+  for (const auto& [name, _] : index_) names.push_back(name);
   return names;
 }
 
+const SafetensorsEntry& SafetensorsFile::entry(const std::string& name) const {
+  const auto found = index_.find(name);
+  require(found != index_.end(), file_.path() + ": no tensor named " + name);
+  return header_.entries[found->second];
+}
+
+ConstBytes SafetensorsFile::bytes(const std::string& name) const {
+  const SafetensorsEntry& e = entry(name);
+  return file_.bytes().subspan(
+      static_cast<std::size_t>(header_.data_begin + e.begin),
+      static_cast<std::size_t>(e.end - e.begin));
+}
+
 Tensor SafetensorsFile::get(const std::string& name) const {
-  const auto found = tensors_.find(name);
-  require(found != tensors_.end(), path_ + ": no tensor named " + name);
-  return found->second;
+  const SafetensorsEntry& e = entry(name);
+  const ConstBytes from = bytes(name);
+  if (e.dtype == "BF16") return widen(e, from, widen_bf16);
+  if (e.dtype == "F16") return widen(e, from, widen_f16);
+  for (const DType dtype : {DType::kF32, DType::kF64, DType::kI64}) {
+    if (e.dtype != stored_name(dtype)) continue;
+    Tensor tensor = take_tensor(dtype, e.shape, e.end - e.begin);
+    std::ranges::copy(from, tensor.bytes().data());
+    return tensor;
+  }
+  throw InvalidArgument(file_.path() + ": tensor " + name + ": dtype " +
+                        e.dtype + ", expected F64, F32, F16, BF16 or I64");
+}
+
+SafetensorsItem safetensors_item(const std::string& name,
+                                 const Tensor& tensor) {
+  return {name, stored_name(tensor.dtype()), tensor.shape(), tensor.bytes()};
+}
+
+std::string safetensors_header(
+    std::span<const SafetensorsItem> items,
+    const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header = json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::size_t end = 0;
+  for (const SafetensorsItem& item : items) {
+    const std::size_t begin = end;
+    end += item.bytes.size();
+    header[item.name] = {{"dtype", item.dtype},
+                         {"shape", item.shape},
+                         {"data_offsets", {begin, end}}};
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  std::string length(kLengthBytes, '\0');
+  for (std::size_t i = 0; i < kLengthBytes; ++i) {
+    length[i] = static_cast<char>(text.size() >> (8 * i) & 255);
+  }
+  return length + text;
+}
+
+void write_safetensors(const std::string& path,
+                       std::span<const SafetensorsItem> items,
+                       const std::map<std::string, std::string>& metadata) {
+  const std::string header = safetensors_header(items, metadata);
+  std::vector<ConstBytes> pieces = {std::as_bytes(std::span(header))};
+  for (const SafetensorsItem& item : items) pieces.push_back(item.bytes);
+  write_file(path, pieces);
 }
 
 }  // namespace timepipe

@@ -1,29 +1,84 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "runtime/context.h"
+#include "runtime/files.h"
+#include "runtime/tensor.h"
 
 namespace timepipe {
 
-// A safetensors file in memory: 8 bytes little-endian header length, JSON
-// header {name: {dtype, shape, data_offsets}}, data. Reads F32, F64, I64.
+// The safetensors format: 8 bytes little-endian header length, JSON header
+// {name: {dtype, shape, data_offsets}, "__metadata__": {text: text}}, data.
+
+struct SafetensorsEntry {
+  std::string name;
+  std::string
+      dtype;  // as written: F64 F32 F16 BF16 I64 I32 I16 I8 U64 ... BOOL
+  Shape shape;
+  int64_t begin, end;  // bytes of the data
+};
+
+struct SafetensorsHeader {
+  std::vector<SafetensorsEntry> entries;  // in the order of their data
+  std::map<std::string, std::string> metadata;
+  int64_t data_begin;  // byte of the file
+};
+
+// Reads the header of a file that is all of `bytes`; a pure function. Throws
+// InvalidArgument ("WHERE: what") if malformed: every offset and size is
+// checked before it is used, tensors must cover the data without holes or
+// overlaps.
+SafetensorsHeader parse_safetensors(ConstBytes bytes, const std::string& where);
+
+// A file of the format, for reading.
 class SafetensorsFile {
  public:
-  // Throws IoError (path) if unreadable, InvalidArgument (path, what, where) if
-  // malformed: every offset and size is checked before it is used.
+  // Throws IoError (path) if unreadable, InvalidArgument if malformed.
   static SafetensorsFile read(const std::string& path);
 
   bool contains(const std::string& name) const;
   std::vector<std::string> names() const;  // sorted
-  // A view of the file's memory. Throws InvalidArgument naming what is missing.
+  const std::map<std::string, std::string>& metadata() const {
+    return header_.metadata;
+  }
+  // Throws InvalidArgument naming what is missing.
+  const SafetensorsEntry& entry(const std::string& name) const;
+  // The tensor's bytes as they are in the file, without alignment.
+  ConstBytes bytes(const std::string& name) const;
+  // A copy of the tensor. F16 and BF16 become f32, exactly. Throws
+  // InvalidArgument if there is no DType for what the file holds.
   Tensor get(const std::string& name) const;
 
  private:
-  std::string path_;
-  std::map<std::string, Tensor> tensors_;
+  explicit SafetensorsFile(MappedFile file);
+
+  MappedFile file_;
+  SafetensorsHeader header_;
+  std::map<std::string, std::size_t> index_;  // of the entries
 };
+
+// A tensor to be written.
+struct SafetensorsItem {
+  std::string name;
+  std::string dtype;
+  Shape shape;
+  ConstBytes bytes;
+};
+
+SafetensorsItem safetensors_item(const std::string& name, const Tensor& tensor);
+
+// The header of a file that holds the items in this order: length and JSON,
+// padded so that the data begin at a multiple of 8.
+std::string safetensors_header(
+    std::span<const SafetensorsItem> items,
+    const std::map<std::string, std::string>& metadata = {});
+
+// Writes the file as write_file does. Throws IoError.
+void write_safetensors(const std::string& path,
+                       std::span<const SafetensorsItem> items,
+                       const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace timepipe

@@ -1,10 +1,10 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
-#include <vector>
+
+#include "runtime/files.h"
 
 namespace timepipe {
 
@@ -14,15 +14,17 @@ class TokenReader {
   // Throws IoError naming the path if it can't be read or is empty.
   explicit TokenReader(const std::string& path);
 
-  int64_t num_tokens() const { return size_; }
+  int64_t num_tokens() const {
+    return static_cast<int64_t>(file_.bytes().size());
+  }
+  // xxh64 of the file: ranks must read the same.
+  uint64_t hash() const;
   // Copies tokens [first, first + ids.size()) as ids. Throws InvalidArgument
   // naming file and range if that goes beyond the end.
   void read(int64_t first, std::span<int64_t> ids) const;
 
  private:
-  std::string path_;
-  std::shared_ptr<const unsigned char> bytes_;
-  int64_t size_ = 0;
+  MappedFile file_;
 };
 
 // Which windows of a token file a step reads: a pure function of (seed, step).

@@ -61,6 +61,7 @@ ModelConfig read_model_config(const std::string& path) {
   require(kind == "linear" || kind == "mlp",
           path + ": ttt_layer_type: " + kind + ", expected linear or mlp");
   c.inner = kind == "mlp" ? InnerModel::kMlp : InnerModel::kLinear;
+  validate(c);
   return c;
 }
 
@@ -94,9 +95,24 @@ Values to_values(const Tensor& tensor) {
   return values;
 }
 
-int64_t chunk_length(const Options& options, int64_t mini_batch,
-                     int64_t tokens) {
-  const int64_t wanted = options.chunk > 0 ? options.chunk : tokens;
+Tensor from_values(Context& ctx, DType dtype, const std::string& name,
+                   const Values& values, Shape shape) {
+  Tensor tensor = ctx.allocate(std::move(shape), dtype);
+  require(static_cast<int64_t>(values.size()) == tensor.numel(),
+          name + ": " + std::to_string(values.size()) +
+              " elements, expected shape " + to_string(tensor.shape()));
+  dispatch(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    std::transform(values.begin(), values.end(), tensor.data<T>(),
+                   [](double v) { return static_cast<T>(v); });
+  });
+  return tensor;
+}
+
+int64_t chunk_length(const Options& options, int64_t mini_batch, int64_t tokens,
+                     int64_t halo_rows) {
+  const int64_t wanted =
+      std::max(options.chunk > 0 ? options.chunk : tokens, halo_rows);
   return num_chunks(wanted, mini_batch) * mini_batch;
 }
 

@@ -40,9 +40,15 @@ void load_weights(const std::string& path, ParameterStore& weights);
 
 Values to_values(const Tensor& tensor);
 
-// The smallest multiple of the mini-batch >= the wanted length.
-int64_t chunk_length(const Options& options, int64_t mini_batch,
-                     int64_t tokens);
+// The values as a tensor. Throws InvalidArgument naming it unless their number
+// is that of the shape.
+Tensor from_values(Context& ctx, DType dtype, const std::string& name,
+                   const Values& values, Shape shape);
+
+// The smallest multiple of the mini-batch >= the wanted length, and not below
+// the rows that a convolution looks back.
+int64_t chunk_length(const Options& options, int64_t mini_batch, int64_t tokens,
+                     int64_t halo_rows);
 
 // The larger of a float32 limit and ten times the reference's own float32
 // error; in float64, the limit of the design.

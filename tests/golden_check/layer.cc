@@ -20,8 +20,10 @@ struct Scan {
 };
 
 // The b-th entry of [B,nh,L,width] as [L, nh*width].
-Tensor token_major(Context& ctx, DType dtype, const Values& x, int64_t b,
+Tensor token_major(Context& ctx, DType dtype, const Tensor& all, int64_t b,
                    int64_t heads, int64_t tokens, int64_t width) {
+  const Values x =
+      to_values(all.reshape({all.dim(0), heads, tokens, width}));  // or throws
   Tensor y = ctx.allocate({tokens, heads * width}, dtype);
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
@@ -33,16 +35,6 @@ Tensor token_major(Context& ctx, DType dtype, const Values& x, int64_t b,
         }
       }
     }
-  });
-  return y;
-}
-
-Tensor from_values(Context& ctx, DType dtype, const Values& x, Shape shape) {
-  Tensor y = ctx.allocate(std::move(shape), dtype);
-  dispatch(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    std::transform(x.begin(), x.end(), y.data<T>(),
-                   [](double v) { return static_cast<T>(v); });
   });
   return y;
 }
@@ -60,7 +52,7 @@ Tensor flat_state(Context& ctx, DType dtype, const Case& golden,
                 all.begin() + (b + 1) * size);
   }
   const auto size = static_cast<int64_t>(flat.size());
-  return from_values(ctx, dtype, flat, {size});
+  return from_values(ctx, dtype, prefix + suffix, flat, {size});
 }
 
 void add(const Tensor& x, Values& sum) {
@@ -150,19 +142,21 @@ Scan make_scan(Context& ctx, DType dtype, const Case& golden, int64_t b) {
                 H, D, s[3]};
   scan.tokens = tokens;
   const auto load = [&](const char* name, int64_t width) {
-    return token_major(ctx, dtype, golden.values(name), b, H, tokens, width);
+    return token_major(ctx, dtype, golden.tensor(name), b, H, tokens, width);
   };
   scan.xq = load("XQ", D), scan.xk = load("XK", D), scan.xv = load("XV", D);
   scan.lr = load("ttt_lr_eta", 1);
-  scan.tok = from_values(ctx, dtype, golden.values("token_idx"), {s[3]});
-  scan.ln_w = from_values(ctx, dtype, golden.values("ttt_norm_weight"), {H, D});
-  scan.ln_b = from_values(ctx, dtype, golden.values("ttt_norm_bias"), {H, D});
+  scan.tok =
+      from_values(ctx, dtype, "token_idx", golden.values("token_idx"), {s[3]});
+  scan.ln_w = from_values(ctx, dtype, "ttt_norm_weight",
+                          golden.values("ttt_norm_weight"), {H, D});
+  scan.ln_b = from_values(ctx, dtype, "ttt_norm_bias",
+                          golden.values("ttt_norm_bias"), {H, D});
   scan.start = flat_state(ctx, dtype, golden, "", "_init", b, s[0]);
-  const Values cot = golden.values("cot.out");
-  const auto size = static_cast<int64_t>(cot.size()) / s[0];
-  scan.dy = from_values(
-      ctx, dtype, Values(cot.begin() + b * size, cot.begin() + (b + 1) * size),
-      {tokens, H * D});
+  const Tensor dy = golden.tensor("cot.out");
+  require_shape("cot.out", dy, {s[0], tokens, H * D});
+  scan.dy = from_values(ctx, dtype, "cot.out", to_values(dy.slice(b, b + 1)),
+                        {tokens, H * D});
   scan.dstate_last = flat_state(ctx, dtype, golden, "cot.", "_last", b, s[0]);
   for (Tensor* t : {&scan.y, &scan.dxq, &scan.dxk, &scan.dxv}) {
     *t = ctx.allocate({tokens, H * D}, dtype);
@@ -187,10 +181,12 @@ void check_layer(const Options& options, const Case& golden, Report& report) {
           "notes.json: form: " + golden.notes.value("form", "dual") +
               ", expected dual: this program has no decoding form yet");
   const Shape s = golden.tensor("XQ").shape();
+  require(s.size() == 5,
+          "XQ: shape " + to_string(s) + ", expected 5 dimensions [B,nh,n,K,f]");
   const int64_t B = s[0], H = s[1], K = s[3], tokens = s[2] * s[3];
   const auto mid =
       static_cast<int64_t>(golden.note({"mid_after_mini_batches"}, 0)) * K;
-  const int64_t chunk = chunk_length(options, K, tokens);
+  const int64_t chunk = chunk_length(options, K, tokens, 0);
   report.remark("chunk_tokens " + std::to_string(chunk));
 
   Context ctx;

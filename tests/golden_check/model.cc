@@ -7,6 +7,7 @@ namespace {
 Batch make_batch(const Case& golden, int64_t tokens) {
   const Tensor ids = golden.tensor("input_ids");
   const Tensor targets = golden.tensor("targets");
+  require_shape("targets", targets, ids.shape());
   const int64_t B = ids.dim(0), L = ids.dim(1);
   int64_t labels = 0;
   for (int64_t i = 0; i < B * L; ++i) {
@@ -90,7 +91,8 @@ void check_model(const Options& options, const Case& golden,
   TrainConfig train;
   train.dtype = options.dtype;
   train.hot_rounds = options.hot_rounds;
-  train.chunk_tokens = chunk_length(options, config.mini_batch_size, L);
+  train.chunk_tokens =
+      chunk_length(options, config.mini_batch_size, L, config.halo_rows());
   ParallelConfig parallel;
   parallel.data = options.data_ranks;
   parallel.time = world.size() / options.data_ranks;

@@ -20,16 +20,13 @@ class ModuleProgram : public ChunkProgram {
     weights_ = std::make_unique<ParameterStore>(ctx, std::move(layout), dtype);
     layer_->bind(*weights_);
     const Shape shape = golden.tensor("x").shape();
+    require(shape.size() == 3 && shape[2] == config.hidden_size,
+            "x: shape " + to_string(shape) + ", expected [B,L," +
+                std::to_string(config.hidden_size) + "]");
     batch_size = shape[0], tokens = shape[1];
     const auto load = [&](const char* name) {
-      Tensor t = ctx.allocate({batch_size * tokens, shape[2]}, dtype);
-      const Values values = golden.values(name);
-      dispatch(dtype, [&](auto zero) {
-        using T = decltype(zero);
-        std::transform(values.begin(), values.end(), t.data<T>(),
-                       [](double v) { return static_cast<T>(v); });
-      });
-      return t;
+      return from_values(ctx, dtype, name, golden.values(name),
+                         {batch_size * tokens, shape[2]});
     };
     x_ = load("x"), dy_ = load("cot.y");
   }
@@ -148,11 +145,14 @@ void check_module(const Options& options, const Case& golden,
                   Communicator& world, Report& report) {
   const ModelConfig config =
       read_model_config(options.directory + "/config.json");
+  require(options.data_ranks == 1, "--data-ranks " +
+                                       std::to_string(options.data_ranks) +
+                                       ": expected 1 for a module");
   Context ctx;
   ModuleProgram module(ctx, config, golden, options.dtype);
   load_weights(options.directory + "/weights.safetensors", module.weights());
-  const int64_t chunk =
-      chunk_length(options, config.mini_batch_size, module.tokens);
+  const int64_t chunk = chunk_length(options, config.mini_batch_size,
+                                     module.tokens, config.halo_rows());
   report.remark("chunk_tokens " + std::to_string(chunk));
   const ScheduleShape shape = module.schedule_shape(chunk);
   const ParameterLayout& layout = module.weights().layout();

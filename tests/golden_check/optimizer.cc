@@ -77,8 +77,8 @@ void check_optimizer(const Options& options, const Case& golden,
   TrainConfig train;
   train.dtype = options.dtype;
   train.hot_rounds = options.hot_rounds;
-  train.chunk_tokens =
-      chunk_length(options, config.mini_batch_size, tokens.dim(2) - 1);
+  train.chunk_tokens = chunk_length(options, config.mini_batch_size,
+                                    tokens.dim(2) - 1, config.halo_rows());
   ParallelConfig parallel;
   parallel.data = options.data_ranks;
   parallel.time = world.size() / options.data_ranks;

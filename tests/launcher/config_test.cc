@@ -66,19 +66,21 @@ TEST_F(Config, SchemaAndStructHaveTheSameDefaults) {
 }
 
 TEST_F(Config, OverridesSetFieldsOfEveryType) {
-  const RunConfig config =
-      load(kSmallest,
-           {"model.num_layers=4", "parallel.time=2",
-            "data.sequence_length=1048576", "model.layer=mlp",
-            "data.train=/books/a=b c.txt", "data.seed=18446744073709551615",
-            "optimizer.lr=1e-3", "model.use_gate=true", "train.dtype=f64",
-            "model.conv_init=torch_uniform", "device=cpu", "parallel.time=3"});
+  const RunConfig config = load(
+      kSmallest,
+      {"model.num_layers=4", "parallel.time=2", "data.sequence_length=1048576",
+       "model.layer=mlp", "data.train=/books/a=b c.txt,d.bin",
+       "data.train_weights=0.25,3", "data.seed=18446744073709551615",
+       "optimizer.lr=1e-3", "model.use_gate=true", "train.dtype=f64",
+       "model.conv_init=torch_uniform", "device=cpu", "parallel.time=3"});
   EXPECT_EQ(config.model.num_layers, 4);
   EXPECT_EQ(config.parallel.time, 3);  // the last one counts
   EXPECT_EQ(config.data.sequence_length, 1048576);
   EXPECT_EQ(config.num_chunks(), 4096);
   EXPECT_EQ(config.model.inner, InnerModel::kMlp);
-  EXPECT_EQ(config.data.train, "/books/a=b c.txt");
+  EXPECT_EQ(config.data.train,
+            (std::vector<std::string>{"/books/a=b c.txt", "d.bin"}));
+  EXPECT_EQ(config.data.train_weights, (std::vector<double>{0.25, 3}));
   EXPECT_EQ(config.data.seed, UINT64_MAX);
   EXPECT_EQ(config.optimizer.lr, 1e-3);
   EXPECT_TRUE(config.model.use_gate);
@@ -151,7 +153,7 @@ TEST_F(Config, WrongOverridesNamePathValueAndWhatIsAllowed) {
 
 TEST_F(Config, ValuesOutOfRangeAreRefused) {
   // Each refused alone; the message starts with the path and the value.
-  for (const char* override : {"model.vocab_size=255",
+  for (const char* override : {"model.vocab_size=0",
                                "model.hidden_size=0",
                                "model.hidden_size=100",
                                "model.hidden_size=-64",
@@ -174,6 +176,17 @@ TEST_F(Config, ValuesOutOfRangeAreRefused) {
                                "optimizer.init_lr=-1",
                                "optimizer.init_lr=0.1",
                                "optimizer.end_lr=-1",
+                               "optimizer.end_lr=0.5",
+                               "optimizer.max_skipped_steps=0",
+                               "data.held_out=1",
+                               "data.train_weights=1",
+                               "data.bos_id=256",
+                               "data.tokenizer=",
+                               "checkpoint.every=3",
+                               "checkpoint.keep_last=-1",
+                               "checkpoint.milestone_every=5",
+                               "eval.every=1",
+                               "eval.sequences=0",
                                "optimizer.warmup_steps=10",
                                "optimizer.warmup_steps=-1",
                                "optimizer.beta1=1",

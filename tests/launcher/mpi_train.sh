@@ -33,6 +33,16 @@ head -c 20000 "$(command -v bash)" >"$work/text"
 tiny=("$configs/demo.textproto" "data.train=$work/text"
   data.sequence_length=16384 train.chunk_tokens=1024 optimizer.steps=1000)
 
+digest_column() { grep -oE 'digest [0-9a-f]{16}' "$1"; }
+"$timepipe" train "${tiny[@]}" optimizer.steps=5 >"$work/alone"
+"$mpiexec" -n 3 "$timepipe" train "${tiny[@]}" optimizer.steps=5 \
+  parallel.time=3 >"$work/ranks"
+[ "$(digest_column "$work/alone" | sort -u | wc -l)" -ge 4 ] ||
+  fail "timepipe train prints no digests" "$work/alone"
+cmp <(digest_column "$work/alone") <(digest_column "$work/ranks") ||
+  fail "timepipe train has other bits on 3 ranks" "$work/ranks"
+echo "ok: timepipe train, 1 and 3 ranks, same digests"
+
 "$mpiexec" -n 2 "$timepipe" train "${tiny[@]}" parallel.time=3 \
   >"$work/out" 2>&1 && fail "2 ranks ran a layout of 3"
 grep -q '^timepipe: parallel.time x parallel.data: 3 x 1 = 3 ranks' \

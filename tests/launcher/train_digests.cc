@@ -1,7 +1,6 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
-#include <string>
 
 #include "launcher/job.h"
 #include "tests/launcher/training_scenario.h"
@@ -11,14 +10,11 @@
 int main(int argc, char** argv) {
   using namespace timepipe;
   if (argc != 5) return kExitMistake;
-  const std::string name = argv[1];
+  const testing::Scenario scenario = testing::scenario_named(argv[1]);
   const testing::Layout layout{std::atoll(argv[2]), std::atoll(argv[3]),
                                std::atoll(argv[4])};
   return run_job(&argc, &argv, [&](Communicator& world) {
-    const auto digests = testing::run_scenario(name == "linear_mamba"
-                                                   ? testing::linear_mamba()
-                                                   : testing::mlp_transformer(),
-                                               layout, world);
+    const auto digests = testing::run_scenario(scenario, layout, world);
     if (world.rank() != 0) return;
     for (const uint64_t digest : digests) {
       std::printf("%016" PRIx64 "\n", digest);

@@ -30,9 +30,7 @@ std::vector<uint64_t> digests_on_threads(const Scenario& scenario,
 class LayoutDoesNotChangeTheBits
     : public ::testing::TestWithParam<std::string> {
  protected:
-  Scenario scenario() const {
-    return GetParam() == "linear_mamba" ? linear_mamba() : mlp_transformer();
-  }
+  Scenario scenario() const { return scenario_named(GetParam()); }
 };
 
 TEST_P(LayoutDoesNotChangeTheBits, OfRanks) {
@@ -63,6 +61,16 @@ TEST_P(LayoutDoesNotChangeTheBits, OfThreads) {
     EXPECT_EQ(digests_on_threads(scenario(), {1, 1, 1}, threads), expected);
     EXPECT_EQ(digests_on_threads(scenario(), {2, 1, 1}, threads), expected);
   }
+}
+
+// Wide enough for threads to have sums to split.
+TEST(LayoutDoesNotChangeTheBitsOfAWideModel, OfThreadsAndRanks) {
+  const auto expected = digests_on_threads(wide(), {1, 1, 1}, 1);
+  for (const int threads : {2, 3}) {
+    SCOPED_TRACE(std::to_string(threads) + " threads");
+    EXPECT_EQ(digests_on_threads(wide(), {1, 1, 1}, threads), expected);
+  }
+  EXPECT_EQ(digests_on_threads(wide(), {2, 1, 1}, 2), expected);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backbones, LayoutDoesNotChangeTheBits,

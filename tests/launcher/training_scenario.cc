@@ -54,6 +54,23 @@ Scenario scenario(InnerModel inner, bool mamba) {
 Scenario linear_mamba() { return scenario(InnerModel::kLinear, true); }
 Scenario mlp_transformer() { return scenario(InnerModel::kMlp, false); }
 
+Scenario wide() {
+  Scenario s = scenario(InnerModel::kLinear, true);
+  s.model.hidden_size = 256;
+  s.model.intermediate_size = 384;
+  s.model.num_heads = 4;
+  s.chunk_tokens = 256;
+  s.steps = 3;
+  return s;
+}
+
+Scenario scenario_named(const std::string& name) {
+  if (name == "linear_mamba") return linear_mamba();
+  if (name == "mlp_transformer") return mlp_transformer();
+  if (name == "wide") return wide();
+  throw InvalidArgument("scenario: " + name);
+}
+
 Batch scenario_batch(const Scenario& scenario, int64_t step) {
   const int64_t lengths[] = {304, 168};  // the last chunks are short
   Batch batch;

@@ -18,6 +18,9 @@ struct Scenario {
 
 Scenario linear_mamba();     // TTT-Linear, Mamba backbone
 Scenario mlp_transformer();  // TTT-MLP, Transformer backbone
+Scenario wide();  // 3 steps of a model that threads have sums to split in
+// Of the names above. Throws InvalidArgument for another one.
+Scenario scenario_named(const std::string& name);
 
 // Documents of 1 to 60 tokens, padded to mini-batches; some carry the state on,
 // the others start anew. A pure function of (scenario, step).

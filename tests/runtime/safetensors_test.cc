@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -80,6 +83,58 @@ TEST(Safetensors, ReadsEveryType) {
   EXPECT_EQ(file.get("e").shape(), (Shape{4, 0}));
 }
 
+// Every bit pattern of 16 bits, so subnormals, infinities and NaNs too.
+TEST(Safetensors, WidensHalfPrecisionExactly) {
+  std::string patterns;
+  for (int bits = 0; bits < 65536; ++bits) {
+    patterns += static_cast<char>(bits & 255);
+    patterns += static_cast<char>(bits >> 8);
+  }
+  const SafetensorsFile file = read(file_of(
+      R"({"b":{"dtype":"BF16","shape":[65536],"data_offsets":[0,131072]},
+          "h":{"dtype":"F16","shape":[65536],"data_offsets":[131072,262144]}})",
+      patterns + patterns));
+  const Tensor b = file.get("b"), h = file.get("h");
+  for (int bits = 0; bits < 65536; ++bits) {
+    EXPECT_EQ(std::bit_cast<uint32_t>(b.data<float>()[bits]),
+              static_cast<uint32_t>(bits) << 16);
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    const double sign = bits >> 15 != 0 ? -1 : 1;
+    const float value = h.data<float>()[bits];
+    if (exponent == 31 && fraction != 0) {
+      EXPECT_TRUE(std::isnan(value));
+      continue;
+    }
+    double expected = std::ldexp(fraction, -24);
+    if (exponent > 0) expected = std::ldexp(1024 + fraction, exponent - 25);
+    if (exponent == 31) expected = std::numeric_limits<double>::infinity();
+    EXPECT_EQ(value, sign * expected) << bits;
+    EXPECT_EQ(std::signbit(value), bits >> 15 != 0);
+  }
+}
+
+TEST(Safetensors, WhatIsWrittenIsRead) {
+  const std::string path = TemporaryFile::unused_path().string();
+  const float a[] = {1, -2.5, 3};
+  const uint16_t b[] = {7, 65535};
+  const SafetensorsItem items[] = {
+      {"a \"quoted\"", "F32", {1, 3}, std::as_bytes(std::span(a))},
+      {"none", "F64", {0, 4}, {}},
+      {"b", "U16", {2}, std::as_bytes(std::span(b))}};
+  write_safetensors(path, items, {{"format", "pt"}});
+  const SafetensorsFile file = SafetensorsFile::read(path);
+  std::filesystem::remove(path);
+  EXPECT_FALSE(std::filesystem::exists(path + ".part"));
+  EXPECT_EQ(file.metadata().at("format"), "pt");
+  EXPECT_THAT(testing::to_f64(file.get("a \"quoted\"")),
+              ElementsAre(1, -2.5, 3));
+  EXPECT_EQ(file.entry("none").shape, (Shape{0, 4}));
+  EXPECT_EQ(file.entry("b").dtype, "U16");
+  EXPECT_TRUE(std::ranges::equal(file.bytes("b"), items[2].bytes));
+  EXPECT_THAT([&] { file.get("b"); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("tensor b: dtype U16")));
+}
+
 TEST(Safetensors, TensorsOutliveTheFile) {
   const Tensor w =
       read(file_of(R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
@@ -130,9 +185,8 @@ TEST(Safetensors, RefusesBadEntries) {
                         "tensor w: no shape");
   expect_tensor_refused(R"({"dtype":"F32","shape":[1]})", 4,
                         "tensor w: no data_offsets");
-  expect_tensor_refused(R"({"dtype":"BF16","shape":[2],"data_offsets":[0,4]})",
-                        4,
-                        "tensor w: dtype \"BF16\", expected F32, F64 or I64");
+  expect_tensor_refused(R"({"dtype":"F8","shape":[4],"data_offsets":[0,4]})", 4,
+                        "tensor w: dtype \"F8\", expected F32, BF16");
   expect_tensor_refused(R"({"dtype":7,"shape":[2],"data_offsets":[0,4]})", 4,
                         "tensor w: dtype 7");
 }
@@ -148,7 +202,7 @@ TEST(Safetensors, RefusesBadShapes) {
   refused("[\"1\"]", "expected an array");
   refused("4", "shape 4, expected an array");
   refused("[18446744073709551615]", "expected an array of integers from 0");
-  refused("[2]", "data_offsets [0,4], expected 8 bytes for shape [2] of f32");
+  refused("[2]", "data_offsets [0,4], expected 8 bytes for shape [2] of F32");
   refused("[0]", "expected 0 bytes");
   // 2^31 * 2^31 * 2 * 4 bytes = 2^65.
   refused("[2147483648,2147483648,2]", "too large");

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "runtime/tensor.h"
+
+namespace timepipe {
+
+// A regular file in memory, read-only, mapped: pages come when they are read.
+// Copies share the mapping.
+class MappedFile {
+ public:
+  // Throws IoError naming path and reason.
+  explicit MappedFile(const std::string& path);
+
+  const std::string& path() const { return path_; }
+  ConstBytes bytes() const { return {bytes_.get(), size_}; }
+
+ private:
+  std::string path_;
+  std::shared_ptr<const std::byte> bytes_;
+  std::size_t size_ = 0;
+};
+
+// The whole file as a text. Throws IoError naming path and reason.
+std::string read_text(const std::string& path);
+
+// Makes a file of the pieces, one after the other; whole or not at all: it is
+// written as PATH.part, synced to the disk and renamed. What had the name stays
+// until then. Throws IoError naming path and reason (a full disk, no
+// permission); the .part file is gone then.
+void write_file(const std::string& path, std::span<const ConstBytes> pieces);
+void write_file(const std::string& path, const std::string& text);
+
+// Syncs the folder's entries to the disk, so that renames in it last.
+void sync_folder(const std::string& path);
+
+}  // namespace timepipe
