@@ -97,16 +97,28 @@ Trainer::StepResult Trainer::step(const Batch& batch, double lr,
 }
 
 double Trainer::forward_backward(const Batch& batch) {
+  gradients_.start(total_chunks(batch, train_.chunk_tokens) *
+                   model_.addends_per_chunk());
+  run(batch, /*training=*/true);
+  return gather_loss(batch);
+}
+
+double Trainer::evaluate(const Batch& batch) {
+  set_activity("evaluating");
+  model_.set_inner_rate_multiplier(1.0);
+  run(batch, /*training=*/false);
+  return gather_loss(batch);
+}
+
+void Trainer::run(const Batch& batch, bool training) {
   Batch mine = sequences_of(batch, grid_.data_rank, grid_.data_ranks);
   model_.set_batch(ChunkedBatch(std::move(mine), train_.chunk_tokens,
                                 model_.config().mini_batch_size,
                                 train_.detach_every_chunks));
-  gradients_.start(total_chunks(batch, train_.chunk_tokens) *
-                   model_.addends_per_chunk());
   ScheduleShape shape = model_.schedule_shape();
   shape.sequences = model_.batch().shapes();
+  shape.training = training;
   runner_.run(std::move(shape), train_.hot_rounds, gradients_);
-  return gather_loss(batch);
 }
 
 // The losses of all (sequence, chunk) pairs, wherever they were computed, added

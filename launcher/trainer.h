@@ -65,12 +65,16 @@ class Trainer {
   // Its first half: the loss, and this rank's share of the gradient.
   double forward_backward(const Batch& batch);
 
+  // The loss of a batch, by forward passes alone. Collective.
+  double evaluate(const Batch& batch);
+
   LanguageModel& model() { return model_; }
   ShardedOptimizer& optimizer() { return optimizer_; }
   const GradientSum& gradients() const { return gradients_; }
   const ProcessGrid& grid() const { return grid_; }
 
  private:
+  void run(const Batch& batch, bool training);
   double gather_loss(const Batch& batch);
 
   TrainConfig train_;

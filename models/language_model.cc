@@ -5,6 +5,7 @@
 #include "kernels/embedding.h"
 #include "kernels/rmsnorm.h"
 #include "models/build.h"
+#include "models/model_size.h"
 
 namespace timepipe {
 
@@ -48,14 +49,11 @@ void LanguageModel::set_inner_rate_multiplier(double multiplier) {
   }
 }
 
-// Prices are multiply-adds per token, counted from the shapes (backward.md
-// §2.4, §3.4): equal on all ranks, which is what the schedule needs.
+// Prices are multiply-adds per token, counted from the shapes: equal on all
+// ranks, which is what the schedule needs.
 ScheduleShape LanguageModel::schedule_shape() const {
   const int64_t C = config_.hidden_size, F = config_.intermediate_size;
-  const int64_t D = config_.head_size(), b = config_.mini_batch_size;
-  const int64_t scan = config_.inner == InnerModel::kLinear
-                           ? C * (3 * D + 2 * b)
-                           : C * (28 * D + 10 * b);
+  const int64_t scan = inner_model_price(config_);
   const int64_t projections =
       (config_.share_qk ? 1 : 2) + 1 + (config_.use_gate ? 1 : 0);
   LayerShape layer;

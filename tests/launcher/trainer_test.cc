@@ -84,6 +84,29 @@ Batch one_document(int64_t tokens) {
   return {make_sequence(ids, 1.0 / static_cast<double>(tokens))};
 }
 
+// Forward passes give the loss that a step reports, on any layout.
+TEST(Evaluation, IsTheLossOfTheStepThatFollows) {
+  const Scenario scenario = linear_mamba();
+  const Batch batch = scenario_batch(scenario, 0);
+  std::vector<double> losses;
+  for (const auto& [time, data] :
+       std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 1}, {2, 2}}) {
+    run_thread_ranks(static_cast<int>(time * data), [&](Communicator& world) {
+      const Threads one_thread(1);
+      Context ctx;
+      Trainer trainer(ctx, world, scenario.model,
+                      {.chunk_tokens = scenario.chunk_tokens},
+                      {.time = time, .data = data}, {});
+      initialise(scenario.model, 3, trainer.model().weights());
+      const double before = trainer.evaluate(batch);
+      EXPECT_EQ(before, trainer.forward_backward(batch));
+      EXPECT_EQ(before, trainer.evaluate(batch));
+      if (world.rank() == 0) losses.push_back(before);
+    });
+  }
+  EXPECT_THAT(losses, ::testing::Each(losses[0]));
+}
+
 struct Measured {
   std::vector<int64_t> bytes_sent;  // per time rank
   int64_t peak_activations;         // bytes, rank 0

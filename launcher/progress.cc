@@ -1,0 +1,137 @@
+#include "launcher/progress.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cinttypes>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+#include "kernels/matmul.h"
+
+namespace timepipe {
+namespace {
+
+// "1:02:03" or "02:03".
+std::string clock_text(double seconds) {
+  const auto s = static_cast<int64_t>(std::max(seconds, 0.0));
+  char text[32];
+  if (s >= 3600) {
+    std::snprintf(text, sizeof(text), "%" PRId64 ":%02d:%02d", s / 3600,
+                  static_cast<int>(s / 60 % 60), static_cast<int>(s % 60));
+  } else {
+    std::snprintf(text, sizeof(text), "%02d:%02d", static_cast<int>(s / 60),
+                  static_cast<int>(s % 60));
+  }
+  return text;
+}
+
+}  // namespace
+
+double measure_peak_flops(Context& ctx) {
+  constexpr int64_t kSize = 1024;
+  constexpr int kRepetitions = 4;
+  const Tensor a = ctx.zeros({kSize, kSize}, DType::kF32);
+  const Tensor b = ctx.zeros({kSize, kSize}, DType::kF32);
+  Tensor c = ctx.allocate({kSize, kSize}, DType::kF32);
+  double best_seconds = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < kRepetitions; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    matmul(ctx, Form::kNT, a, b, c);
+    const std::chrono::duration<double> taken =
+        std::chrono::steady_clock::now() - start;
+    best_seconds = std::min(best_seconds, taken.count());
+  }
+  return 2.0 * kSize * kSize * kSize / best_seconds;
+}
+
+Progress::Progress(const RunConfig& config, double peak_flops,
+                   int64_t first_step, bool speaks)
+    : config_(config),
+      peak_flops_(peak_flops),
+      first_step_(first_step),
+      speaks_(speaks),
+      terminal_(::isatty(STDOUT_FILENO) == 1),
+      start_(Clock::now()),
+      last_(start_) {}
+
+void Progress::banner(const ParameterLayout& layout) const {
+  if (!speaks_) return;
+  const ModelConfig& model = config_.model;
+  const ParameterCount count = count_parameters(layout);
+  const double tokens = static_cast<double>(config_.data.batch) *
+                        static_cast<double>(config_.data.sequence_length);
+  std::printf("model: %" PRId64 " parameters (embeddings %" PRId64
+              ", TTT layers %" PRId64 ", MLPs %" PRId64 ", norms %" PRId64
+              ")\n"
+              "       TTT-%s, %" PRId64 " layers of width %" PRId64 ", %" PRId64
+              " heads\n",
+              count.total(), count.embedding, count.layers, count.mlps,
+              count.norms,
+              model.inner == InnerModel::kLinear ? "Linear" : "MLP",
+              model.num_layers, model.hidden_size, model.num_heads);
+  std::printf("step:  %" PRId64 " sequence(s) of %" PRId64
+              " tokens, %.2f GFLOP per step; %" PRId64 " chunk(s) of %" PRId64
+              " tokens over %" PRId64 " time x %" PRId64 " data rank(s)\n",
+              config_.data.batch, config_.data.sequence_length,
+              training_flops_per_token(model) * tokens * 1e-9,
+              config_.num_chunks(), config_.train.chunk_tokens,
+              config_.parallel.time, config_.parallel.data);
+  std::printf("peak:  %.1f GFLOP/s in matrix products of all ranks\n",
+              peak_flops_ * 1e-9);
+  std::fflush(stdout);
+}
+
+StepTime Progress::step_time() {
+  const auto now = Clock::now();
+  const double seconds = std::chrono::duration<double>(now - last_).count();
+  last_ = now;
+  const double tokens = static_cast<double>(config_.data.batch) *
+                        static_cast<double>(config_.data.sequence_length);
+  const double speed = tokens / seconds;
+  return {seconds, speed,
+          speed * training_flops_per_token(config_.model) / peak_flops_};
+}
+
+void Progress::step(int64_t step, const Trainer::StepResult& result,
+                    const StepTime& time) {
+  if (!speaks_) return;
+  const int64_t steps = config_.optimizer.steps;
+  std::printf("%sstep %" PRId64 "/%" PRId64
+              "  loss %.6f (%.4f bits/token)  grad norm %.4f  tokens/s %.0f  "
+              "peak %.1f %%",
+              terminal_ ? "\r\033[K" : "", step + 1, steps, result.loss,
+              result.loss / std::log(2.0), result.grad_norm,
+              time.tokens_per_second, 100 * time.peak_share);
+  if (terminal_) {
+    const double each = std::chrono::duration<double>(last_ - start_).count() /
+                        static_cast<double>(step + 1 - first_step_);
+    std::printf(
+        "  left %s",
+        clock_text(each * static_cast<double>(steps - step - 1)).c_str());
+    line_open_ = true;
+  } else {
+    std::printf("  digest %016" PRIx64 "\n", result.digest);
+  }
+  if (!result.finite)
+    say("step " + std::to_string(step + 1) +
+        ": loss or gradient isn't finite, skipped");
+  std::fflush(stdout);
+}
+
+void Progress::say(const std::string& line) {
+  if (!speaks_) return;
+  if (line_open_) std::printf("\r\033[K");
+  line_open_ = false;
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+void Progress::finish() {
+  if (speaks_ && line_open_) std::printf("\n");
+  line_open_ = false;
+  std::fflush(stdout);
+}
+
+}  // namespace timepipe
