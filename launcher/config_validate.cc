@@ -97,6 +97,12 @@ void validate_data(const RunConfig& config) {
       "a multiple of model.mini_batch_size = " +
           std::to_string(config.model.mini_batch_size) +
           " with data.carry_state");
+  const int64_t rest = d.sequence_length % config.train.chunk_tokens;
+  expect(!d.carry_state || rest == 0 || rest >= config.model.halo_rows(),
+         "data.sequence_length", d.sequence_length,
+         "a last chunk of at least model.conv_kernel - 1 = " +
+             std::to_string(config.model.halo_rows()) +
+             " tokens with data.carry_state");
   expect_range("data.bos_id", d.bos_id, -1, config.model.vocab_size - 1);
   expect(d.loss != Loss::kJax || d.bos_id >= 0, "data.bos_id", d.bos_id,
          "a token with data.loss = jax (1 for Llama 2)");
@@ -166,8 +172,8 @@ void validate(const RunConfig& config) {
   expect_range("data.batch", config.data.batch, 1, kMostRanks);
   validate_optimizer(config.optimizer, config.model.ttt_base_lr);
   validate_chunks(config);
-  validate_ranks(config);
   validate_data(config);
+  validate_ranks(config);
   validate_checkpoint(config);
   expect(config.device == "cpu", "device", config.device, "cpu");
 }

@@ -91,7 +91,10 @@ Trainer::StepResult Trainer::step(const Batch& batch, double lr,
   const ShardedOptimizer::Gradient gradient = optimizer_.reduce(gradients_);
   result.grad_norm = gradient.norm;
   result.finite = gradient.finite && std::isfinite(result.loss);
-  if (result.finite) optimizer_.step(lr, step);
+  if (result.finite) {
+    optimizer_.step(lr, step);
+    go_on_from_kept_states();
+  }
   result.digest = optimizer_.digest();
   return result;
 }
@@ -118,6 +121,8 @@ void Trainer::run(const Batch& batch, bool training) {
   ScheduleShape shape = model_.schedule_shape();
   shape.sequences = model_.batch().shapes();
   shape.training = training;
+  shape.keeps_borders =
+      training && std::ranges::any_of(batch, &Sequence::hands_on);
   runner_.run(std::move(shape), train_.hot_rounds, gradients_);
 }
 

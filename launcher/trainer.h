@@ -34,6 +34,9 @@ class ScheduleRunner {
   // of a rank mean all of them.
   void run(ScheduleShape shape, int64_t hot_rounds, GradientSum& gradients);
 
+  // See Executor.
+  void go_on_from_kept_borders() { executor_.go_on_from_kept_borders(); }
+
  private:
   Context& ctx_;
   Communicator& time_;
@@ -58,12 +61,16 @@ class Trainer {
   };
 
   // One optimizer step on the same batch on all ranks, of which every data
-  // rank takes its sequences. Collective.
+  // rank takes its sequences. Sequences that go on do so from the states that
+  // the last finite step left. Collective.
   StepResult step(const Batch& batch, double lr, double inner_multiplier,
                   int64_t step);
 
   // Its first half: the loss, and this rank's share of the gradient.
   double forward_backward(const Batch& batch);
+  // The sequences that go on do so from the states that the last
+  // forward_backward() left.
+  void go_on_from_kept_states() { runner_.go_on_from_kept_borders(); }
 
   // The loss of a batch, by forward passes alone. Collective.
   double evaluate(const Batch& batch);

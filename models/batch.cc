@@ -28,8 +28,11 @@ void check_documents(const Sequence& sequence, std::size_t index,
                 std::to_string(document.first + document.tokens) +
                 "), expected at least one, inside [" + std::to_string(end) +
                 "," + std::to_string(sequence.tokens()) + ")");
-    require(d > 0 || (document.resets && document.first == 0),
-            where + "must start at token 0 from the learned state");
+    require(
+        d > 0 || (document.first == 0 && document.resets != sequence.continues),
+        where +
+            "must start at token 0, from the learned state unless the "
+            "sequence goes on with that of the step before");
     end = document.first + document.tokens;
   }
   require(!sequence.documents.empty(),
@@ -37,19 +40,21 @@ void check_documents(const Sequence& sequence, std::size_t index,
 }
 
 // The documents' pieces in tokens [first, first + tokens).
-std::vector<Segment> segments_of(const std::vector<Document>& documents,
-                                 int64_t first, int64_t tokens) {
+std::vector<Segment> segments_of(const Sequence& sequence, int64_t first,
+                                 int64_t tokens) {
+  const auto before = static_cast<int64_t>(sequence.ids_before.size());
   std::vector<Segment> segments;
-  for (const Document& document : documents) {
+  for (const Document& document : sequence.documents) {
     const int64_t begin = std::max(document.first, first);
     const int64_t end =
         std::min(document.first + document.tokens, first + tokens);
     if (begin >= end) continue;
-    const int64_t context = begin - document.first;
+    const int64_t context =
+        begin - document.first + (document.first == 0 ? before : 0);
     segments.push_back({.row = begin - first,
                         .rows = end - begin,
                         .context = context,
-                        .resets = context == 0 && document.resets});
+                        .resets = begin == document.first && document.resets});
   }
   return segments;
 }
@@ -89,14 +94,17 @@ ChunkedBatch::ChunkedBatch(Batch batch, int64_t chunk_tokens,
                 std::to_string(sequence.targets.size()) + " targets for " +
                 std::to_string(sequence.ids.size()) + " tokens");
     check_documents(sequence, s, mini_batch_size);
+    require(sequence.continues || sequence.ids_before.empty(),
+            "sequence " + std::to_string(s) +
+                ": has tokens before it, but doesn't go on from them");
     std::vector<Chunk>& chunks = chunks_.emplace_back();
     const int64_t n = num_chunks(sequence.tokens(), chunk_tokens);
     for (int64_t c = 0; c < n; ++c) {
       const int64_t first = c * chunk_tokens;
       const int64_t tokens = std::min(chunk_tokens, sequence.tokens() - first);
-      chunks.push_back({first, tokens,
-                        segments_of(sequence.documents, first, tokens),
-                        detach_every > 0 && c % detach_every == 0});
+      chunks.push_back({first, tokens, segments_of(sequence, first, tokens),
+                        (c == 0 && sequence.continues) ||
+                            (detach_every > 0 && c % detach_every == 0)});
     }
   }
 }
@@ -108,15 +116,15 @@ ChunkView ChunkedBatch::view(int64_t sequence, int64_t chunk) const {
 
 std::vector<SequenceShape> ChunkedBatch::shapes() const {
   std::vector<SequenceShape> shapes;
-  for (const auto& chunks : chunks_) {
+  for (std::size_t s = 0; s < chunks_.size(); ++s) {
     SequenceShape& shape = shapes.emplace_back();
-    for (const Chunk& c : chunks) {
+    for (const Chunk& c : chunks_[s]) {
       const bool empty = c.segments.empty();  // padding only: state passes on
-      shape.push_back(
-          {.tokens = c.tokens,
-           .takes_state = c.first > 0 && (empty || !c.segments[0].resets),
-           .takes_halo = !empty && c.segments[0].context > 0,
-           .detached = c.detached});
+      shape.push_back({.tokens = c.tokens,
+                       .takes_state = (c.first > 0 || batch_[s].continues) &&
+                                      (empty || !c.segments[0].resets),
+                       .takes_halo = !empty && c.segments[0].context > 0,
+                       .detached = c.detached});
     }
   }
   return shapes;

@@ -20,6 +20,14 @@ struct Sequence {
   std::vector<int64_t> targets;  // kIgnoredTarget: no label
   std::vector<Document> documents;
   double loss_scale;  // weight of each label in the loss of the step
+  // Goes on with the hidden state that the same sequence of the step before
+  // left, without gradient: its first document then doesn't reset.
+  bool continues = false;
+  // If that document is the one that the step before ended in: its last tokens,
+  // as many as a convolution looks back to.
+  std::vector<int64_t> ids_before = {};
+  // The same sequence of the next step goes on from this one.
+  bool hands_on = false;
 
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
 };

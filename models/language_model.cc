@@ -33,6 +33,14 @@ LanguageModel::LanguageModel(Context& ctx, const ModelConfig& config,
 void LanguageModel::set_batch(ChunkedBatch batch) {
   batch_ = std::move(batch);
   losses_.clear();
+  const auto halo = static_cast<std::size_t>(config_.halo_rows());
+  for (const Sequence& sequence : batch_.sequences()) {
+    require(sequence.ids_before.empty() || sequence.ids_before.size() == halo,
+            "tokens before a sequence: " +
+                std::to_string(sequence.ids_before.size()) +
+                ", expected those that a convolution looks back to, " +
+                std::to_string(halo));
+  }
   for (const SequenceShape& sequence : batch_.shapes()) {
     require(
         sequence.size() == 1 || sequence.front().tokens >= config_.halo_rows(),
@@ -243,9 +251,10 @@ Tensor LanguageModel::halo_ids(const ChunkView& view) const {
     return {};
   }
   const Sequence& sequence = batch_.sequences()[view.sequence];
-  return Tensor::view(
-      static_cast<const void*>(sequence.ids.data() + view.first - halo),
-      DType::kI64, {halo});
+  const int64_t* before = view.first == 0
+                              ? sequence.ids_before.data()
+                              : sequence.ids.data() + view.first - halo;
+  return Tensor::view(static_cast<const void*>(before), DType::kI64, {halo});
 }
 
 Tensor LanguageModel::border(ConstBytes bytes) const {

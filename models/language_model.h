@@ -29,7 +29,8 @@ class LanguageModel : public ChunkProgram {
   ParameterStore& weights() { return *weights_; }
 
   // The batch that the next chunks belong to. Forgets the losses of the last.
-  // Throws InvalidArgument if a convolution looks back beyond a chunk.
+  // Throws InvalidArgument if a convolution looks back beyond a chunk, or
+  // beyond the tokens before a sequence that goes on.
   void set_batch(ChunkedBatch batch);
   const ChunkedBatch& batch() const { return batch_; }
   // Loss of a chunk that this rank has run: the sum over its labels, weighted.

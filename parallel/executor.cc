@@ -3,11 +3,30 @@
 #include <glog/logging.h>
 
 #include <utility>
+#include <vector>
 
 namespace timepipe {
+namespace {
+
+// Calls f(sequence, border) for what can cross a border; layer 0 has no kHaloX.
+template <class F>
+void for_each_border(const ScheduleShape& shape, F&& f) {
+  const auto sequences = static_cast<int32_t>(shape.sequences.size());
+  const auto layers = static_cast<int64_t>(shape.layers.size());
+  for (int32_t s = 0; s < sequences; ++s) {
+    for (int64_t l = 0; l < layers; ++l) {
+      if (l > 0) f(s, LayerBorder{Border::kHaloX, l});
+      f(s, LayerBorder{Border::kHaloQk, l});
+      f(s, LayerBorder{Border::kState, l});
+    }
+  }
+}
+
+}  // namespace
 
 void Executor::run(const ScheduleShape& shape, const OperationList& operations,
                    GradientSum& gradients) {
+  hand_over_borders(shape);
   for (const Operation& op : operations) {
     switch (op.kind) {
       case Operation::Kind::kReceive:
@@ -25,6 +44,7 @@ void Executor::run(const ScheduleShape& shape, const OperationList& operations,
     }
     progress();
   }
+  if (shape.keeps_borders) keep_borders(shape);
   for (Outgoing& message : outgoing_) message.send.wait();
   outgoing_.clear();
   CHECK(slots_.empty()) << slots_.size() << " borders left unread";
@@ -35,19 +55,23 @@ void Executor::compute_forward(const ScheduleShape& shape,
   const auto layers = static_cast<int64_t>(shape.layers.size());
   ConstBytes in;
   const auto reads = border_in(op.part, op.layer);
-  if (reads && shape.crosses(op.sequence, op.chunk, *reads)) {
+  const bool waits = reads && shape.crosses(op.sequence, op.chunk, *reads);
+  if (waits) {
     in = wait_for(key(false, op.sequence, op.chunk, *reads));
+  } else if (reads) {
+    in = from_before(shape, op, *reads);
   }
   Bytes out;
   const auto writes = border_out(op.part, op.layer, layers);
   if (op.phase == Phase::kForward && writes &&
-      shape.crosses(op.sequence, op.chunk + 1, *writes)) {
+      (shape.crosses(op.sequence, op.chunk + 1, *writes) ||
+       shape.keeps(op.sequence, op.chunk, *writes))) {
     out = produce(key(false, op.sequence, op.chunk + 1, *writes),
                   shape.bytes(*writes));
   }
   program_.forward(ctx_, op.part, op.layer,
                    program_.view(op.sequence, op.chunk), op.lane, in, out);
-  if (!shape.training && !in.empty()) {
+  if (!shape.training && waits) {
     slots_.erase(key(false, op.sequence, op.chunk, *reads));
   }
 }
@@ -58,7 +82,9 @@ void Executor::compute_backward(const ScheduleShape& shape, const Operation& op,
   ConstBytes in, dout;
   Bytes din;
   const auto read = border_in(op.part, op.layer);
-  if (read && shape.crosses(op.sequence, op.chunk, *read)) {
+  const bool waits = read && shape.crosses(op.sequence, op.chunk, *read);
+  if (!waits && read) in = from_before(shape, op, *read);
+  if (waits) {
     in = wait_for(key(false, op.sequence, op.chunk, *read));
     if (shape.gradient_crosses(op.sequence, op.chunk, *read)) {
       din =
@@ -72,10 +98,65 @@ void Executor::compute_backward(const ScheduleShape& shape, const Operation& op,
   program_.backward(ctx_, op.part, op.layer,
                     program_.view(op.sequence, op.chunk), op.lane, in, dout,
                     din, gradients);
-  if (!in.empty()) slots_.erase(key(false, op.sequence, op.chunk, *read));
+  if (waits) slots_.erase(key(false, op.sequence, op.chunk, *read));
   if (!dout.empty()) {
     slots_.erase(key(true, op.sequence, op.chunk + 1, *wrote));
   }
+}
+
+ConstBytes Executor::from_before(const ScheduleShape& shape,
+                                 const Operation& op,
+                                 LayerBorder border) const {
+  if (op.chunk > 0 || !shape.continues(op.sequence, border)) return {};
+  const auto kept = before_.borders.find(key(false, op.sequence, 0, border));
+  CHECK(kept != before_.borders.end()) << "no border was kept to go on from";
+  return kept->second.bytes();
+}
+
+void Executor::keep_borders(const ScheduleShape& shape) {
+  kept_ = {};
+  for_each_border(shape, [&](int32_t sequence, LayerBorder border) {
+    const auto chunks = static_cast<int64_t>(shape.sequences[sequence].size());
+    const int rank = shape.rank_of(sequence, chunks - 1);
+    kept_.ranks.push_back(rank);
+    if (!shape.keeps(sequence, chunks - 1, border) || time_.rank() != rank) {
+      return;
+    }
+    auto slot = slots_.extract(key(false, sequence, chunks, border));
+    CHECK(!slot.empty()) << "a border was not kept";
+    kept_.borders[key(false, sequence, 0, border)] =
+        std::move(slot.mapped().bytes);
+  });
+}
+
+// The borders that first chunks take go to the ranks of those chunks.
+void Executor::hand_over_borders(const ScheduleShape& shape) {
+  std::vector<Request> receives;
+  std::size_t index = 0;  // of (sequence, layer, border)
+  for_each_border(shape, [&](int32_t sequence, LayerBorder border) {
+    const std::size_t i = index++;
+    if (!shape.continues(sequence, border)) return;
+    CHECK(i < before_.ranks.size()) << "no border was kept to go on from";
+    const int from =
+        std::exchange(before_.ranks[i], shape.rank_of(sequence, 0));
+    const int to = before_.ranks[i];
+    if (from == to) return;
+    const Key k = key(false, sequence, 0, border);
+    const Tag tag{border.border, false, sequence, 0,
+                  static_cast<int32_t>(border.layer)};
+    if (time_.rank() == from) {
+      Tensor bytes = std::move(before_.borders.extract(k).mapped());
+      const ConstBytes payload = std::as_const(bytes).bytes();
+      Request send = time_.isend(payload, to, tag);
+      outgoing_.push_back({std::move(bytes), std::move(send)});
+    } else if (time_.rank() == to) {
+      Tensor bytes = ctx_.allocate({shape.bytes(border) / size_of(DType::kF32)},
+                                   DType::kF32, MemoryUse::kBorders);
+      receives.push_back(time_.irecv(bytes.bytes(), from, tag));
+      before_.borders[k] = std::move(bytes);
+    }
+  });
+  for (Request& receive : receives) receive.wait();
 }
 
 void Executor::post_send(const Operation& op) {

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <list>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "parallel/chunk_program.h"
 #include "parallel/communicator.h"
@@ -22,6 +24,10 @@ class Executor {
   // Throws Blocked if a peer doesn't answer before the deadline.
   void run(const ScheduleShape& shape, const OperationList& operations,
            GradientSum& gradients);
+
+  // With shape.keeps_borders: the next run's sequences go on from the borders
+  // that the last one left. Without this call, from those that it went on from.
+  void go_on_from_kept_borders() { before_ = std::move(kept_); }
 
  private:
   // A border or its gradient, from the moment that it is produced here or its
@@ -43,17 +49,29 @@ class Executor {
   void post_send(const Operation& op);
   void post_receive(const Operation& op);
   void progress();
+  void hand_over_borders(const ScheduleShape& shape);
+  void keep_borders(const ScheduleShape& shape);
 
   static Key key(bool gradient, int64_t sequence, int64_t chunk,
                  LayerBorder border);
   Bytes produce(Key key, int64_t size_bytes);
   ConstBytes wait_for(Key key);
+  ConstBytes from_before(const ScheduleShape& shape, const Operation& op,
+                         LayerBorder border) const;
 
   Context& ctx_;
   Communicator& time_;
   ChunkProgram& program_;
   std::unordered_map<Key, Slot> slots_;
   std::list<Outgoing> outgoing_;
+
+  // What sequences left for the next run, and the rank that has it, by
+  // sequence, layer and border.
+  struct Kept {
+    std::unordered_map<Key, Tensor> borders;
+    std::vector<int> ranks;
+  };
+  Kept before_, kept_;  // from the run before, by this one
 };
 
 }  // namespace timepipe

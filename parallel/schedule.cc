@@ -69,9 +69,18 @@ bool ScheduleShape::crosses(int64_t sequence, int64_t chunk,
                             LayerBorder b) const {
   const SequenceShape& chunks = sequences[sequence];
   if (chunk <= 0 || chunk >= static_cast<int64_t>(chunks.size())) return false;
-  if (bytes(b) == 0) return false;
-  return b.border == Border::kState ? chunks[chunk].takes_state
-                                    : chunks[chunk].takes_halo;
+  return bytes(b) > 0 && chunks[chunk].takes(b.border);
+}
+
+bool ScheduleShape::keeps(int64_t sequence, int64_t chunk,
+                          LayerBorder b) const {
+  const auto chunks = static_cast<int64_t>(sequences[sequence].size());
+  if (b.layer == 0 && b.border == Border::kHaloX) return false;
+  return keeps_borders && chunk + 1 == chunks && bytes(b) > 0;
+}
+
+bool ScheduleShape::continues(int64_t sequence, LayerBorder b) const {
+  return bytes(b) > 0 && sequences[sequence].front().takes(b.border);
 }
 
 bool ScheduleShape::gradient_crosses(int64_t sequence, int64_t chunk,

@@ -48,6 +48,9 @@ struct ChunkShape {
   bool takes_halo;   // its first token continues a document
   bool detached;     // no gradient goes to the chunk before it
 
+  bool takes(Border border) const {
+    return border == Border::kState ? takes_state : takes_halo;
+  }
   bool operator==(const ChunkShape&) const = default;
 };
 
@@ -70,6 +73,9 @@ struct ScheduleShape {
   int64_t hot_rounds = 0;  // last chunks of a rank, per sequence, that keep
                            // their activations; others are recomputed
   bool training = true;    // false: forward only, every chunk with its head
+  // What the last chunk of every sequence would give to a next one is kept, for
+  // the first chunk of that sequence in the next run.
+  bool keeps_borders = false;
   int64_t embed_price = 0, head_price = 0;  // per token; head: with backward
   int64_t message_price = 0;                // latency of any message
 
@@ -84,6 +90,11 @@ struct ScheduleShape {
   // if either is outside the sequence.
   bool crosses(int64_t sequence, int64_t chunk, LayerBorder b) const;
   bool gradient_crosses(int64_t sequence, int64_t chunk, LayerBorder b) const;
+  // Whether `chunk`, the last, leaves the border for the next run: layer 0 has
+  // no kHaloX.
+  bool keeps(int64_t sequence, int64_t chunk, LayerBorder b) const;
+  // Whether the first chunk takes the border from what the run before kept.
+  bool continues(int64_t sequence, LayerBorder b) const;
   // What a compute operation costs: price per token times tokens.
   int64_t price(Phase phase, Part part, int64_t layer, int64_t sequence,
                 int64_t chunk) const;

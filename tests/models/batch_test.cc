@@ -166,7 +166,8 @@ TEST(ChunkedBatch, RefusesDocumentsThatOverlapOrLeaveTheSequence) {
 
 TEST(ChunkedBatch, RefusesAFirstDocumentWithNothingToCarryOnFrom) {
   const char* message =
-      "sequence 1, document 0: must start at token 0 from the learned state";
+      "sequence 1, document 0: must start at token 0, from the learned state "
+      "unless the sequence goes on with that of the step before";
   expect_refused(sequence_of(12, {{0, 5, false}}), message);
   expect_refused(sequence_of(12, {{4, 5, true}}), message);
 }

@@ -1,0 +1,144 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/models/model_runs.h"
+
+// Sequences that go on, in the next step, with the state that they left.
+
+namespace timepipe {
+namespace {
+
+using testing::close_l2;
+using testing::in_chunks;
+using testing::ModelOptions;
+using testing::ModelResult;
+using testing::parameters_of;
+using testing::values_of;
+
+constexpr int64_t kCut = 24;  // tokens of the first step, three chunks of 8
+
+Batch whole_batch() {
+  testing::Generator rng(21);
+  Batch batch;
+  batch.push_back(testing::pack(rng, {{0, 40, true}}, 40));
+  // A document ends before the cut; the next starts there, with its state.
+  batch.push_back(
+      testing::pack(rng, {{0, 10, true}, {12, 9, false}, {24, 14, false}}, 40));
+  return batch;
+}
+
+// Tokens [begin, end) of a sequence.
+Sequence piece(const Sequence& whole, int64_t begin, int64_t end,
+               int64_t halo_rows) {
+  Sequence piece{
+      .ids = {whole.ids.begin() + begin, whole.ids.begin() + end},
+      .targets = {whole.targets.begin() + begin, whole.targets.begin() + end},
+      .documents = {},
+      .loss_scale = whole.loss_scale,
+      .continues = begin > 0,
+      .hands_on = true};
+  for (const Document& document : whole.documents) {
+    const int64_t first = std::max(document.first, begin);
+    const int64_t last = std::min(document.first + document.tokens, end);
+    if (first >= last) continue;
+    if (document.first < begin) {
+      piece.ids_before.assign(whole.ids.begin() + begin - halo_rows,
+                              whole.ids.begin() + begin);
+    }
+    piece.documents.push_back({first - begin, last - first,
+                               document.first >= begin && document.resets});
+  }
+  return piece;
+}
+
+Batch pieces(const Batch& whole, int64_t begin, int64_t end,
+             int64_t halo_rows) {
+  Batch batch;
+  for (const Sequence& sequence : whole) {
+    batch.push_back(piece(sequence, begin, end, halo_rows));
+  }
+  return batch;
+}
+
+class CarryTest : public ::testing::TestWithParam<ModelOptions> {
+ protected:
+  static ModelConfig config() { return testing::small_model(GetParam()); }
+  static double tolerance() {
+    return testing::rounding(DType::kF64, 56 * config().hidden_size) *
+           static_cast<double>(config().num_layers);
+  }
+
+  struct Steps {
+    ModelResult first, second;
+  };
+  // The pieces before and after the cut, on ranks that are threads.
+  static Steps run_steps(const ParallelConfig& parallel, int64_t hot_rounds) {
+    const auto ranks = static_cast<int>(parallel.time * parallel.data);
+    std::vector<Steps> steps(static_cast<std::size_t>(ranks));
+    run_thread_ranks(ranks, [&](Communicator& world) {
+      const testing::Threads one_thread(1);
+      Context ctx;
+      Trainer trainer(ctx, world, config(), in_chunks(8, hot_rounds), parallel,
+                      {});
+      testing::randomise(3, trainer.model().weights());
+      const auto run = [&](int64_t begin, int64_t end) {
+        ModelResult result;
+        result.loss = trainer.forward_backward(
+            pieces(whole_batch(), begin, end, config().halo_rows()));
+        EXPECT_TRUE(trainer.optimizer().reduce(trainer.gradients()).finite);
+        result.gradient = trainer.optimizer().gather_gradient();
+        return result;
+      };
+      Steps& mine = steps[static_cast<std::size_t>(world.rank())];
+      mine.first = run(0, kCut);
+      trainer.go_on_from_kept_states();
+      mine.second = run(kCut, 40);
+    });
+    return steps[0];
+  }
+};
+
+// As one sequence whose gradient is dropped at the cut.
+TEST_P(CarryTest, TwoStepsAreOneSequenceDetachedBetweenThem) {
+  const ModelResult whole =
+      testing::run_model({.config = config(),
+                          .batch = whole_batch(),
+                          .train = in_chunks(8, 1, kCut / 8)});
+  const Steps steps = run_steps({}, 1);
+  EXPECT_NEAR(steps.first.loss + steps.second.loss, whole.loss,
+              tolerance() * whole.loss);
+  EXPECT_NE(steps.second.loss, 0);
+  for (const Parameter& p : parameters_of(config())) {
+    std::vector<double> sum = values_of(p, steps.first.gradient);
+    const std::vector<double> second = values_of(p, steps.second.gradient);
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += second[i];
+    EXPECT_TRUE(close_l2(sum, values_of(p, whole.gradient), tolerance()))
+        << p.name;
+  }
+}
+
+TEST_P(CarryTest, RanksAndHotRoundsDoNotChangeTheBits) {
+  const Steps expected = run_steps({}, 1);
+  for (const auto& [time, data] :
+       std::vector<std::pair<int64_t, int64_t>>{{2, 1}, {3, 1}, {2, 2}}) {
+    for (const int64_t hot_rounds : {0, 2}) {
+      SCOPED_TRACE(std::to_string(time) + "x" + std::to_string(data) +
+                   ", hot rounds " + std::to_string(hot_rounds));
+      const Steps steps = run_steps({.time = time, .data = data}, hot_rounds);
+      EXPECT_TRUE(same_bits(steps.first, expected.first));
+      EXPECT_TRUE(same_bits(steps.second, expected.second));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllOptions, CarryTest,
+                         ::testing::ValuesIn(testing::all_model_options()),
+                         testing::OptionsName());
+
+}  // namespace
+}  // namespace timepipe
