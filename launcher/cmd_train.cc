@@ -1,16 +1,19 @@
-#include <chrono>
+#include <algorithm>
 #include <cinttypes>
-#include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
-#include <iostream>
 #include <memory>
 #include <optional>
 
+#include "launcher/checkpoint.h"
 #include "launcher/commands.h"
 #include "launcher/job.h"
+#include "launcher/metrics.h"
+#include "launcher/progress.h"
 #include "launcher/trainer.h"
 #include "models/build.h"
+#include "runtime/files.h"
 #include "runtime/token_reader.h"
 
 namespace timepipe {
@@ -37,7 +40,7 @@ struct TrainInputs {
             "model.vocab_size: " + std::to_string(config.model.vocab_size) +
                 ", expected at least 256: tokens are bytes");
     require(config.data.train.size() == 1,
-            "data.train: expected the path of one text file");
+            "data.train: not set, expected the path of a text file");
     const std::string& file = config.data.train.front();
     tokens = std::make_unique<TokenReader>(file);
     require(tokens->num_tokens() > config.data.sequence_length,
@@ -47,6 +50,8 @@ struct TrainInputs {
                 std::to_string(config.data.sequence_length));
     order = std::make_unique<WindowOrder>(
         tokens->num_tokens(), config.data.sequence_length, config.data.seed);
+    if (config.run_dir.empty()) return;
+    std::filesystem::create_directories(config.run_dir + "/checkpoints");
   }
 
   // The sequences of a step; its loss is the mean over all their labels.
@@ -70,78 +75,167 @@ uint64_t hash_of(const ParameterStore& weights) {
       block_hashes(weights.layout(), weights.flat(), 0, blocks));
 }
 
-void print_banner(const RunConfig& config, const ParameterStore& weights) {
-  int64_t parameters = 0;
-  for (const Parameter& p : weights.layout().parameters()) {
-    parameters += p.count;
+// A run in its folder, from the weights that it starts with to its last step.
+class Run {
+ public:
+  // Collective.
+  Run(Communicator& world, const TrainInputs& inputs)
+      : world_(world),
+        inputs_(inputs),
+        config_(inputs.config),
+        trainer_(ctx_, world, config_.model, config_.train, config_.parallel,
+                 config_.optimizer.adamw),
+        writer_(ctx_, world, config_, trainer_) {
+    prepare_together(world, [&] { start(); });
+    // Made on every rank: another processor or library may round differently,
+    // another host see other files.
+    require_same_on_all_ranks(world, "number of steps done", steps_done_);
+    require_same_on_all_ranks(world, "initial weights",
+                              hash_of(trainer_.model().weights()));
+    digest_ = hash_of(trainer_.model().weights());
   }
-  std::printf("model: %" PRId64 " parameters, %" PRId64
-              " layers of width %" PRId64 ", %" PRId64
-              " heads\n"
-              "step: %" PRId64 " sequence(s) of %" PRId64 " tokens in %" PRId64
-              " chunk(s) of %" PRId64 ", over %" PRId64 " time x %" PRId64
-              " data rank(s)\n",
-              parameters, config.model.num_layers, config.model.hidden_size,
-              config.model.num_heads, config.data.batch,
-              config.data.sequence_length, config.num_chunks(),
-              config.train.chunk_tokens, config.parallel.time,
-              config.parallel.data);
-}
 
-void print_step(const RunConfig& config, int64_t step,
-                const Trainer::StepResult& result, double seconds) {
-  const double tokens =
-      static_cast<double>(config.data.batch * config.data.sequence_length);
-  std::printf("step %" PRId64 "/%" PRId64
-              "  loss %.6f  bits/byte %.4f  grad norm %.4f  tokens/s %.0f"
-              "  digest %016" PRIx64 "%s\n",
-              step + 1, config.optimizer.steps, result.loss,
-              result.loss / std::log(2.0), result.grad_norm, tokens / seconds,
-              result.digest, result.finite ? "" : "  NOT FINITE: step skipped");
-  std::fflush(stdout);
-}
+  void train() {
+    const bool speaks = world_.rank() == 0;
+    const int64_t steps = config_.optimizer.steps;
+    if (steps_done_ >= steps) {
+      if (speaks)
+        std::printf("finished: %" PRId64 " steps done\n", steps_done_);
+      return;
+    }
+    Progress progress(config_, peak_of_all_ranks(), steps_done_, speaks);
+    progress.banner(trainer_.model().weights().layout());
+    std::optional<Metrics> metrics;
+    if (speaks && saves()) metrics.emplace(config_.run_dir, steps_done_);
+    if (steps_done_ > 0) {
+      progress.say("resumed after step " + std::to_string(steps_done_));
+    }
+
+    for (int64_t step = steps_done_; step < steps; ++step) {
+      const double lr = learning_rate(config_.optimizer, step);
+      const Trainer::StepResult result =
+          trainer_.step(inputs_.batch(step), lr,
+                        inner_rate_multiplier(config_.optimizer,
+                                              config_.model.ttt_base_lr, step),
+                        step);
+      const StepTime time = progress.step_time();
+      progress.step(step, result, time);
+      if (metrics) metrics->write(step, result, lr, time);
+      digest_ = result.digest;
+      count_skipped(result.finite);
+      save_if_due(step + 1);
+    }
+    progress.finish();
+    report();
+  }
+
+ private:
+  bool saves() const { return !config_.run_dir.empty(); }
+
+  // Weights and counters of the newest checkpoint, of init_from, or new ones.
+  void start() {
+    ParameterStore& weights = trainer_.model().weights();
+    const auto say = [&](const std::string& line) {
+      if (world_.rank() == 0)
+        std::fprintf(stderr, "timepipe: %s\n", line.c_str());
+    };
+    if (saves() && !list_checkpoints(config_.run_dir).empty()) {
+      const CheckpointReader checkpoint = open_checkpoint(config_.run_dir, say);
+      const Manifest& manifest = checkpoint.manifest();
+      const std::string difference = first_difference(
+          config_, config_from_text(manifest.configuration,
+                                    checkpoint.folder() + "/manifest.json"));
+      require(difference.empty(), difference + " (" + checkpoint.folder() +
+                                      "; another run needs another run_dir)");
+      restore(checkpoint, trainer_);
+      steps_done_ = manifest.steps;
+      skipped_ = manifest.skipped_steps;
+      return;
+    }
+    if (saves() && world_.rank() == 0) {
+      write_file(config_.run_dir + "/config.textproto", to_text(config_));
+    }
+    initialise(config_.model, config_.train.seed, weights);
+    if (config_.init_from.empty()) return;
+    restore_weights(open_checkpoint(config_.init_from, say), weights);
+  }
+
+  double peak_of_all_ranks() {
+    const double own = measure_peak_flops(ctx_);
+    std::vector<double> all(static_cast<std::size_t>(world_.size()));
+    const std::vector<int64_t> bytes(all.size(), sizeof(double));
+    world_
+        .all_gather(std::as_bytes(std::span(&own, 1)), bytes,
+                    std::as_writable_bytes(std::span(all)))
+        .wait();
+    double sum = 0;
+    for (const double flops : all) sum += flops;
+    return sum;
+  }
+
+  // `finite` is the same on all ranks.
+  void count_skipped(bool finite) {
+    skipped_ += finite ? 0 : 1;
+    skipped_in_a_row_ = finite ? 0 : skipped_in_a_row_ + 1;
+    const int64_t most = config_.optimizer.max_skipped_steps;
+    require(skipped_in_a_row_ < most,
+            std::to_string(skipped_in_a_row_) +
+                " steps in a row without a finite loss and gradient, expected "
+                "fewer than optimizer.max_skipped_steps = " +
+                std::to_string(most));
+  }
+
+  void save_if_due(int64_t steps_done) {
+    if (!saves()) return;
+    const int64_t every = config_.checkpoint.every;
+    const bool last = steps_done == config_.optimizer.steps;
+    auto outcome = CheckpointWriter::Outcome::kNothing;
+    if (last || (every > 0 && steps_done % every == 0)) {
+      outcome = writer_.save(steps_done, skipped_, digest_);
+    }
+    outcome = std::max(outcome, writer_.settle(/*wait=*/last));
+    const bool failed = outcome == CheckpointWriter::Outcome::kFailed;
+    require(
+        !failed || (!last && config_.checkpoint.on_failure == OnFailure::kGoOn),
+        "a checkpoint could not be saved to " + config_.run_dir +
+            (last ? ": the last step isn't saved"
+                  : ": the run stops as checkpoint.on_failure says"));
+  }
+
+  void report() {
+    if (world_.rank() != 0) return;
+    std::printf("final digest %016" PRIx64 "\n", digest_);
+    std::printf(
+        "rank 0: %.1f MiB of activations at most, %.1f MiB sent per step "
+        "between time ranks\n",
+        static_cast<double>(ctx_.pool().peak_bytes(MemoryUse::kActivations)) /
+            (1 << 20),
+        static_cast<double>(trainer_.grid().time->bytes_sent()) /
+            static_cast<double>(config_.optimizer.steps - steps_done_) /
+            (1 << 20));
+  }
+
+  Communicator& world_;
+  const TrainInputs& inputs_;
+  const RunConfig& config_;
+  Context ctx_;
+  Trainer trainer_;
+  CheckpointWriter writer_;
+  int64_t steps_done_ = 0;  // when the run was started or resumed
+  int64_t skipped_ = 0, skipped_in_a_row_ = 0;
+  uint64_t digest_ = 0;
+};
 
 void train(Communicator& world, const std::string& path,
            const std::vector<std::string>& overrides) {
   std::optional<TrainInputs> inputs;
   prepare_together(world,
                    [&] { inputs.emplace(path, overrides, world.size()); });
-  const RunConfig& config = inputs->config;
   require_same_on_all_ranks(world, "configuration",
-                            std::hash<std::string>()(to_text(config)));
+                            std::hash<std::string>()(to_text(inputs->config)));
   require_same_on_all_ranks(world, "file data.train", inputs->tokens->hash());
-  world.set_timeout(config.parallel.timeout_seconds);
-  Context ctx;
-  Trainer trainer(ctx, world, config.model, config.train, config.parallel,
-                  config.optimizer.adamw);
-  initialise(config.model, config.train.seed, trainer.model().weights());
-  // Made on every rank: another processor or library may round differently.
-  require_same_on_all_ranks(world, "initial weights",
-                            hash_of(trainer.model().weights()));
-  const bool speaks = world.rank() == 0;
-  if (speaks) print_banner(config, trainer.model().weights());
-
-  Trainer::StepResult result{};
-  for (int64_t step = 0; step < config.optimizer.steps; ++step) {
-    const auto start = std::chrono::steady_clock::now();
-    result = trainer.step(
-        inputs->batch(step), learning_rate(config.optimizer, step),
-        inner_rate_multiplier(config.optimizer, config.model.ttt_base_lr, step),
-        step);
-    const std::chrono::duration<double> seconds =
-        std::chrono::steady_clock::now() - start;
-    if (speaks) print_step(config, step, result, seconds.count());
-  }
-  if (speaks) {
-    std::printf("final digest %016" PRIx64 "\n", result.digest);
-    std::printf(
-        "rank 0: %.1f MiB of activations at most, %.1f MiB sent per "
-        "step between time ranks\n",
-        static_cast<double>(ctx.pool().peak_bytes(MemoryUse::kActivations)) /
-            (1 << 20),
-        static_cast<double>(trainer.grid().time->bytes_sent()) /
-            static_cast<double>(config.optimizer.steps) / (1 << 20));
-  }
+  world.set_timeout(inputs->config.parallel.timeout_seconds);
+  Run(world, *inputs).train();
 }
 
 }  // namespace

@@ -5,12 +5,14 @@
 #include <google/protobuf/reflection.h>
 #include <google/protobuf/text_format.h>
 
+#include <algorithm>
 #include <charconv>
-#include <fstream>
+#include <filesystem>
 #include <sstream>
 #include <string_view>
 #include <type_traits>
 
+#include "runtime/files.h"
 #include "schema/timepipe.pb.h"
 
 namespace timepipe {
@@ -263,18 +265,7 @@ class FirstError : public google::protobuf::io::ErrorCollector {
   std::string text_;
 };
 
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file.peek() != std::ifstream::traits_type::eof()) text << file.rdbuf();
-  if (!file.is_open() || file.bad() || text.fail()) {
-    throw IoError(path + ": can't be read");
-  }
-  return text.str();
-}
-
-schema::RunConfig parse(const std::string& path) {
-  const std::string text = read_file(path);
+schema::RunConfig parse(const std::string& text, const std::string& where) {
   google::protobuf::io::ArrayInputStream input(text.data(),
                                                static_cast<int>(text.size()));
   FirstError error;
@@ -282,22 +273,97 @@ schema::RunConfig parse(const std::string& path) {
   parser.RecordErrorsTo(&error);
   schema::RunConfig message;
   const bool ok = parser.Parse(&input, &message);
-  require(ok, path + ":" + error.text());
+  require(ok, where + ":" + error.text());
   return message;
 }
 
-}  // namespace
+// Empties the lists of `base` that `over` sets: merging would append to them.
+void drop_replaced_lists(const Message& over, Message& base) {
+  std::vector<const FieldDescriptor*> fields;
+  over.GetReflection()->ListFields(over, &fields);
+  for (const FieldDescriptor* field : fields) {
+    if (field->is_repeated()) {
+      base.GetReflection()->ClearField(&base, field);
+    } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      drop_replaced_lists(over.GetReflection()->GetMessage(over, field),
+                          *base.GetReflection()->MutableMessage(&base, field));
+    }
+  }
+}
 
-RunConfig load_config(const std::string& path,
-                      const std::vector<std::string>& overrides) {
-  schema::RunConfig message = parse(path);
-  for (const std::string& text : overrides) apply_override(message, text);
+// A file over its base, and that over its own. `chain`: the files that led
+// here.
+schema::RunConfig read_over_base(const std::string& path,
+                                 std::vector<std::string> chain) {
+  schema::RunConfig message = parse(read_text(path), path);
+  if (!message.has_base()) return message;
+  const std::filesystem::path folder =
+      std::filesystem::path(path).parent_path();
+  const std::string base_path = (folder / message.base()).lexically_normal();
+  chain.push_back(std::filesystem::path(path).lexically_normal());
+  require(std::ranges::find(chain, base_path) == chain.end(),
+          path + ": base: " + message.base() +
+              ", expected a file that isn't "
+              "based on this one");
+  schema::RunConfig base = read_over_base(base_path, std::move(chain));
+  drop_replaced_lists(message, base);
+  base.MergeFrom(message);
+  base.clear_base();
+  return base;
+}
+
+RunConfig from_message(schema::RunConfig& message) {
   RunConfig config;
   each_field(config, [&](const char* field, auto& value) {
     find(message, field).get(value);
   });
   validate(config);
   return config;
+}
+
+// Field by field, as text.
+std::vector<std::pair<std::string, std::string>> fields_of(
+    const RunConfig& config) {
+  std::vector<std::pair<std::string, std::string>> fields;
+  each_field(config, [&](const char* field, const auto& value) {
+    schema::RunConfig message;
+    find(message, field).set(value);
+    fields.emplace_back(field, message.ShortDebugString());
+  });
+  return fields;
+}
+
+bool may_differ(const std::string& field) {
+  for (const char* prefix : {"parallel.", "checkpoint.", "eval."}) {
+    if (field.starts_with(prefix)) return true;
+  }
+  return field == "train.hot_rounds" || field == "run_dir" ||
+         field == "device" || field == "init_from" ||
+         field == "optimizer.steps";
+}
+
+}  // namespace
+
+RunConfig load_config(const std::string& path,
+                      const std::vector<std::string>& overrides) {
+  schema::RunConfig message = read_over_base(path, {});
+  for (const std::string& text : overrides) apply_override(message, text);
+  return from_message(message);
+}
+
+RunConfig config_from_text(const std::string& text, const std::string& where) {
+  schema::RunConfig message = parse(text, where);
+  return from_message(message);
+}
+
+std::string first_difference(const RunConfig& now, const RunConfig& before) {
+  const auto a = fields_of(now), b = fields_of(before);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i] == b[i] || may_differ(a[i].first)) continue;
+    return a[i].first + ": {" + a[i].second + "}, expected {" + b[i].second +
+           "} as the run began";
+  }
+  return "";
 }
 
 std::string to_text(const RunConfig& config) {

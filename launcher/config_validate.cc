@@ -103,6 +103,18 @@ void validate_data(const RunConfig& config) {
          "a last chunk of at least model.conv_kernel - 1 = " +
              std::to_string(config.model.halo_rows()) +
              " tokens with data.carry_state");
+  expect(!d.carry_state, "data.carry_state", "true",
+         "false: `timepipe train` doesn't read files that way yet");
+  expect(d.loss == Loss::kTokenMean, "data.loss", "jax",
+         "token_mean: others aren't there yet");
+  expect(d.documents == Documents::kJoined, "data.documents", "not joined",
+         "joined: the other ways aren't there yet");
+  expect(d.held_out == 0, "data.held_out", d.held_out, "0: not there yet");
+  expect(d.train.size() <= 1, "data.train",
+         std::to_string(d.train.size()) + " files",
+         "one: more aren't there yet");
+  expect(d.tokenizer == "bytes", "data.tokenizer", d.tokenizer,
+         "bytes: others aren't there yet");
   expect_range("data.bos_id", d.bos_id, -1, config.model.vocab_size - 1);
   expect(d.loss != Loss::kJax || d.bos_id >= 0, "data.bos_id", d.bos_id,
          "a token with data.loss = jax (1 for Llama 2)");
@@ -121,7 +133,12 @@ void validate_checkpoint(const RunConfig& config) {
              (c.every > 0 && c.milestone_every % c.every == 0),
          "checkpoint.milestone_every", c.milestone_every,
          "a multiple of checkpoint.every = " + std::to_string(c.every));
+  expect(!config.data.carry_state || config.run_dir.empty(), "run_dir",
+         config.run_dir,
+         "none with data.carry_state: carried states can't be saved yet");
   expect_range("eval.every", config.eval.every, 0, kMostSteps);
+  expect(config.eval.every == 0, "eval.every", config.eval.every,
+         "0: not there yet");
   expect_range("eval.sequences", config.eval.sequences, 1, kMostRanks);
   expect(config.eval.every == 0 || config.data.held_out > 0 ||
              !config.eval.data.empty(),

@@ -1,6 +1,7 @@
 #include <glog/logging.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <string>
@@ -49,6 +50,25 @@ int run(int* argc, char*** argv) {
                                  train_arguments.overrides);
   });
 
+  CLI::App& checkpoint =
+      *app.add_subcommand("checkpoint", "List, check and compare checkpoints");
+  checkpoint.require_subcommand(1);
+  checkpoint.footer("Example:\n  timepipe checkpoint diff runs/a runs/b");
+  std::string first, second;
+  CLI::App& list = *checkpoint.add_subcommand(
+      "list", "Check and print the checkpoints of a run folder");
+  list.add_option("RUN_DIR", first, "Run folder")->required();
+  list.callback([&] { status = timepipe::cmd_checkpoint_list(first); });
+  CLI::App& verify = *checkpoint.add_subcommand(
+      "verify", "Check every checksum of a checkpoint");
+  verify.add_option("CHECKPOINT", first, "Its folder")->required();
+  verify.callback([&] { status = timepipe::cmd_checkpoint_verify(first); });
+  CLI::App& diff = *checkpoint.add_subcommand(
+      "diff", "Name the first difference of two checkpoints, if any");
+  diff.add_option("A", first, "Checkpoint or run folder")->required();
+  diff.add_option("B", second, "Checkpoint or run folder")->required();
+  diff.callback([&] { status = timepipe::cmd_checkpoint_diff(first, second); });
+
   CLI::App& config = *app.add_subcommand(
       "config", "Print the resolved and validated configuration");
   ConfigArguments config_arguments;
@@ -77,6 +97,8 @@ int run(int* argc, char*** argv) {
 int main(int argc, char** argv) {
   FLAGS_logtostderr = true;
   google::InitGoogleLogging(argv[0]);
+  // A file beyond the limit of its size is an error of write(), told as such.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return run(&argc, &argv);
   } catch (const timepipe::Blocked& error) {

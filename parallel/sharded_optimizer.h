@@ -42,8 +42,15 @@ class ShardedOptimizer {
   // xxh64 over the block hashes of the weights. Collective.
   uint64_t digest();
 
-  // The whole of what is sharded, for tests and checkpoints: gathers the
-  // reduced gradient (before clipping) or a moment, flat. Collective.
+  // First element of a rank's shard in the flat buffer; of world.size(): the
+  // number of elements.
+  int64_t shard_begin(int rank) const { return shard_begin_.at(rank); }
+  // This rank's shards of the moments, for checkpoints.
+  Tensor& first_moment() { return m_; }
+  Tensor& second_moment() { return v_; }
+
+  // The whole of what is sharded, for tests: gathers the reduced gradient
+  // (before clipping) or a moment, flat. Collective.
   Tensor gather_gradient();
   Tensor gather_first_moment();
   Tensor gather_second_moment();

@@ -12,8 +12,6 @@ namespace {
 
 // Parameters start at multiples of this many elements: 64 bytes of f32, so
 // that no two share a cache line. The padding is zero and in no block.
-constexpr int64_t kAlignment = 16;
-
 auto find(const std::vector<Parameter>& parameters, const std::string& name) {
   return std::find_if(parameters.begin(), parameters.end(),
                       [&](const Parameter& p) { return p.name == name; });
@@ -36,7 +34,7 @@ int64_t ParameterLayout::add(std::string name, Shape shape) {
                        std::min(ParameterBlock::kElements, count - begin)});
   }
   parameters_.push_back({std::move(name), std::move(shape), numel_, count});
-  numel_ += (count + kAlignment - 1) / kAlignment * kAlignment;
+  numel_ = offset_after(parameters_.back());
   return index;
 }
 

@@ -26,6 +26,12 @@ struct ParameterBlock {
 // blocks of 16,384 elements that never span two parameters.
 class ParameterLayout {
  public:
+  // Where the parameter after this one begins: at a multiple of 16 elements.
+  static int64_t offset_after(const Parameter& p) {
+    constexpr int64_t kAlignment = 16;
+    return (p.offset + p.count + kAlignment - 1) / kAlignment * kAlignment;
+  }
+
   // Returns the index. Throws InvalidArgument on a name that is there already.
   int64_t add(std::string name, Shape shape);
   // Throws InvalidArgument naming what is missing.

@@ -66,21 +66,19 @@ TEST_F(Config, SchemaAndStructHaveTheSameDefaults) {
 }
 
 TEST_F(Config, OverridesSetFieldsOfEveryType) {
-  const RunConfig config = load(
-      kSmallest,
-      {"model.num_layers=4", "parallel.time=2", "data.sequence_length=1048576",
-       "model.layer=mlp", "data.train=/books/a=b c.txt,d.bin",
-       "data.train_weights=0.25,3", "data.seed=18446744073709551615",
-       "optimizer.lr=1e-3", "model.use_gate=true", "train.dtype=f64",
-       "model.conv_init=torch_uniform", "device=cpu", "parallel.time=3"});
+  const RunConfig config =
+      load(kSmallest,
+           {"model.num_layers=4", "parallel.time=2",
+            "data.sequence_length=1048576", "model.layer=mlp",
+            "data.train=/books/a=b c.txt", "data.seed=18446744073709551615",
+            "optimizer.lr=1e-3", "model.use_gate=true", "train.dtype=f64",
+            "model.conv_init=torch_uniform", "device=cpu", "parallel.time=3"});
   EXPECT_EQ(config.model.num_layers, 4);
   EXPECT_EQ(config.parallel.time, 3);  // the last one counts
   EXPECT_EQ(config.data.sequence_length, 1048576);
   EXPECT_EQ(config.num_chunks(), 4096);
   EXPECT_EQ(config.model.inner, InnerModel::kMlp);
-  EXPECT_EQ(config.data.train,
-            (std::vector<std::string>{"/books/a=b c.txt", "d.bin"}));
-  EXPECT_EQ(config.data.train_weights, (std::vector<double>{0.25, 3}));
+  EXPECT_EQ(config.data.train, (std::vector<std::string>{"/books/a=b c.txt"}));
   EXPECT_EQ(config.data.seed, UINT64_MAX);
   EXPECT_EQ(config.optimizer.lr, 1e-3);
   EXPECT_TRUE(config.model.use_gate);
@@ -179,6 +177,12 @@ TEST_F(Config, ValuesOutOfRangeAreRefused) {
                                "optimizer.end_lr=0.5",
                                "optimizer.max_skipped_steps=0",
                                "data.held_out=1",
+                               "data.held_out=0.1",
+                               "data.train=a,b",
+                               "data.train_weights=x",
+                               "data.documents=reset",
+                               "data.loss=jax",
+                               "data.tokenizer=a.model",
                                "data.train_weights=1",
                                "data.bos_id=256",
                                "data.tokenizer=",

@@ -1,0 +1,276 @@
+#include "launcher/checkpoint.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+#include <utility>
+
+#include "runtime/files.h"
+#include "runtime/safetensors.h"
+
+namespace timepipe {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string shard_name(int rank, int ranks) {
+  char name[64];
+  std::snprintf(name, sizeof(name), "shard-%05d-of-%05d.safetensors", rank,
+                ranks);
+  return name;
+}
+
+// values[r]: what rank r gave, counts[r] numbers. Collective.
+std::vector<std::vector<uint64_t>> gather(Communicator& world,
+                                          const std::vector<uint64_t>& own,
+                                          const std::vector<int64_t>& counts) {
+  std::vector<int64_t> bytes;
+  int64_t total = 0;
+  for (const int64_t count : counts) {
+    bytes.push_back(count * static_cast<int64_t>(sizeof(uint64_t)));
+    total += count;
+  }
+  std::vector<uint64_t> all(static_cast<std::size_t>(total));
+  world
+      .all_gather(std::as_bytes(std::span(own)), bytes,
+                  std::as_writable_bytes(std::span(all)))
+      .wait();
+  std::vector<std::vector<uint64_t>> values;
+  auto from = all.begin();
+  for (const int64_t count : counts) {
+    values.emplace_back(from, from + count);
+    from += count;
+  }
+  return values;
+}
+
+// The largest of the ranks' values. Collective.
+uint64_t largest(Communicator& world, uint64_t own) {
+  const std::vector<int64_t> one(static_cast<std::size_t>(world.size()), 1);
+  uint64_t most = 0;
+  for (const auto& value : gather(world, {own}, one)) {
+    most = std::max(most, value[0]);
+  }
+  return most;
+}
+
+void report(int rank, const std::string& error) {
+  std::cerr << "timepipe: rank " + std::to_string(rank) +
+                   ": checkpoint not saved: " + error + "\n"
+            << std::flush;
+}
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(Context& ctx, Communicator& world,
+                                   const RunConfig& config, Trainer& trainer)
+    : ctx_(ctx),
+      world_(world),
+      config_(config),
+      trainer_(trainer),
+      shard_file_(shard_name(world.rank(), world.size())) {}
+
+CheckpointWriter::~CheckpointWriter() {
+  if (writing_.valid()) writing_.wait();
+}
+
+// Cut where parameters end.
+std::vector<Manifest::Piece> CheckpointWriter::pieces_of(int rank) const {
+  const int64_t begin = trainer_.optimizer().shard_begin(rank);
+  const int64_t end = trainer_.optimizer().shard_begin(rank + 1);
+  std::vector<Manifest::Piece> pieces;
+  for (const std::string& kind : Manifest::kinds()) {
+    for (const Parameter& p :
+         trainer_.model().weights().layout().parameters()) {
+      const int64_t from = std::max(begin, p.offset);
+      const int64_t to = std::min(end, p.offset + p.count);
+      if (from >= to) continue;
+      pieces.push_back({.kind = kind,
+                        .parameter = p.name,
+                        .first = from - p.offset,
+                        .count = to - from,
+                        .shard = 0,
+                        .xxh64 = 0});
+    }
+  }
+  return pieces;
+}
+
+// Its first element there. Between parameters the flat buffer may have gaps.
+int64_t CheckpointWriter::place_in_copy(const Manifest::Piece& piece) const {
+  const ParameterLayout& layout = trainer_.model().weights().layout();
+  const Parameter& p = layout.parameters()[static_cast<std::size_t>(
+      layout.index_of(piece.parameter))];
+  const auto kind = std::ranges::find(Manifest::kinds(), piece.kind) -
+                    Manifest::kinds().begin();
+  return kind * copy_.dim(1) + p.offset + piece.first -
+         trainer_.optimizer().shard_begin(world_.rank());
+}
+
+CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
+                                                 int64_t skipped_steps,
+                                                 uint64_t digest) {
+  const Outcome before = settle(/*wait=*/true);
+  const ParameterStore& weights = trainer_.model().weights();
+  ShardedOptimizer& optimizer = trainer_.optimizer();
+  const int64_t begin = optimizer.shard_begin(world_.rank());
+  const int64_t end = optimizer.shard_begin(world_.rank() + 1);
+  if (copy_.empty()) {
+    copy_ = ctx_.allocate({3, end - begin}, weights.dtype());
+  }
+  const Tensor parts[] = {weights.flat().slice(begin, end),
+                          optimizer.first_moment(), optimizer.second_moment()};
+  for (int64_t i = 0; i < 3; ++i) {
+    std::ranges::copy(std::as_const(parts[i]).bytes(),
+                      copy_.slice(i, i + 1).bytes().data());
+  }
+  pending_ = {};
+  pending_.steps = steps;
+  pending_.skipped_steps = skipped_steps;
+  pending_.digest = digest;
+  pending_.dtype = weights.dtype();
+  pending_.configuration = to_text(config_);
+  pending_.parameters = weights.layout().parameters();
+  const std::string folder = checkpoint_folder(config_.run_dir, steps);
+  writing_ =
+      std::async(std::launch::async, [this, folder] { return write(folder); });
+  if (config_.checkpoint.background) return before;
+  return std::max(before, settle(/*wait=*/true));
+}
+
+// In a thread of its own: no messages, and of this object only what stays
+// until the save is settled.
+CheckpointWriter::Written CheckpointWriter::write(
+    const std::string& folder) const {
+  Written written;
+  try {
+    fs::create_directories(folder);
+    std::vector<SafetensorsItem> items;
+    const int64_t element = size_of(copy_.dtype());
+    for (const Manifest::Piece& piece : pieces_of(world_.rank())) {
+      const auto* bytes =
+          std::as_const(copy_).bytes().data() + place_in_copy(piece) * element;
+      const auto size = static_cast<std::size_t>(piece.count * element);
+      items.push_back({piece.tensor(),
+                       copy_.dtype() == DType::kF64 ? "F64" : "F32",
+                       {piece.count},
+                       {bytes, size}});
+      written.hashes.push_back(XXH64(bytes, size, 0));
+    }
+    const std::string file = folder + "/" + shard_file_;
+    write_safetensors(file, items);
+    written.size_bytes = static_cast<int64_t>(fs::file_size(file));
+  } catch (const std::exception& error) {
+    written.error = error.what();
+  }
+  return written;
+}
+
+CheckpointWriter::Outcome CheckpointWriter::settle(bool wait) {
+  if (!writing_.valid()) return Outcome::kNothing;
+  if (wait) writing_.wait();
+  const bool done =
+      writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  if (largest(world_, done ? 0 : 1) > 0) return Outcome::kUnderWay;
+
+  Written written = writing_.get();
+  if (!written.error.empty()) report(world_.rank(), written.error);
+  const bool failed = largest(world_, written.error.empty() ? 0 : 1) > 0;
+  std::string error;
+  if (failed) {
+    error = "a rank failed";
+  } else {
+    std::vector<int64_t> counts;
+    for (int rank = 0; rank < world_.size(); ++rank) {
+      counts.push_back(1 + static_cast<int64_t>(pieces_of(rank).size()));
+    }
+    std::vector<uint64_t> own = {static_cast<uint64_t>(written.size_bytes)};
+    own.insert(own.end(), written.hashes.begin(), written.hashes.end());
+    const auto shards = gather(world_, own, counts);
+    if (world_.rank() == 0) {
+      error = commit(shards);
+      if (!error.empty()) report(0, error);
+    }
+  }
+  if (failed && world_.rank() == 0) {
+    std::error_code ignored;
+    fs::remove_all(checkpoint_folder(config_.run_dir, pending_.steps), ignored);
+  }
+  if (largest(world_, error.empty() ? 0 : 1) > 0) return Outcome::kFailed;
+  return Outcome::kCommitted;
+}
+
+// Returns "" or why it failed. On rank 0.
+std::string CheckpointWriter::commit(
+    const std::vector<std::vector<uint64_t>>& shards) const {
+  Manifest manifest = pending_;
+  for (int rank = 0; rank < world_.size(); ++rank) {
+    const std::vector<uint64_t>& shard = shards[static_cast<std::size_t>(rank)];
+    const auto index = static_cast<int64_t>(manifest.shards.size());
+    manifest.shards.push_back(
+        {shard_name(rank, world_.size()), static_cast<int64_t>(shard[0])});
+    std::size_t i = 1;
+    for (Manifest::Piece& piece : pieces_of(rank)) {
+      piece.shard = index;
+      piece.xxh64 = shard[i++];
+      manifest.pieces.push_back(std::move(piece));
+    }
+  }
+  const std::string folder = checkpoint_folder(config_.run_dir, manifest.steps);
+  try {
+    write_file(folder + "/manifest.json", to_json(manifest));
+    sync_folder(fs::path(folder).parent_path().string());
+    remove_old();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return "";
+}
+
+// Keeps the newest and the milestones. What is removed loses its manifest
+// first, so that a kill in between leaves no half checkpoint that looks whole.
+void CheckpointWriter::remove_old() const {
+  const CheckpointConfig& c = config_.checkpoint;
+  const auto all = list_checkpoints(config_.run_dir);
+  const auto keep = static_cast<std::size_t>(c.keep_last);
+  for (std::size_t i = 0; c.keep_last > 0 && i + keep < all.size(); ++i) {
+    const auto& [steps, folder] = all[i];
+    if (c.milestone_every > 0 && steps % c.milestone_every == 0) continue;
+    if (steps == pending_.steps) continue;
+    fs::remove(folder + "/manifest.json");
+    fs::remove_all(folder);
+  }
+  const fs::path folders = fs::path(config_.run_dir) / "checkpoints";
+  for (const auto& entry : fs::directory_iterator(folders)) {
+    // What a killed run left.
+    if (!fs::exists(entry.path() / "manifest.json")) fs::remove_all(entry);
+  }
+}
+
+void restore_weights(const CheckpointReader& checkpoint,
+                     ParameterStore& weights) {
+  const Manifest& manifest = checkpoint.manifest();
+  require_same_parameters(checkpoint.folder(), manifest.parameters,
+                          weights.layout().parameters());
+  require(manifest.dtype == weights.dtype(),
+          checkpoint.folder() + ": dtype " + name_of(manifest.dtype) +
+              ", expected train.dtype = " + name_of(weights.dtype()));
+  checkpoint.read("weights", 0, weights.layout().numel(), weights.flat());
+}
+
+void restore(const CheckpointReader& checkpoint, Trainer& trainer) {
+  restore_weights(checkpoint, trainer.model().weights());
+  ShardedOptimizer& optimizer = trainer.optimizer();
+  const int rank = trainer.grid().world.rank();
+  const int64_t begin = optimizer.shard_begin(rank);
+  const int64_t end = optimizer.shard_begin(rank + 1);
+  checkpoint.read("adam_m", begin, end, optimizer.first_moment());
+  checkpoint.read("adam_v", begin, end, optimizer.second_moment());
+}
+
+}  // namespace timepipe

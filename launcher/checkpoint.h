@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <future>
+#include <string>
+#include <vector>
+
+#include "launcher/checkpoint_files.h"
+#include "launcher/config.h"
+#include "launcher/trainer.h"
+
+namespace timepipe {
+
+// Saves a run: every rank writes its shard of weights and moments, from a copy
+// and while training goes on, and rank 0 commits all by the manifest. At most
+// one save is under way, so there is at most one copy. What was whole before
+// stays until the next is whole.
+class CheckpointWriter {
+ public:
+  CheckpointWriter(Context& ctx, Communicator& world, const RunConfig& config,
+                   Trainer& trainer);
+  // Waits for this rank's own file.
+  ~CheckpointWriter();
+
+  enum class Outcome { kNothing, kUnderWay, kCommitted, kFailed };
+
+  // Copies the state after `steps` steps and starts to write it; settles a save
+  // that is under way first and returns its outcome. Collective.
+  Outcome save(int64_t steps, int64_t skipped_steps, uint64_t digest);
+  // Commits the save under way if all ranks have written, or waits for them.
+  // Every rank that failed has printed why. Collective, as long as a save is
+  // under way.
+  Outcome settle(bool wait);
+
+ private:
+  // A rank's shard as it was written.
+  struct Written {
+    std::string error;  // "" if whole
+    int64_t size_bytes = 0;
+    std::vector<uint64_t> hashes;  // of the pieces
+  };
+
+  std::vector<Manifest::Piece> pieces_of(int rank) const;
+  int64_t place_in_copy(const Manifest::Piece& piece) const;
+  Written write(const std::string& folder) const;
+  std::string commit(const std::vector<std::vector<uint64_t>>& shards) const;
+  void remove_old() const;
+
+  Context& ctx_;
+  Communicator& world_;
+  const RunConfig& config_;
+  Trainer& trainer_;
+  std::string shard_file_;
+  Tensor copy_;  // [3, elements of the shard]: weights, moments
+  Manifest pending_;
+  std::future<Written> writing_;
+};
+
+// Sets weights and this rank's moments. Throws InvalidArgument naming the first
+// difference if the checkpoint is of another model or dtype.
+void restore(const CheckpointReader& checkpoint, Trainer& trainer);
+
+// The weights alone.
+void restore_weights(const CheckpointReader& checkpoint,
+                     ParameterStore& weights);
+
+}  // namespace timepipe

@@ -1,0 +1,263 @@
+#include "launcher/manifest.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "runtime/error.h"
+
+namespace timepipe {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kMaxInt64 = std::numeric_limits<int64_t>::max();
+// No model, and no text of a configuration, comes near.
+constexpr int64_t kMostElements = int64_t{1} << 48;
+constexpr std::size_t kLongestName = 200;
+
+std::string hex(uint64_t value) {
+  char text[17];
+  std::snprintf(text, sizeof(text), "%016llx",
+                static_cast<unsigned long long>(value));
+  return text;
+}
+
+// Reads fields of a JSON value, each checked, with errors that say where.
+class Fields {
+ public:
+  Fields(const json& value, std::string where)
+      : value_(value), where_(std::move(where)) {
+    require(value_.is_object(), where_ + ": not a JSON object");
+  }
+
+  const json& get(const char* name) const {
+    require(value_.contains(name), where_ + ": no " + name);
+    return value_[name];
+  }
+
+  int64_t integer(const char* name, int64_t least,
+                  int64_t most = kMaxInt64) const {
+    const json& field = get(name);
+    const bool fits = field.is_number_unsigned() &&
+                      field.get<uint64_t>() <= uint64_t{kMaxInt64};
+    const int64_t number = fits ? field.get<int64_t>() : -1;
+    require(fits && number >= least && number <= most,
+            where_ + ": " + name + ": " + field.dump().substr(0, 40) +
+                ", expected " + std::to_string(least) + " to " +
+                std::to_string(most));
+    return number;
+  }
+
+  std::string text(const char* name) const {
+    const json& field = get(name);
+    require(field.is_string(), where_ + ": " + name + ": " +
+                                   field.dump().substr(0, 40) +
+                                   ", expected a text");
+    return field.get<std::string>();
+  }
+
+  uint64_t hash(const char* name) const {
+    const std::string digits = text(name);
+    uint64_t value = 0;
+    const char* end = digits.data() + digits.size();
+    const auto result = std::from_chars(digits.data(), end, value, 16);
+    require(
+        digits.size() == 16 && result.ec == std::errc() && result.ptr == end,
+        where_ + ": " + name + ": " + digits.substr(0, 40) +
+            ", expected 16 hexadecimal digits");
+    return value;
+  }
+
+  const json& array(const char* name) const {
+    const json& field = get(name);
+    require(field.is_array(), where_ + ": " + name + ": not an array");
+    return field;
+  }
+
+  const std::string& where() const { return where_; }
+
+ private:
+  const json& value_;
+  std::string where_;
+};
+
+Parameter parse_parameter(const Fields& fields, int64_t offset) {
+  Parameter p{fields.text("name"), {}, offset, 1};
+  for (const json& size : fields.array("shape")) {
+    require(size.is_number_unsigned() && size.get<uint64_t>() >= 1 &&
+                size.get<uint64_t>() <= uint64_t{kMostElements} &&
+                size.get<int64_t>() <= kMostElements / p.count,
+            fields.where() + ": shape " +
+                fields.get("shape").dump().substr(0, 80) +
+                ", expected sizes of at least 1 and at most " +
+                std::to_string(kMostElements) + " elements");
+    p.shape.push_back(size.get<int64_t>());
+    p.count *= p.shape.back();
+  }
+  require(!p.name.empty() && p.name.size() <= kLongestName,
+          fields.where() + ": name: " + std::to_string(p.name.size()) +
+              " characters, expected 1 to " + std::to_string(kLongestName));
+  return p;
+}
+
+// A file of the checkpoint's own folder.
+Manifest::Shard parse_shard(const Fields& fields) {
+  Manifest::Shard shard{fields.text("file"), fields.integer("size_bytes", 1)};
+  require(!shard.file.empty() && shard.file.size() <= kLongestName &&
+              shard.file.find('/') == std::string::npos &&
+              shard.file.find('\0') == std::string::npos &&
+              shard.file.ends_with(".safetensors"),
+          fields.where() + ": file: " + shard.file.substr(0, 80) +
+              ", expected the name of a .safetensors file in this folder");
+  return shard;
+}
+
+// The pieces of each kind must make each parameter whole.
+void require_whole(const Manifest& manifest, const std::string& where) {
+  using Place = std::pair<std::string, std::string>;  // kind, parameter
+  std::map<Place, std::vector<std::pair<int64_t, int64_t>>> places;
+  for (const Manifest::Piece& piece : manifest.pieces) {
+    places[{piece.kind, piece.parameter}].emplace_back(piece.first,
+                                                       piece.count);
+  }
+  for (const std::string& kind : Manifest::kinds()) {
+    for (const Parameter& p : manifest.parameters) {
+      const auto found = places.find({kind, p.name});
+      int64_t covered = 0;
+      if (found != places.end()) {
+        std::ranges::sort(found->second);
+        for (const auto& [first, count] : found->second) {
+          if (first != covered || count > p.count - first) break;
+          covered = first + count;
+        }
+        places.erase(found);
+      }
+      require(covered == p.count,
+              where + ": pieces of " + kind + " of " + p.name +
+                  ": whole up to element " + std::to_string(covered) + " of " +
+                  std::to_string(p.count) + ", expected all, once");
+    }
+  }
+  require(places.empty(),
+          where + ": pieces of " +
+              (places.empty() ? "" : places.begin()->first.second) +
+              ", which isn't among the parameters");
+}
+
+DType parse_dtype(const Fields& fields) {
+  const std::string name = fields.text("dtype");
+  for (const DType dtype : {DType::kF32, DType::kF64}) {
+    if (name == name_of(dtype)) return dtype;
+  }
+  throw InvalidArgument(fields.where() + ": dtype: " + name.substr(0, 40) +
+                        ", expected f32 or f64");
+}
+
+Manifest parse(const json& value, const std::string& where) {
+  const Fields fields(value, where);
+  fields.integer("format", Manifest::kFormat, Manifest::kFormat);
+  Manifest m;
+  m.steps = fields.integer("steps", 0);
+  m.skipped_steps = fields.integer("skipped_steps", 0, m.steps);
+  m.digest = fields.hash("digest");
+  m.dtype = parse_dtype(fields);
+  m.configuration = fields.text("configuration");
+  const auto item_name = [&](const char* name, std::size_t i) {
+    return where + ": " + name + " " + std::to_string(i);
+  };
+  int64_t offset = 0;
+  for (const json& item : fields.array("parameters")) {
+    m.parameters.push_back(parse_parameter(
+        {item, item_name("parameter", m.parameters.size())}, offset));
+    offset = ParameterLayout::offset_after(m.parameters.back());
+    require(offset <= kMostElements, where + ": too many elements");
+  }
+  for (const json& item : fields.array("shards")) {
+    m.shards.push_back(
+        parse_shard({item, item_name("shard", m.shards.size())}));
+  }
+  for (const json& item : fields.array("pieces")) {
+    const Fields piece(item, item_name("piece", m.pieces.size()));
+    m.pieces.push_back(
+        {.kind = piece.text("kind"),
+         .parameter = piece.text("parameter"),
+         .first = piece.integer("first", 0, kMostElements),
+         .count = piece.integer("count", 1, kMostElements),
+         .shard = piece.integer("shard", 0,
+                                static_cast<int64_t>(m.shards.size()) - 1),
+         .xxh64 = piece.hash("xxh64")});
+  }
+  require_whole(m, where);
+  return m;
+}
+
+}  // namespace
+
+const std::vector<std::string>& Manifest::kinds() {
+  static const std::vector<std::string> kinds{"weights", "adam_m", "adam_v"};
+  return kinds;
+}
+
+std::string Manifest::Piece::tensor() const {
+  return kind + "." + parameter + "@" + std::to_string(first);
+}
+
+std::string to_json(const Manifest& manifest) {
+  nlohmann::ordered_json value;
+  value["format"] = Manifest::kFormat;
+  value["steps"] = manifest.steps;
+  value["skipped_steps"] = manifest.skipped_steps;
+  value["digest"] = hex(manifest.digest);
+  value["dtype"] = name_of(manifest.dtype);
+  value["configuration"] = manifest.configuration;
+  for (const char* list : {"parameters", "shards", "pieces"}) {
+    value[list] = json::array();
+  }
+  for (const Parameter& p : manifest.parameters) {
+    value["parameters"].push_back({{"name", p.name}, {"shape", p.shape}});
+  }
+  for (const Manifest::Shard& shard : manifest.shards) {
+    value["shards"].push_back(
+        {{"file", shard.file}, {"size_bytes", shard.size_bytes}});
+  }
+  for (const Manifest::Piece& piece : manifest.pieces) {
+    value["pieces"].push_back({{"kind", piece.kind},
+                               {"parameter", piece.parameter},
+                               {"first", piece.first},
+                               {"count", piece.count},
+                               {"shard", piece.shard},
+                               {"xxh64", hex(piece.xxh64)}});
+  }
+  return value.dump(1) + "\n";
+}
+
+Manifest parse_manifest(const std::string& text, const std::string& where) {
+  try {
+    return parse(json::parse(text), where);
+  } catch (const json::exception& error) {
+    throw InvalidArgument(where + ": " + error.what());
+  }
+}
+
+void require_same_parameters(const std::string& where,
+                             const std::vector<Parameter>& actual,
+                             const std::vector<Parameter>& expected) {
+  for (std::size_t i = 0; i < std::max(actual.size(), expected.size()); ++i) {
+    const auto describe = [i](const std::vector<Parameter>& parameters) {
+      return i < parameters.size()
+                 ? parameters[i].name + " " + to_string(parameters[i].shape)
+                 : std::string("nothing");
+    };
+    require(describe(actual) == describe(expected),
+            where + ": parameter " + std::to_string(i) + " is " +
+                describe(actual) + ", expected " + describe(expected) +
+                ": another model");
+  }
+}
+
+}  // namespace timepipe

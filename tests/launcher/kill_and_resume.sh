@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# kill_and_resume.sh TIMEPIPE MPIEXEC [KILLS]: runs that are killed, stopped,
+# damaged or out of disk, and what their folders then hold. A run that is killed
+# KILLS times at random moments and resumed each time, on one layout after the
+# other, must end with the bits of the run that nobody disturbed.
+set -euo pipefail
+timepipe=$1 mpiexec=$2 kills=${3:-4}
+configs=$(cd "$(dirname "$0")/../../configs" && pwd)
+work=$(mktemp -d)
+job=
+leave() {
+  [ -z "$job" ] || kill -KILL -- "-$job" 2>/dev/null || true
+  rm -rf "$work"
+}
+trap leave EXIT
+cd "$work"
+RANDOM=7
+
+fail() {
+  echo "FAILED: $1"
+  [ $# -lt 2 ] || cat "$2"
+  exit 1
+}
+# Its output must be one line of timepipe's with this text.
+refused() {
+  local text=$1
+  shift
+  "$@" >out 2>&1 && fail "accepted: $*" out
+  [ "$(grep -c '^timepipe:' out)" -eq 1 ] || fail "not one line: $*" out
+  grep -qF -- "$text" out || fail "no '$text' from: $*" out
+}
+
+head -c 6000 "$(command -v bash)" >text
+run=(train "$configs/demo.textproto" data.train=text data.sequence_length=2048
+  train.chunk_tokens=256 model.hidden_size=64 model.intermediate_size=96
+  data.batch=2 optimizer.steps=20 checkpoint.every=2)
+
+"$timepipe" "${run[@]}" run_dir=whole >out || fail "undisturbed run" out
+"$timepipe" "${run[@]}" run_dir=whole | grep -q '^finished: 20 steps' ||
+  fail "a finished run isn't left alone"
+[ "$(ls whole/checkpoints | wc -l)" -eq 3 ] || fail "keeps not 3 checkpoints"
+
+# Stopped at step 7 on 4x1, at 13 on 2x2, ended by one process.
+"$mpiexec" -n 4 "$timepipe" "${run[@]}" run_dir=moved parallel.time=4 \
+  optimizer.warmup_steps=4 optimizer.steps=20 checkpoint.every=7 >out 2>&1 &
+wait $! || fail "4x1" out
+rm -rf moved/checkpoints/step-00001[4-9] moved/checkpoints/step-00002*
+"$mpiexec" -n 4 "$timepipe" "${run[@]}" run_dir=moved parallel.time=2 \
+  parallel.data=2 checkpoint.every=13 >out 2>&1 || fail "2x2" out
+grep -q 'resumed after step 7' out || fail "2x2 did not resume" out
+rm -rf moved/checkpoints/step-000020
+"$timepipe" "${run[@]}" run_dir=moved >out 2>&1 || fail "one process" out
+grep -q 'resumed after step 13' out || fail "did not resume at 13" out
+"$timepipe" checkpoint diff whole moved || fail "other bits after moving"
+[ "$(grep -c . moved/metrics.jsonl)" -eq 20 ] || fail "metrics" moved/metrics.jsonl
+cmp <(grep -o '"digest":.*' whole/metrics.jsonl) \
+  <(grep -o '"digest":.*' moved/metrics.jsonl) || fail "digests of the steps"
+
+layouts=("1 1 1" "2 2 1" "2 1 2" "1 1 1")
+set -m  # a process group for each run
+for ((k = 0; k < kills; ++k)); do
+  read -r ranks time data <<<"${layouts[k % 4]}"
+  command=("$timepipe")
+  ((ranks == 1)) || command=("$mpiexec" -n "$ranks" "$timepipe")
+  "${command[@]}" "${run[@]}" run_dir=killed checkpoint.every=1 \
+    parallel.time="$time" parallel.data="$data" >"out$k" 2>&1 &
+  job=$!
+  until grep -q '^step' "out$k" || ! kill -0 $job 2>/dev/null; do
+    read -rt 0.02 <> <(:) || true
+  done
+  read -rt "0.$((RANDOM % 40 + 10))" <> <(:) || true
+  kill -KILL -- "-$job" 2>/dev/null || true
+  pkill -KILL -f "run_dir=killed" || true
+  wait $job 2>/dev/null || true
+  job=
+done
+set +m
+"$timepipe" "${run[@]}" run_dir=killed >out 2>&1 || fail "after kills" out
+"$timepipe" checkpoint diff whole killed || fail "other bits after $kills kills"
+echo "ok: $kills kills, other layouts, same bits"
+
+# Damage is named and passed over; nothing valid is not a fresh start.
+newest=whole/checkpoints/step-000020 shard=shard-00000-of-00001.safetensors
+cp -r whole damaged
+printf x | dd of="damaged/checkpoints/step-000020/$shard" bs=1 seek=90000 \
+  conv=notrunc 2>/dev/null
+"$timepipe" checkpoint verify damaged/checkpoints/step-000020 >out &&
+  fail "a flipped byte went unnoticed" out
+grep -q "$shard: .*checksum" out || fail "the shard isn't named" out
+"$timepipe" "${run[@]}" run_dir=damaged >out 2>&1 || fail "damaged" out
+grep -q "broken checkpoint passed over: .*$shard" out || fail "not told" out
+"$timepipe" checkpoint diff "$newest" damaged || fail "other bits after damage"
+for folder in damaged/checkpoints/*; do truncate -s 50000 "$folder/$shard"; done
+refused "$shard: 50000 bytes, expected" \
+  "$timepipe" checkpoint diff damaged/checkpoints/step-000020 whole
+"$timepipe" "${run[@]}" run_dir=damaged >out 2>&1 && fail "started afresh" out
+grep -q 'expected a checkpoint, or a run folder with a valid one' out ||
+  fail "no line about damage" out
+sed -i 's,"shard-00000,"../shard-00000,' damaged/checkpoints/*/manifest.json
+"$timepipe" checkpoint verify damaged/checkpoints/step-000020 >out && fail path
+grep -q 'in this folder' out || fail "a path out of the folder" out
+refused "model.num_layers: " "$timepipe" "${run[@]}" run_dir=whole \
+  model.num_layers=3
+refused "another model" "$timepipe" "${run[@]}" init_from=whole \
+  checkpoint.every=0 model.num_layers=3
+refused "text/" "$timepipe" "${run[@]}" run_dir=text/run
+echo "ok: damage, other models and folders that can't be made are named"
+
+# A disk that is full from step 3 on, as far as shards go.
+cp -r whole full
+rm -rf full/checkpoints/step-00002* full/checkpoints/step-000018
+size=$(stat -c %s whole/checkpoints/step-000016/$shard)
+(ulimit -f $((size / 1024 / 2)) &&
+  exec "$timepipe" "${run[@]}" run_dir=full) >out 2>&1 && fail "full disk" out
+grep -q 'rank 0: checkpoint not saved: .*File too large' out ||
+  fail "the full disk isn't named" out
+grep -q '^step 20/20' out || fail "training did not go on" out
+(ulimit -f $((size / 1024 / 2)) && exec "$timepipe" "${run[@]}" run_dir=full \
+  checkpoint.on_failure=stop) >out 2>&1 && fail "full disk, stop" out
+grep -q '^step 20/20' out && fail "training went on" out
+"$timepipe" checkpoint list full >out || fail "a valid checkpoint is gone" out
+"$timepipe" "${run[@]}" run_dir=full >out 2>&1 || fail "after the full disk" out
+"$timepipe" checkpoint diff whole full || fail "other bits after a full disk"
+echo "ok: a full disk loses nothing"
