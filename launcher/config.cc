@@ -1,16 +1,14 @@
 #include "launcher/config.h"
 
-#include <google/protobuf/io/tokenizer.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/reflection.h>
 #include <google/protobuf/text_format.h>
 
 #include <charconv>
-#include <fstream>
 #include <sstream>
 #include <string_view>
 #include <type_traits>
 
+#include "launcher/config_file.h"
 #include "schema/timepipe.pb.h"
 
 namespace timepipe {
@@ -245,53 +243,15 @@ void apply_override(Message& root, const std::string& text) {
   for (std::string item; std::getline(items, item, ',');) set(item);
 }
 
-// Keeps the first error of a text and its place.
-class FirstError : public google::protobuf::io::ErrorCollector {
- public:
-  void AddError(int line, google::protobuf::io::ColumnNumber column,
-                const std::string& message) override {
-    if (!text_.empty()) return;
-    if (line >= 0) {  // counted from 0
-      text_ = std::to_string(line + 1) + ":" + std::to_string(column + 1) + ":";
-    }
-    text_ += " " + message;
-  }
-
-  const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file.peek() != std::ifstream::traits_type::eof()) text << file.rdbuf();
-  if (!file.is_open() || file.bad() || text.fail()) {
-    throw IoError(path + ": can't be read");
-  }
-  return text.str();
-}
-
-schema::RunConfig parse(const std::string& path) {
-  const std::string text = read_file(path);
-  google::protobuf::io::ArrayInputStream input(text.data(),
-                                               static_cast<int>(text.size()));
-  FirstError error;
-  google::protobuf::TextFormat::Parser parser;
-  parser.RecordErrorsTo(&error);
-  schema::RunConfig message;
-  const bool ok = parser.Parse(&input, &message);
-  require(ok, path + ":" + error.text());
-  return message;
-}
-
 }  // namespace
 
 RunConfig load_config(const std::string& path,
                       const std::vector<std::string>& overrides) {
-  schema::RunConfig message = parse(path);
+  schema::RunConfig message = read_config(path, read_config_text);
   for (const std::string& text : overrides) apply_override(message, text);
+  require(!message.has_base(), "base: " + message.base() +
+                                   ", expected in a file, not on the command "
+                                   "line");
   RunConfig config;
   each_field(config, [&](const char* field, auto& value) {
     find(message, field).get(value);
