@@ -1,18 +1,15 @@
 #include "launcher/config.h"
 
-#include <google/protobuf/io/tokenizer.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/reflection.h>
 #include <google/protobuf/text_format.h>
 
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
 #include <sstream>
 #include <string_view>
 #include <type_traits>
 
-#include "runtime/files.h"
+#include "launcher/config_file.h"
 #include "schema/timepipe.pb.h"
 
 namespace timepipe {
@@ -247,71 +244,6 @@ void apply_override(Message& root, const std::string& text) {
   for (std::string item; std::getline(items, item, ',');) set(item);
 }
 
-// Keeps the first error of a text and its place.
-class FirstError : public google::protobuf::io::ErrorCollector {
- public:
-  void AddError(int line, google::protobuf::io::ColumnNumber column,
-                const std::string& message) override {
-    if (!text_.empty()) return;
-    if (line >= 0) {  // counted from 0
-      text_ = std::to_string(line + 1) + ":" + std::to_string(column + 1) + ":";
-    }
-    text_ += " " + message;
-  }
-
-  const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
-
-schema::RunConfig parse(const std::string& text, const std::string& where) {
-  google::protobuf::io::ArrayInputStream input(text.data(),
-                                               static_cast<int>(text.size()));
-  FirstError error;
-  google::protobuf::TextFormat::Parser parser;
-  parser.RecordErrorsTo(&error);
-  schema::RunConfig message;
-  const bool ok = parser.Parse(&input, &message);
-  require(ok, where + ":" + error.text());
-  return message;
-}
-
-// Empties the lists of `base` that `over` sets: merging would append to them.
-void drop_replaced_lists(const Message& over, Message& base) {
-  std::vector<const FieldDescriptor*> fields;
-  over.GetReflection()->ListFields(over, &fields);
-  for (const FieldDescriptor* field : fields) {
-    if (field->is_repeated()) {
-      base.GetReflection()->ClearField(&base, field);
-    } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
-      drop_replaced_lists(over.GetReflection()->GetMessage(over, field),
-                          *base.GetReflection()->MutableMessage(&base, field));
-    }
-  }
-}
-
-// A file over its base, and that over its own. `chain`: the files that led
-// here.
-schema::RunConfig read_over_base(const std::string& path,
-                                 std::vector<std::string> chain) {
-  schema::RunConfig message = parse(read_text(path), path);
-  if (!message.has_base()) return message;
-  const std::filesystem::path folder =
-      std::filesystem::path(path).parent_path();
-  const std::string base_path = (folder / message.base()).lexically_normal();
-  chain.push_back(std::filesystem::path(path).lexically_normal());
-  require(std::ranges::find(chain, base_path) == chain.end(),
-          path + ": base: " + message.base() +
-              ", expected a file that isn't "
-              "based on this one");
-  schema::RunConfig base = read_over_base(base_path, std::move(chain));
-  drop_replaced_lists(message, base);
-  base.MergeFrom(message);
-  base.clear_base();
-  return base;
-}
-
 RunConfig from_message(schema::RunConfig& message) {
   RunConfig config;
   each_field(config, [&](const char* field, auto& value) {
@@ -346,13 +278,16 @@ bool may_differ(const std::string& field) {
 
 RunConfig load_config(const std::string& path,
                       const std::vector<std::string>& overrides) {
-  schema::RunConfig message = read_over_base(path, {});
+  schema::RunConfig message = read_config(path, read_config_text);
   for (const std::string& text : overrides) apply_override(message, text);
+  require(!message.has_base(), "base: " + message.base() +
+                                   ", expected in a file, not on the command "
+                                   "line");
   return from_message(message);
 }
 
 RunConfig config_from_text(const std::string& text, const std::string& where) {
-  schema::RunConfig message = parse(text, where);
+  schema::RunConfig message = parse_config(text, where);
   return from_message(message);
 }
 

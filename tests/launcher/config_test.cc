@@ -229,6 +229,22 @@ TEST_F(Config, ChunkHoldsTheHaloOfTheConvolutions) {
   EXPECT_EQ(load(kSmallest, {overrides[0], overrides[1]}).num_chunks(), 500);
 }
 
+TEST_F(Config, LimitsOfTagsAndSumsShowBeforeAnyWork) {
+  const auto most = [&](const std::string& field, int64_t value,
+                        std::vector<std::string> others) {
+    others.push_back(field + "=" + std::to_string(value));
+    EXPECT_EQ(mistake(kSmallest, others), "accepted");
+    others.back() = field + "=" + std::to_string(value + 1);
+    EXPECT_THAT(mistake(kSmallest, others), HasSubstr(", expected "));
+  };
+  most("model.num_layers", 256, {"parallel.time=2"});
+  most("data.sequence_length", 65536 * 256, {"parallel.time=2"});
+  most("data.batch", 1 << 14, {"parallel.time=2"});
+  most("data.batch", 4, {"parallel.time=2", "data.sequence_length=16777216"});
+  most("data.batch", 1 << 16, {});
+  most("data.batch", 1 << 13, {"train.dtype=f64"});  // of 4 chunks
+}
+
 TEST_F(Config, RanksHaveChunks) {
   // 4 chunks in a sequence.
   EXPECT_EQ(load(kSmallest, {"parallel.time=4"}).parallel.time, 4);
