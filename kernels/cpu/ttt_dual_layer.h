@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/cpu/sums.h"
 #include "kernels/cpu/ttt_mini_batch.h"
@@ -53,26 +54,35 @@ void scale_rows(const T* tok, Matrix<T> from, Matrix<T> to) {
 }
 
 // The layer as each row i reads it, after the steps of the rows up to i:
-//   gram = tril(q k^T + 1),  zb = q W + b - tok * (gram h)
+//   gram = tril(q k^T + 1),  zb = q W + b - tok * (gram h + q N + n)
+// sum: N and n, of the mini-batch's tokens before these rows; empty: none.
 template <class T>
 void read(Matrix<T> q, Matrix<T> k, Matrix<T> h, const T* tok,
-          const Layer<T>& layer, Matrix<T> gram, Matrix<T> zb,
-          const LayerScratch<T>& scratch) {
+          const Layer<T>& layer, const Layer<T>& sum, Matrix<T> gram,
+          Matrix<T> zb, const LayerScratch<T>& scratch) {
   fill(gram, T(1));
   add_nt(q, k, gram, scratch.transposed);
   clear_above_diagonal(gram);
   apply(q, layer, zb);
   scale_rows(tok, gram, scratch.square);
   add_nn(scratch.square, h, zb, -1);
+  if (sum.w.data == nullptr) return;
+  const Matrix<T> read{scratch.rows, zb.rows, zb.cols, zb.cols};
+  apply(q, sum, read);
+  for (int64_t i = 0; i < zb.rows; ++i) {
+    for (int64_t j = 0; j < zb.cols; ++j) {
+      zb.row(i)[j] -= tok[i] * read.row(i)[j];
+    }
+  }
 }
 
-// W <- W - tok_last k^T h,  b <- b - tok_last 1^T h
+// W <- W - rate k^T h,  b <- b - rate 1^T h
 template <class T>
-void step(Matrix<T> k, Matrix<T> h, T tok_last, const Layer<T>& layer) {
-  add_tn(k, h, layer.w, -tok_last);
+void step(Matrix<T> k, Matrix<T> h, T rate, const Layer<T>& layer) {
+  add_tn(k, h, layer.w, -rate);
   for (int64_t i = 0; i < h.rows; ++i) {
     for (int64_t j = 0; j < h.cols; ++j) {
-      layer.b.data[j] -= tok_last * h.row(i)[j];
+      layer.b.data[j] -= rate * h.row(i)[j];
     }
   }
 }
@@ -83,12 +93,40 @@ double dot(int64_t n, const T* x, const T* y) {
   return sum_over(n, [=](int64_t j) { return double{x[j]} * double{y[j]}; });
 }
 
+// Adds to the layer's gradient what arrives at alpha (x W + b).
+template <class T>
+void apply_backward(Matrix<T> x, Matrix<T> dz, const Layer<T>& dlayer,
+                    std::type_identity_t<T> alpha = 1) {
+  add_tn(x, dz, dlayer.w, alpha);
+  for (int64_t i = 0; i < dz.rows; ++i) {
+    for (int64_t j = 0; j < dz.cols; ++j) {
+      dlayer.b.data[j] += alpha * dz.row(i)[j];
+    }
+  }
+}
+
+// Backward of read's term of the earlier tokens: adds to dq, dsum and dtok.
+template <class T>
+void read_sum_backward(Matrix<T> q, const T* tok, const Layer<T>& sum,
+                       Matrix<T> dzb, Matrix<T> dq, const Layer<T>& dsum,
+                       double* dtok, const LayerScratch<T>& scratch) {
+  const Matrix<T> rows{scratch.rows, dzb.rows, dzb.cols, dzb.cols};
+  apply(q, sum, rows);
+  for (int64_t i = 0; i < rows.rows; ++i) {
+    dtok[i] -= dot(rows.cols, rows.row(i), dzb.row(i));
+  }
+  scale_rows(tok, dzb, rows);
+  add_nt(rows, sum.w, dq, scratch.transposed, -1);
+  apply_backward(q, rows, dsum, -1);
+}
+
 // Backward of read, without its part in the layer's gradient (see
-// apply_backward). Writes dq and dh, adds to dk and dtok.
+// apply_backward). Writes dq and dh, adds to dk, dsum and dtok.
 template <class T>
 void read_backward(Matrix<T> q, Matrix<T> k, Matrix<T> h, const T* tok,
-                   const Layer<T>& layer, Matrix<T> gram, Matrix<T> dzb,
-                   Matrix<T> dq, Matrix<T> dk, Matrix<T> dh, double* dtok,
+                   const Layer<T>& layer, const Layer<T>& sum, Matrix<T> gram,
+                   Matrix<T> dzb, Matrix<T> dq, Matrix<T> dk, Matrix<T> dh,
+                   const Layer<T>& dsum, double* dtok,
                    const LayerScratch<T>& scratch) {
   const Matrix<T> m = scratch.square;
   scale_rows(tok, gram, m);
@@ -107,32 +145,25 @@ void read_backward(Matrix<T> q, Matrix<T> k, Matrix<T> h, const T* tok,
   add_nt(dzb, layer.w, dq, scratch.transposed);
   add_nn(m, k, dq, -1);
   add_tn(m, q, dk, -1);
+  if (sum.w.data == nullptr) return;
+  read_sum_backward(q, tok, sum, dzb, dq, dsum, dtok, scratch);
 }
 
 // Backward of step, given the gradient of the layer after it: adds to dh, dk
-// and dtok. The gradient of the layer passes through unchanged.
+// and drate. The gradient of the layer passes through unchanged.
 template <class T>
-void step_backward(Matrix<T> k, Matrix<T> h, T tok_last, const Layer<T>& dlayer,
-                   Matrix<T> dh, Matrix<T> dk, double* dtok,
+void step_backward(Matrix<T> k, Matrix<T> h, T rate, const Layer<T>& dlayer,
+                   Matrix<T> dh, Matrix<T> dk, double& drate,
                    const LayerScratch<T>& scratch) {
   const Matrix<T> r{scratch.rows, h.rows, h.cols, h.cols};
   apply(k, dlayer, r);
   for (int64_t i = 0; i < r.rows; ++i) {
     for (int64_t j = 0; j < r.cols; ++j) {
-      dh.row(i)[j] -= tok_last * r.row(i)[j];
+      dh.row(i)[j] -= rate * r.row(i)[j];
     }
-    dtok[r.rows - 1] -= dot(r.cols, h.row(i), r.row(i));
+    drate -= dot(r.cols, h.row(i), r.row(i));
   }
-  add_nt(h, dlayer.w, dk, scratch.transposed, -tok_last);
-}
-
-// Adds to the layer's gradient what arrives at x W + b.
-template <class T>
-void apply_backward(Matrix<T> x, Matrix<T> dz, const Layer<T>& dlayer) {
-  add_tn(x, dz, dlayer.w);
-  for (int64_t i = 0; i < dz.rows; ++i) {
-    for (int64_t j = 0; j < dz.cols; ++j) dlayer.b.data[j] += dz.row(i)[j];
-  }
+  add_nt(h, dlayer.w, dk, scratch.transposed, -rate);
 }
 
 // Backward of h = lr * g: turns dh into dg, adds to dlr.

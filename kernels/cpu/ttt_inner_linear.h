@@ -32,6 +32,7 @@ struct LinearModel {
     Matrix<T> dz;      // [r,D] first dh, then dg, then dz
     T* dlr;            // [r]
     double* dtok;      // [r], added to
+    State<T> dsum;     // as MiniBatch::sum; added to
 
     Gradients(Arena<T>& arena, int64_t r, int64_t D, double* dtok)
         : dq(arena.take(r, D)),
@@ -54,13 +55,14 @@ struct LinearModel {
   static void test_view(const MiniBatch<T>& x, const State<T>& state,
                         const Train& train, const Test& test,
                         const LayerScratch<T>& scratch) {
-    read(x.q, x.k, train.loss.h, x.tok, state.first, test.gram, test.z_bar,
-         scratch);
+    read(x.q, x.k, train.loss.h, x.tok, state.first, x.sum.first, test.gram,
+         test.z_bar, scratch);
   }
 
-  static void update(const MiniBatch<T>& x, const Train& train,
+  // state <- state - rate * (sum of lr * gradient over the rows)
+  static void update(const MiniBatch<T>& x, const Train& train, T rate,
                      const State<T>& state) {
-    step(x.k, train.loss.h, x.tok_last(), state.first);
+    step(x.k, train.loss.h, rate, state.first);
   }
 
   // From dz_bar to dq and dh.
@@ -68,16 +70,17 @@ struct LinearModel {
                                  const Train& train, const Test& test,
                                  const Gradients& d,
                                  const LayerScratch<T>& scratch) {
-    read_backward(x.q, x.k, train.loss.h, x.tok, state.first, test.gram,
-                  d.dz_bar, d.dq, d.dk, d.dz, d.dtok, scratch);
+    read_backward(x.q, x.k, train.loss.h, x.tok, state.first, x.sum.first,
+                  test.gram, d.dz_bar, d.dq, d.dk, d.dz, d.dsum.first, d.dtok,
+                  scratch);
   }
 
-  // From the gradient of the state after the mini-batch to dh.
-  static void update_backward(const MiniBatch<T>& x, const Train& train,
+  // From the gradient of the state after update to dh and drate.
+  static void update_backward(const MiniBatch<T>& x, const Train& train, T rate,
                               const State<T>& dstate, const Gradients& d,
-                              const LayerScratch<T>& scratch) {
-    step_backward(x.k, train.loss.h, x.tok_last(), dstate.first, d.dz, d.dk,
-                  d.dtok, scratch);
+                              double& drate, const LayerScratch<T>& scratch) {
+    step_backward(x.k, train.loss.h, rate, dstate.first, d.dz, d.dk, drate,
+                  scratch);
   }
 
   // From dh to dg of the loss.

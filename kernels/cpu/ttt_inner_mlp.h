@@ -115,19 +115,19 @@ struct MlpModel {
   static void test_view(const MiniBatch<T>& x, const State<T>& state,
                         const Train& train, const Test& test,
                         const LayerScratch<T>& scratch) {
-    read(x.q, x.k, train.h1, x.tok, state.first, test.gram1, test.z1_bar,
-         scratch);
+    read(x.q, x.k, train.h1, x.tok, state.first, x.sum.first, test.gram1,
+         test.z1_bar, scratch);
     for_each_element(test.z1_bar, [&](int64_t i, int64_t j) {
       test.x2_bar.row(i)[j] = gelu(test.z1_bar.row(i)[j]).value;
     });
-    read(test.x2_bar, train.x2, train.loss.h, x.tok, state.second, test.gram2,
-         test.z_bar, scratch);
+    read(test.x2_bar, train.x2, train.loss.h, x.tok, state.second, x.sum.second,
+         test.gram2, test.z_bar, scratch);
   }
 
-  static void update(const MiniBatch<T>& x, const Train& train,
+  static void update(const MiniBatch<T>& x, const Train& train, T rate,
                      const State<T>& state) {
-    step(x.k, train.h1, x.tok_last(), state.first);
-    step(train.x2, train.loss.h, x.tok_last(), state.second);
+    step(x.k, train.h1, rate, state.first);
+    step(train.x2, train.loss.h, rate, state.second);
   }
 
   static void test_view_backward(const MiniBatch<T>& x, const State<T>& state,
@@ -136,22 +136,23 @@ struct MlpModel {
                                  const LayerScratch<T>& scratch) {
     fill(d.dx2, T(0));
     read_backward(test.x2_bar, train.x2, train.loss.h, x.tok, state.second,
-                  test.gram2, d.dz_bar, d.dz1_bar, d.dx2, d.dz, d.dtok,
-                  scratch);
+                  x.sum.second, test.gram2, d.dz_bar, d.dz1_bar, d.dx2, d.dz,
+                  d.dsum.second, d.dtok, scratch);
     for_each_element(d.dz1_bar, [&](int64_t i, int64_t j) {
       d.dz1_bar.row(i)[j] *= gelu(test.z1_bar.row(i)[j]).slope;
     });
-    read_backward(x.q, x.k, train.h1, x.tok, state.first, test.gram1, d.dz1_bar,
-                  d.dq, d.dk, d.dz1, d.dtok, scratch);
+    read_backward(x.q, x.k, train.h1, x.tok, state.first, x.sum.first,
+                  test.gram1, d.dz1_bar, d.dq, d.dk, d.dz1, d.dsum.first,
+                  d.dtok, scratch);
   }
 
-  static void update_backward(const MiniBatch<T>& x, const Train& train,
+  static void update_backward(const MiniBatch<T>& x, const Train& train, T rate,
                               const State<T>& dstate, const Gradients& d,
-                              const LayerScratch<T>& scratch) {
-    step_backward(x.k, train.h1, x.tok_last(), dstate.first, d.dz1, d.dk,
-                  d.dtok, scratch);
-    step_backward(train.x2, train.loss.h, x.tok_last(), dstate.second, d.dz,
-                  d.dx2, d.dtok, scratch);
+                              double& drate, const LayerScratch<T>& scratch) {
+    step_backward(x.k, train.h1, rate, dstate.first, d.dz1, d.dk, drate,
+                  scratch);
+    step_backward(train.x2, train.loss.h, rate, dstate.second, d.dz, d.dx2,
+                  drate, scratch);
   }
 
   static void inner_gradient_backward(const MiniBatch<T>& x,

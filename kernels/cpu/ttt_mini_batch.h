@@ -96,7 +96,9 @@ template <class T>
 struct MiniBatch {
   Matrix<T> q, k, target;  // [r,D], target = v - k
   T* lr = nullptr;         // [r]
-  const T* tok = nullptr;  // [b], the first r are used
+  const T* tok = nullptr;  // of these rows
+  State<T> sum;  // sum of lr * gradient of the mini-batch's tokens before these
+                 // rows; empty: there are none
 
   MiniBatch() = default;
   MiniBatch(Arena<T>& arena, int64_t r, int64_t D)

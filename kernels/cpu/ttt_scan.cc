@@ -6,9 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/cpu/ttt_head.h"
-#include "kernels/cpu/ttt_inner_linear.h"
-#include "kernels/cpu/ttt_inner_mlp.h"
+#include "kernels/cpu/ttt_pass.h"
 #include "runtime/parallel_for.h"
 
 namespace timepipe::cpu {
@@ -17,70 +15,6 @@ namespace {
 using namespace ttt;  // NOLINT: the parts of this one scan
 
 constexpr int64_t kGroup = TttShape::kCheckpointEvery;
-
-template <class T>
-Norm<T> norm_of_head(const Tensor& ln_w, const Tensor& ln_b, int64_t head) {
-  const int64_t D = ln_w.dim(1);
-  return {ln_w.data<T>() + head * D, ln_b.data<T>() + head * D};
-}
-
-// A mini-batch with its train view.
-template <class T, class Model>
-struct Trained {
-  MiniBatch<T> x;
-  typename Model::Train train;
-
-  Trained() = default;
-  Trained(Arena<T>& arena, int64_t r, int64_t D)
-      : x(arena, r, D), train(arena, r, D) {}
-
-  void run(const Norm<T>& norm, const State<T>& state,
-           const LayerScratch<T>& scratch) {
-    Model::train_view(x, state, train);
-    loss_gradient(norm, x, train.loss);
-    Model::inner_gradient(x, state, train, scratch);
-  }
-};
-
-// The test view of a mini-batch; z_bar ends as its normalised rows.
-template <class T, class Model>
-struct Tested {
-  typename Model::Test test;
-  T* rstd;
-
-  Tested(Arena<T>& arena, int64_t r, int64_t D)
-      : test(arena, r, D), rstd(arena.take(r)) {}
-
-  void run(const Trained<T, Model>& trained, const State<T>& state,
-           const LayerScratch<T>& scratch) {
-    Model::test_view(trained.x, state, trained.train, test, scratch);
-    normalize(test.z_bar, rstd);
-  }
-};
-
-// What one head's forward needs for a mini-batch of r rows.
-template <class T, class Model>
-struct ForwardScratch {
-  Trained<T, Model> trained;
-  Tested<T, Model> tested;
-  LayerScratch<T> layer;
-
-  ForwardScratch(Arena<T>& arena, const TttShape& shape, int64_t r)
-      : trained(arena, r, shape.head_size),
-        tested(arena, r, shape.head_size),
-        layer(arena, r, shape.head_size, hidden_size(shape)) {}
-};
-
-// y = q + LN(z_bar)
-template <class T>
-void write_output(const Norm<T>& norm, Matrix<T> q, Matrix<T> xhat,
-                  Matrix<T> y) {
-  for (int64_t i = 0; i < y.rows; ++i) {
-    for (int64_t j = 0; j < y.cols; ++j) {
-      y.row(i)[j] = q.row(i)[j] + norm.w[j] * xhat.row(i)[j] + norm.b[j];
-    }
-  }
-}
 
 template <class T, class Model>
 void forward_head(const TttScanForward& args, std::span<const Cut> cuts,
@@ -103,7 +37,7 @@ void forward_head(const TttScanForward& args, std::span<const Cut> cuts,
     s.tested.run(s.trained, state, s.layer);
     write_output(norm, s.trained.x.q, s.tested.test.z_bar,
                  head.rows(args.y, cuts[n]));
-    Model::update(s.trained.x, s.trained.train, state);
+    Model::update(s.trained.x, s.trained.train, s.trained.x.tok_last(), state);
   }
 }
 
@@ -119,36 +53,6 @@ struct Step {
         state(make_state<T>(shape, [&](int64_t rows, int64_t cols) {
           return arena.take(rows, cols);
         })) {}
-};
-
-// Gradient sums of one head.
-struct HeadSums {
-  NormGradient dnorm;  // [D] each
-  double* dtok;        // [b]
-
-  static int64_t size(const TttShape& shape) {
-    return 2 * shape.head_size + shape.mini_batch;
-  }
-  HeadSums(const TttShape& shape, double* sums)
-      : dnorm{sums, sums + shape.head_size}, dtok(sums + 2 * shape.head_size) {}
-};
-
-// What one head's backward needs for a mini-batch of r rows, next to the steps
-// of its group.
-template <class T, class Model>
-struct BackwardScratch {
-  Tested<T, Model> tested;
-  typename Model::Gradients d;
-  Matrix<T> dy, dtarget;  // [r,D]
-  LayerScratch<T> layer;
-
-  BackwardScratch(Arena<T>& arena, const TttShape& shape, int64_t r,
-                  double* dtok)
-      : tested(arena, r, shape.head_size),
-        d(arena, r, shape.head_size, dtok),
-        dy(arena.take(r, shape.head_size)),
-        dtarget(arena.take(r, shape.head_size)),
-        layer(arena, r, shape.head_size, hidden_size(shape)) {}
 };
 
 template <class T, class Model>
@@ -200,7 +104,8 @@ class BackwardOfHead {
       } else {
         const Step<T, Model>& last = steps_[n - 1];
         copy(last.state, step.state);
-        Model::update(last.trained.x, last.trained.train, step.state);
+        Model::update(last.trained.x, last.trained.train,
+                      last.trained.x.tok_last(), step.state);
       }
       head_.load(args_, cuts[n], step.trained.x);
       Arena<T> rest = arena;
@@ -212,40 +117,11 @@ class BackwardOfHead {
 
   void run_backward(const Cut& cut, const Step<T, Model>& step,
                     Arena<T> arena) {
-    const auto& [x, train] = step.trained;
     BackwardScratch<T, Model> s(arena, args_.shape, cut.rows, sums_.dtok);
-    copy(head_.rows(args_.dy, cut), s.dy);
-    fill(s.d.dk, T(0));
-    std::fill_n(s.d.dlr, cut.rows, T(0));
-
-    s.tested.run(step.trained, step.state, s.layer);
-    normalize_backward(norm_, s.tested.test.z_bar, s.tested.rstd, s.dy,
-                       s.d.dz_bar, sums_.dnorm);
-    Model::test_view_backward(x, step.state, train, s.tested.test, s.d,
-                              s.layer);
-    Model::update_backward(x, train, dstate_, s.d, s.layer);
-    Model::inner_gradient_backward(x, step.state, train, s.d);
-    loss_gradient_backward(norm_, train.loss, x.target, s.d.dz, s.dtarget,
-                           sums_.dnorm);
-    Model::train_view_backward(x, step.state, train, s.tested.test, s.d,
-                               dstate_, s.layer);
-    write_gradients(cut, s);
-  }
-
-  void write_gradients(const Cut& cut, const BackwardScratch<T, Model>& s) {
-    const Matrix<T> dxq = head_.rows(args_.dxq, cut),
-                    dxk = head_.rows(args_.dxk, cut),
-                    dxv = head_.rows(args_.dxv, cut);
-    for (int64_t i = 0; i < cut.rows; ++i) {
-      for (int64_t j = 0; j < dxq.cols; ++j) {
-        const T dtarget = s.dtarget.row(i)[j];
-        dxq.row(i)[j] = s.dy.row(i)[j] + s.d.dq.row(i)[j];
-        dxk.row(i)[j] = s.d.dk.row(i)[j] - dtarget;
-        dxv.row(i)[j] = dtarget;
-      }
-      const int64_t H = args_.shape.heads;
-      args_.dlr.template data<T>()[(cut.row + i) * H + head_.head] = s.d.dlr[i];
-    }
+    mini_batch_backward(
+        args_, head_, cut, norm_, step.trained, step.state,
+        {step.trained.x.tok_last(), dstate_, &sums_.dtok[cut.rows - 1]},
+        dstate_, sums_.dnorm, s);
   }
 
   void hand_to_start() {
@@ -289,24 +165,6 @@ void forward(Context& ctx, const TttScanForward& args) {
   parallel_for(shape.heads, [&](int64_t h) {
     forward_head<T, Model>(args, cuts, h, blocks + h * arena.size());
   });
-}
-
-// dln_w, dln_b: each head's own. dtok: over heads in order.
-template <class T>
-void write_sums(const TttScanBackward& args, const double* sums) {
-  const int64_t D = args.shape.head_size, H = args.shape.heads;
-  const int64_t b = args.shape.mini_batch, n = HeadSums::size(args.shape);
-  for (int64_t h = 0; h < H; ++h) {
-    for (int64_t j = 0; j < D; ++j) {
-      args.dln_w.data<T>()[h * D + j] = static_cast<T>(sums[h * n + j]);
-      args.dln_b.data<T>()[h * D + j] = static_cast<T>(sums[h * n + D + j]);
-    }
-  }
-  for (int64_t i = 0; i < b; ++i) {
-    double sum = 0;
-    for (int64_t h = 0; h < H; ++h) sum += sums[h * n + 2 * D + i];
-    args.dtok.data<T>()[i] = static_cast<T>(sum);
-  }
 }
 
 template <class T, class Model>

@@ -81,6 +81,8 @@ Values heads_first(const Values& x, int64_t batch, int64_t tokens,
                    int64_t heads);
 
 void check_layer(const Options& options, const Case& golden, Report& report);
+// A layer case in the decoding form.
+void check_primal(const Options& options, const Case& golden, Report& report);
 void check_module(const Options& options, const Case& golden,
                   Communicator& world, Report& report);
 void check_model(const Options& options, const Case& golden,

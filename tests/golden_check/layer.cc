@@ -1,13 +1,12 @@
 #include "kernels/ttt_scan.h"
 #include "tests/golden_check/golden.h"
+#include "tests/golden_check/layer_inputs.h"
 
 // The scan alone, cut into chunks that hand their state on, forward and
 // backward.
 
 namespace timepipe::golden {
 namespace {
-
-const char* const kStateNames[] = {"W1", "b1", "W2", "b2"};
 
 // One batch entry: tensors of the whole sequence, token-major.
 struct Scan {
@@ -18,48 +17,6 @@ struct Scan {
   Tensor y, dxq, dxk, dxv, dlr;
   Values state_last, state_mid, dstate_init, dstate_mid, dtok, dln_w, dln_b;
 };
-
-// The b-th entry of [B,nh,L,width] as [L, nh*width].
-Tensor token_major(Context& ctx, DType dtype, const Tensor& all, int64_t b,
-                   int64_t heads, int64_t tokens, int64_t width) {
-  const Values x =
-      to_values(all.reshape({all.dim(0), heads, tokens, width}));  // or throws
-  Tensor y = ctx.allocate({tokens, heads * width}, dtype);
-  dispatch(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    for (int64_t h = 0; h < heads; ++h) {
-      for (int64_t t = 0; t < tokens; ++t) {
-        for (int64_t i = 0; i < width; ++i) {
-          y.data<T>()[(t * heads + h) * width + i] =
-              static_cast<T>(x[((b * heads + h) * tokens + t) * width + i]);
-        }
-      }
-    }
-  });
-  return y;
-}
-
-// The b-th entry of the states <prefix><name><suffix>, flat.
-Tensor flat_state(Context& ctx, DType dtype, const Case& golden,
-                  const std::string& prefix, const std::string& suffix,
-                  int64_t b, int64_t batch) {
-  Values flat;
-  for (const char* name : kStateNames) {
-    if (!golden.has(prefix + name + suffix)) continue;
-    const Values all = golden.values(prefix + name + suffix);
-    const auto size = static_cast<int64_t>(all.size()) / batch;
-    flat.insert(flat.end(), all.begin() + b * size,
-                all.begin() + (b + 1) * size);
-  }
-  const auto size = static_cast<int64_t>(flat.size());
-  return from_values(ctx, dtype, prefix + suffix, flat, {size});
-}
-
-void add(const Tensor& x, Values& sum) {
-  const Values values = to_values(x);
-  sum.resize(values.size(), 0.0);
-  for (std::size_t i = 0; i < values.size(); ++i) sum[i] += values[i];
-}
 
 // Runs all chunks forward, then backward; `mid`: tokens after which the state
 // and its gradient are noted, if a chunk ends there.
@@ -165,21 +122,13 @@ Scan make_scan(Context& ctx, DType dtype, const Case& golden, int64_t b) {
   return scan;
 }
 
-void append(const Values& from, Values& to) {
-  to.insert(to.end(), from.begin(), from.end());
-}
-
-void accumulate(const Values& from, Values& to) {
-  to.resize(from.size(), 0.0);
-  for (std::size_t i = 0; i < from.size(); ++i) to[i] += from[i];
-}
-
 }  // namespace
 
 void check_layer(const Options& options, const Case& golden, Report& report) {
-  require(golden.notes.value("form", "dual") == "dual",
-          "notes.json: form: " + golden.notes.value("form", "dual") +
-              ", expected dual: this program has no decoding form yet");
+  const std::string form = golden.notes.value("form", "dual");
+  if (form == "primal") return check_primal(options, golden, report);
+  require(form == "dual",
+          "notes.json: form: " + form + ", expected dual or primal");
   const Shape s = golden.tensor("XQ").shape();
   require(s.size() == 5,
           "XQ: shape " + to_string(s) + ", expected 5 dimensions [B,nh,n,K,f]");

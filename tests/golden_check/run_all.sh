@@ -14,8 +14,6 @@ folders=()
 for root in "${roots[@]}"; do
   for folder in "$root"/{layer,module,model,opt}_*; do
     [ -d "$folder" ] || continue
-    # Decoding forms are another program's part.
-    grep -q '"form": "primal"' "$folder/notes.json" && continue
     [ "$mode" = ranks ] && [[ $(basename "$folder") = layer_* ]] && continue
     folders+=("$folder")
   done

@@ -1,0 +1,321 @@
+#include "kernels/ttt_decode.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "tests/kernels/ttt_scan_problem.h"
+#include "tests/kernels/ttt_scan_reference.h"
+#include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
+#include "tests/support/threads.h"
+
+namespace timepipe::testing {
+namespace {
+
+using ::testing::Combine;
+using ::testing::HasSubstr;
+using ::testing::Values;
+
+// Relative difference of two orders of the same sums in f64.
+constexpr double kSameF64 = 1e-12;
+
+// Rows of one mini-batch; `scan` holds the rows, tok of their places and, as
+// state_in, the state before the mini-batch.
+struct DecodeProblem {
+  ScanProblem scan;
+  Tensor sum_in, dsum_out;
+};
+
+DecodeProblem random_decode(Context& ctx, const TttShape& shape, int64_t rows,
+                            DType dtype = DType::kF64) {
+  DecodeProblem p{
+      random_problem(
+          ctx, shape, rows,
+          {{.row = 0, .rows = rows, .context = shape.mini_batch, .resets = 0}},
+          dtype),
+      {},
+      {}};
+  Generator rng(31);
+  p.sum_in = normal(ctx, rng, {shape.state_size()}, dtype);
+  p.dsum_out = normal(ctx, rng, {shape.state_size()}, dtype);
+  p.scan.tok = p.scan.tok.slice(shape.mini_batch - rows, shape.mini_batch);
+  return p;
+}
+
+struct DecodeOutputs {
+  Tensor y, sum_out, state_last;
+};
+
+void forward_into(Context& ctx, const DecodeProblem& p, DecodeOutputs& out) {
+  const ScanProblem& s = p.scan;
+  ttt_decode_forward(ctx, {.shape = s.shape,
+                           .xq = s.xq,
+                           .xk = s.xk,
+                           .xv = s.xv,
+                           .lr = s.lr,
+                           .tok = s.tok,
+                           .ln_w = s.ln_w,
+                           .ln_b = s.ln_b,
+                           .state = s.state_in,
+                           .sum_in = p.sum_in,
+                           .y = out.y,
+                           .sum_out = out.sum_out,
+                           .state_last = out.state_last});
+}
+
+// Outputs start as NaN: what is left unwritten shows.
+DecodeOutputs run_forward(Context& ctx, const DecodeProblem& p) {
+  const auto like = [&](const Tensor& t) {
+    return nans(ctx, t.shape(), t.dtype());
+  };
+  DecodeOutputs out{like(p.scan.xq), like(p.sum_in), like(p.sum_in)};
+  forward_into(ctx, p, out);
+  return out;
+}
+
+struct DecodeGradients {
+  Tensor dxq, dxk, dxv, dlr, dtok, dln_w, dln_b, dstate, dsum_in;
+};
+
+DecodeGradients run_backward(Context& ctx, const DecodeProblem& p) {
+  const ScanProblem& s = p.scan;
+  const auto like = [&](const Tensor& t) {
+    return nans(ctx, t.shape(), t.dtype());
+  };
+  DecodeGradients d{like(s.xq),   like(s.xk),       like(s.xv),
+                    like(s.lr),   like(s.tok),      like(s.ln_w),
+                    like(s.ln_b), like(s.state_in), like(p.sum_in)};
+  ttt_decode_backward(ctx, {.shape = s.shape,
+                            .xq = s.xq,
+                            .xk = s.xk,
+                            .xv = s.xv,
+                            .lr = s.lr,
+                            .tok = s.tok,
+                            .ln_w = s.ln_w,
+                            .ln_b = s.ln_b,
+                            .state = s.state_in,
+                            .sum_in = p.sum_in,
+                            .dy = s.dy,
+                            .dsum_out = p.dsum_out,
+                            .dstate_last = s.dstate_out,
+                            .dxq = d.dxq,
+                            .dxk = d.dxk,
+                            .dxv = d.dxv,
+                            .dlr = d.dlr,
+                            .dtok = d.dtok,
+                            .dln_w = d.dln_w,
+                            .dln_b = d.dln_b,
+                            .dstate = d.dstate,
+                            .dsum_in = d.dsum_in});
+  return d;
+}
+
+struct DecodeReference {
+  Vector y, sum, state;
+};
+
+// The definition: row i reads state - tok[i] * sum.
+DecodeReference reference_decode(const DecodeProblem& p) {
+  const ScanProblem& s = p.scan;
+  const int64_t H = s.shape.heads, D = s.shape.head_size;
+  DecodeReference out{to_f64(s.xq), to_f64(p.sum_in), to_f64(s.state_in)};
+  for (int64_t h = 0; h < H; ++h) {
+    ReferenceState before, sum, state;
+    exchange(s.shape, h, out.state, before, false);
+    exchange(s.shape, h, out.sum, sum, false);
+    const Vector w = head_row(s.ln_w, h, 0, D), b = head_row(s.ln_b, h, 0, D);
+    for (int64_t t = 0; t < s.tokens(); ++t) {
+      const Vector q = head_row(s.xq, t, h, D), k = head_row(s.xk, t, h, D);
+      const Vector target = minus(head_row(s.xv, t, h, D), 1, k);
+      add_gradient(s.lr.data<double>()[t * H + h], before, k, target, w, b,
+                   sum);
+      state = minus(before, s.tok.data<double>()[t], sum);
+      const Vector read = reference_norm(inner_model(state, q), w, b);
+      for (int64_t j = 0; j < D; ++j) {
+        out.y[static_cast<std::size_t>((t * H + h) * D + j)] +=
+            read[static_cast<std::size_t>(j)];
+      }
+    }
+    exchange(s.shape, h, out.sum, sum, true);
+    exchange(s.shape, h, out.state, state, true);
+  }
+  return out;
+}
+
+// Inner model, head size, rows.
+using Case = std::tuple<InnerModel, int64_t, int64_t>;
+
+std::string name_of_case(const ::testing::TestParamInfo<Case>& info) {
+  const auto [inner, D, rows] = info.param;
+  return (inner == InnerModel::kLinear ? "LinearD" : "MlpD") +
+         std::to_string(D) + "r" + std::to_string(rows);
+}
+
+class TttDecode : public ::testing::TestWithParam<Case> {
+ protected:
+  DecodeProblem problem(DType dtype = DType::kF64) {
+    const auto [inner, D, rows] = GetParam();
+    return random_decode(ctx_, {inner, 3, D, 7}, rows, dtype);
+  }
+  Context ctx_;
+};
+
+TEST_P(TttDecode, ForwardAgreesTokenByToken) {
+  const DecodeProblem p = problem();
+  const DecodeReference expected = reference_decode(p);
+  const DecodeOutputs out = run_forward(ctx_, p);
+  EXPECT_TRUE(close_l2(out.y, expected.y, kSameF64));
+  EXPECT_TRUE(close_l2(out.sum_out, expected.sum, kSameF64));
+  EXPECT_TRUE(close_l2(out.state_last, expected.state, kSameF64));
+}
+
+TEST_P(TttDecode, GradientsAgreeWithFiniteDifferences) {
+  const DecodeProblem p = problem();
+  const ScanProblem& s = p.scan;
+  const Threads one(1);
+  const DecodeGradients d = run_backward(ctx_, p);
+  const auto objective = [&] {
+    const DecodeOutputs out = run_forward(ctx_, p);
+    return inner_product(out.y, s.dy) + inner_product(out.sum_out, p.dsum_out) +
+           inner_product(out.state_last, s.dstate_out);
+  };
+  EXPECT_TRUE(gradients_agree(objective,
+                              {{"xq", s.xq, d.dxq},
+                               {"xk", s.xk, d.dxk},
+                               {"xv", s.xv, d.dxv},
+                               {"lr", s.lr, d.dlr},
+                               {"tok", s.tok, d.dtok},
+                               {"ln_w", s.ln_w, d.dln_w},
+                               {"ln_b", s.ln_b, d.dln_b},
+                               {"state", s.state_in, d.dstate},
+                               {"sum_in", p.sum_in, d.dsum_in}},
+                              {.step = 1e-4, .sample = 24}));
+}
+
+TEST_P(TttDecode, WithoutEarlierTokensIsTheDualForm) {
+  DecodeProblem p = problem();
+  const ScanProblem& s = p.scan;
+  p.sum_in = ctx_.zeros(p.sum_in.shape(), DType::kF64);
+  p.dsum_out = Tensor();
+  ScanProblem scan = s;
+  scan.shape.mini_batch = s.tokens();
+  scan.segments = {
+      {.row = 0, .rows = s.tokens(), .context = s.tokens(), .resets = false}};
+  const ScanOutputs expected = run_forward(ctx_, scan);
+  const ScanGradients de = run_backward(ctx_, scan, expected.checkpoints);
+  const DecodeOutputs out = run_forward(ctx_, p);
+  const DecodeGradients d = run_backward(ctx_, p);
+  EXPECT_TRUE(close_l2(out.y, to_f64(expected.y), kSameF64));
+  EXPECT_TRUE(close_l2(out.state_last, to_f64(expected.state_out), kSameF64));
+  EXPECT_TRUE(close_l2(d.dxq, to_f64(de.dxq), kSameF64));
+  EXPECT_TRUE(close_l2(d.dxk, to_f64(de.dxk), kSameF64));
+  EXPECT_TRUE(close_l2(d.dxv, to_f64(de.dxv), kSameF64));
+  EXPECT_TRUE(close_l2(d.dlr, to_f64(de.dlr), kSameF64));
+  EXPECT_TRUE(close_l2(d.dtok, to_f64(de.dtok), kSameF64));
+  EXPECT_TRUE(close_l2(d.dstate, to_f64(de.dstate_in), kSameF64));
+}
+
+// The problem's rows [begin, end) alone.
+DecodeProblem rows_of(const DecodeProblem& p, int64_t begin, int64_t end) {
+  DecodeProblem part = p;
+  for (Tensor* t : row_tensors(part.scan)) *t = t->slice(begin, end);
+  part.scan.tok = p.scan.tok.slice(begin, end);
+  return part;
+}
+
+TEST_P(TttDecode, SplitIntoCallsDoesNotChangeTheResult) {
+  const DecodeProblem p = problem();
+  const int64_t rows = p.scan.tokens();
+  if (rows == 1) return;
+  const DecodeOutputs whole = run_forward(ctx_, p);
+  const DecodeGradients d = run_backward(ctx_, p);
+  const DecodeProblem first = rows_of(p, 0, rows / 2);
+  DecodeProblem second = rows_of(p, rows / 2, rows);
+  const DecodeOutputs a = run_forward(ctx_, first);
+  second.sum_in = a.sum_out;
+  const DecodeOutputs b = run_forward(ctx_, second);
+  Vector y = to_f64(a.y);
+  append(y, b.y);
+  EXPECT_TRUE(close_l2(whole.y, y, kSameF64));
+  EXPECT_TRUE(close_l2(whole.sum_out, to_f64(b.sum_out), kSameF64));
+  EXPECT_TRUE(close_l2(whole.state_last, to_f64(b.state_last), kSameF64));
+
+  const DecodeGradients db = run_backward(ctx_, second);
+  DecodeProblem back = first;
+  back.dsum_out = db.dsum_in;
+  back.scan.dstate_out = Tensor();
+  const DecodeGradients da = run_backward(ctx_, back);
+  Vector dxk = to_f64(da.dxk), dstate = to_f64(da.dstate);
+  append(dxk, db.dxk);
+  accumulate(dstate, db.dstate);
+  EXPECT_TRUE(close_l2(d.dxk, dxk, kSameF64));
+  EXPECT_TRUE(close_l2(d.dstate, dstate, kSameF64));
+  EXPECT_TRUE(close_l2(d.dsum_in, to_f64(da.dsum_in), kSameF64));
+}
+
+TEST_P(TttDecode, StateAndSumInPlaceGiveTheSameBits) {
+  for (const DType dtype : {DType::kF32, DType::kF64}) {
+    const DecodeProblem p = problem(dtype);
+    const DecodeOutputs apart = run_forward(ctx_, p);
+    DecodeOutputs inside{apart.y, p.sum_in, p.scan.state_in};
+    forward_into(ctx_, p, inside);
+    EXPECT_TRUE(same_bits(p.sum_in, apart.sum_out));
+    EXPECT_TRUE(same_bits(p.scan.state_in, apart.state_last));
+  }
+}
+
+TEST_P(TttDecode, BitsDoNotDependOnThreads) {
+  for (const DType dtype : {DType::kF32, DType::kF64}) {
+    const DecodeProblem p = problem(dtype);
+    EXPECT_TRUE(same_bits_for_any_threads([&] {
+      const DecodeOutputs out = run_forward(ctx_, p);
+      const DecodeGradients d = run_backward(ctx_, p);
+      return std::vector<Tensor>{
+          out.y,   out.sum_out, out.state_last, d.dxq,   d.dtok,
+          d.dln_w, d.dstate,    d.dsum_in,      d.dln_b, d.dlr};
+    }));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllSizes, TttDecode,
+                         Combine(Values(InnerModel::kLinear, InnerModel::kMlp),
+                                 Values(4, 6), Values(1, 2, 5, 7)),
+                         name_of_case);
+
+template <class F>
+std::string message_of(F&& f) {
+  try {
+    f();
+  } catch (const InvalidArgument& e) {
+    return e.what();
+  }
+  return "no InvalidArgument";
+}
+
+TEST(TttDecodeErrors, NamesWhatIsWrong) {
+  Context ctx;
+  const auto says = [&](auto&& change) {
+    DecodeProblem p = random_decode(ctx, {InnerModel::kLinear, 2, 4, 3}, 2);
+    change(p);
+    return message_of([&] { run_forward(ctx, p); });
+  };
+  EXPECT_THAT(says([](DecodeProblem& p) { p.scan.shape.mini_batch = 1; }),
+              HasSubstr("xq: shape [2,8], expected 1 to 1 rows of 8"));
+  EXPECT_THAT(
+      says([&](DecodeProblem& p) { p.scan.tok = ctx.zeros({3}, DType::kF64); }),
+      HasSubstr("tok: shape [3], expected [2]"));
+  EXPECT_THAT(
+      says([&](DecodeProblem& p) { p.sum_in = ctx.zeros({3}, DType::kF64); }),
+      HasSubstr("sum_in: shape [3], expected [40]"));
+  EXPECT_THAT(says([&](DecodeProblem& p) {
+                p.scan.state_in = ctx.zeros({40}, DType::kF32);
+              }),
+              HasSubstr("state: dtype f32"));
+}
+
+}  // namespace
+}  // namespace timepipe::testing
