@@ -27,6 +27,11 @@ std::string hex(uint64_t value) {
   return text;
 }
 
+// For errors. Of what nests only the kind: printing it would recurse.
+std::string brief(const json& value) {
+  return value.is_structured() ? value.type_name() : value.dump().substr(0, 40);
+}
+
 // Reads fields of a JSON value, each checked, with errors that say where.
 class Fields {
  public:
@@ -47,17 +52,15 @@ class Fields {
                       field.get<uint64_t>() <= uint64_t{kMaxInt64};
     const int64_t number = fits ? field.get<int64_t>() : -1;
     require(fits && number >= least && number <= most,
-            where_ + ": " + name + ": " + field.dump().substr(0, 40) +
-                ", expected " + std::to_string(least) + " to " +
-                std::to_string(most));
+            where_ + ": " + name + ": " + brief(field) + ", expected " +
+                std::to_string(least) + " to " + std::to_string(most));
     return number;
   }
 
   std::string text(const char* name) const {
     const json& field = get(name);
-    require(field.is_string(), where_ + ": " + name + ": " +
-                                   field.dump().substr(0, 40) +
-                                   ", expected a text");
+    require(field.is_string(),
+            where_ + ": " + name + ": " + brief(field) + ", expected a text");
     return field.get<std::string>();
   }
 
@@ -92,9 +95,8 @@ Parameter parse_parameter(const Fields& fields, int64_t offset) {
     require(size.is_number_unsigned() && size.get<uint64_t>() >= 1 &&
                 size.get<uint64_t>() <= uint64_t{kMostElements} &&
                 size.get<int64_t>() <= kMostElements / p.count,
-            fields.where() + ": shape " +
-                fields.get("shape").dump().substr(0, 80) +
-                ", expected sizes of at least 1 and at most " +
+            fields.where() +
+                ": shape: expected sizes of at least 1 and at most " +
                 std::to_string(kMostElements) + " elements");
     p.shape.push_back(size.get<int64_t>());
     p.count *= p.shape.back();

@@ -63,8 +63,23 @@ json parse_json(ConstBytes text, const std::string& where) {
   }
 }
 
+// For errors. Of what nests only the kind: printing it would recurse.
+std::string brief(const json& value) {
+  return value.is_structured() ? value.type_name() : value.dump().substr(0, 40);
+}
+
+std::string list_text(const json& value) {
+  if (!value.is_array()) return brief(value);
+  std::string text;
+  for (const json& item : value) {
+    text += (text.empty() ? "" : ",") + brief(item);
+    if (text.size() > 80) break;
+  }
+  return "[" + text + "]";
+}
+
 std::vector<int64_t> parse_sizes(const std::string& where, const json& value) {
-  const std::string expected = where + " " + value.dump() +
+  const std::string expected = where + " " + list_text(value) +
                                ", expected an array of integers from 0 to "
                                "2^63 - 1";
   require(value.is_array(), expected);
@@ -104,7 +119,7 @@ SafetensorsEntry parse_entry(const std::string& file, const std::string& name,
   const json& dtype = value["dtype"];
   const int64_t element_bytes =
       dtype.is_string() ? stored_bytes(dtype.get<std::string>()) : 0;
-  require(element_bytes > 0, where + ": dtype " + dtype.dump() +
+  require(element_bytes > 0, where + ": dtype " + brief(dtype) +
                                  ", expected F32, BF16, I64 or the like");
   Shape shape = parse_sizes(where + ": shape", value["shape"]);
   const std::vector<int64_t> offsets =
@@ -147,7 +162,7 @@ std::map<std::string, std::string> parse_metadata(const json& value,
   std::map<std::string, std::string> metadata;
   for (const auto& [key, text] : value.items()) {
     require(text.is_string(), where + ": __metadata__: " + key + ": " +
-                                  text.dump() + ", expected a text");
+                                  brief(text) + ", expected a text");
     metadata[key] = text.get<std::string>();
   }
   return metadata;

@@ -102,6 +102,13 @@ TEST(Manifest, RefusesEveryTruncation) {
   expect_refused("[]", "M: not a JSON object");
 }
 
+TEST(Manifest, RefusesDeepNesting) {
+  const std::string deep =
+      std::string(100'000, '[') + std::string(100'000, ']');
+  EXPECT_THAT([&] { parse_manifest("{\"format\":" + deep + "}", "M"); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("M: format: array")));
+}
+
 TEST(Manifest, NamesTheFirstDifferenceOfModels) {
   const auto parameters = example().parameters;
   auto other = parameters;
