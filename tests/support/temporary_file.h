@@ -13,7 +13,10 @@ namespace timepipe::testing {
 // A file with these bytes while this lives.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(std::string_view bytes) : path_(unused_path()) {
+  // name_end: the last part of the file's name, such as ".npy".
+  explicit TemporaryFile(std::string_view bytes,
+                         const std::string& name_end = "")
+      : path_(unused_path().string() + name_end) {
     std::ofstream file(path_, std::ios::binary);
     file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   }

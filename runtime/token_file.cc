@@ -1,0 +1,304 @@
+#include "runtime/token_file.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "runtime/error.h"
+#include "runtime/safetensors.h"
+
+namespace timepipe {
+namespace {
+
+// An integer as it lies in the file, without alignment.
+template <typename T>
+T load(const std::byte* at) {
+  T value;
+  std::memcpy(&value, at, sizeof(value));
+  return value;
+}
+
+template <typename T>
+void copy_as(const std::byte* from, std::span<int64_t> ids) {
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    ids[i] = load<T>(from + i * sizeof(T));
+  }
+}
+
+int64_t size_of(ConstBytes bytes) { return static_cast<int64_t>(bytes.size()); }
+
+// All bytes from `begin` on are tokens.
+TokenLayout tokens_from(int64_t begin, StoredToken type, ConstBytes bytes,
+                        const std::string& where) {
+  const int64_t rest = size_of(bytes) - begin;
+  require(rest % bytes_of(type) == 0,
+          where + ": " + std::to_string(rest) +
+              " bytes of tokens, expected a multiple of " +
+              std::to_string(bytes_of(type)));
+  TokenLayout layout;
+  layout.type = type;
+  layout.begin = begin;
+  layout.count = rest / bytes_of(type);
+  return layout;
+}
+
+void require_count(const TokenLayout& layout, int64_t listed,
+                   const std::string& where) {
+  require(layout.count == listed,
+          where + ": header: " + std::to_string(listed) +
+              " tokens, but the file has " + std::to_string(layout.count));
+}
+
+// The text after 'KEY': in the dictionary of an .npy header.
+std::string_view npy_value(std::string_view header, std::string_view key,
+                           const std::string& where) {
+  std::string quoted = "'";
+  quoted += key;
+  quoted += "':";
+  const std::size_t at = header.find(quoted);
+  require(at != std::string_view::npos,
+          where + ": header has no " + std::string(key));
+  header.remove_prefix(at + quoted.size());
+  header.remove_prefix(std::min(header.find_first_not_of(' '), header.size()));
+  return header;
+}
+
+StoredToken npy_type(std::string_view value, const std::string& where) {
+  struct Name {
+    std::string_view text;
+    StoredToken type;
+  };
+  constexpr std::array<Name, 6> kNames = {{{"'|u1'", StoredToken::kU8},
+                                           {"'<u1'", StoredToken::kU8},
+                                           {"'<u2'", StoredToken::kU16},
+                                           {"'<u4'", StoredToken::kU32},
+                                           {"'<i4'", StoredToken::kI32},
+                                           {"'<i8'", StoredToken::kI64}}};
+  for (const Name& name : kNames) {
+    if (value.starts_with(name.text)) return name.type;
+  }
+  throw InvalidArgument(where + ": descr " +
+                        std::string(value.substr(0, value.find(','))) +
+                        ", expected '|u1', '<u2', '<u4', '<i4' or '<i8'");
+}
+
+// The n of "(n,)".
+int64_t npy_count(std::string_view value, const std::string& where) {
+  const std::string shape(value.substr(0, value.find(')')));
+  const std::string expected = where + ": shape " + shape.substr(0, 80) +
+                               "), expected one dimension, (n,)";
+  constexpr std::size_t kMostDigits = 18;  // fits in int64
+  require(shape.size() >= 3 && shape.size() <= kMostDigits + 2 &&
+              shape.front() == '(' && shape.back() == ',',
+          expected);
+  int64_t count = 0;
+  for (const char c : shape.substr(1, shape.size() - 2)) {
+    require('0' <= c && c <= '9', expected);
+    count = 10 * count + (c - '0');
+  }
+  return count;
+}
+
+// Byte where the header's text begins and ends.
+struct NpyHeader {
+  int64_t begin, end;
+};
+
+NpyHeader npy_header(ConstBytes bytes, const std::string& where) {
+  constexpr std::string_view kMagic = "\x93NUMPY";
+  require(bytes.size() >= 12 &&
+              std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0,
+          where + ": not an .npy file");
+  const int version = std::to_integer<int>(bytes[6]);
+  require(1 <= version && version <= 3, where + ": .npy version " +
+                                            std::to_string(version) +
+                                            ", expected 1, 2 or 3");
+  const int64_t begin = version == 1 ? 10 : 12;
+  const int64_t length = version == 1 ? load<uint16_t>(bytes.data() + 8)
+                                      : load<uint32_t>(bytes.data() + 8);
+  require(length <= size_of(bytes) - begin,
+          where + ": header of " + std::to_string(length) +
+              " bytes, but only " + std::to_string(size_of(bytes) - begin) +
+              " follow");
+  return {begin, begin + length};
+}
+
+std::vector<int64_t> parse_documents(ConstBytes bytes, int64_t tokens,
+                                     const std::string& where) {
+  std::vector<int64_t> documents(bytes.size() / sizeof(int64_t));
+  copy_as<int64_t>(bytes.data(), documents);
+  int64_t least = 0;  // of the next start
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    const int64_t start = documents[i];
+    if (start < least || start >= tokens || (i == 0 && start != 0)) {
+      throw InvalidArgument(
+          where + ": document " + std::to_string(i) + " starts at token " +
+          std::to_string(start) +
+          ", expected 0 for the first, then ascending below " +
+          std::to_string(tokens));
+    }
+    least = start + 1;
+  }
+  return documents;
+}
+
+TokenLayout parse(ConstBytes bytes, const std::string& path, StoredToken raw) {
+  if (bytes.empty()) throw IoError(path + ": empty");
+  if (path.ends_with(".bin")) return parse_bin(bytes, path, raw);
+  if (path.ends_with(".npy")) return parse_npy(bytes, path);
+  if (path.ends_with(".safetensors")) {
+    return parse_token_safetensors(bytes, path);
+  }
+  return tokens_from(0, StoredToken::kU8, bytes, path);
+}
+
+}  // namespace
+
+int64_t bytes_of(StoredToken type) {
+  switch (type) {
+    case StoredToken::kU8:
+      return 1;
+    case StoredToken::kU16:
+      return 2;
+    case StoredToken::kU32:
+    case StoredToken::kI32:
+      return 4;
+    case StoredToken::kI64:
+      return 8;
+  }
+  return 0;
+}
+
+TokenLayout parse_bin(ConstBytes bytes, const std::string& where,
+                      StoredToken raw) {
+  constexpr int32_t kMagic16 = 20240520, kMagic32 = 20240801;
+  constexpr int64_t kHeaderBytes = 1024;
+  const bool has_magic =
+      size_of(bytes) >= 4 && (load<int32_t>(bytes.data()) == kMagic16 ||
+                              load<int32_t>(bytes.data()) == kMagic32);
+  if (!has_magic) return tokens_from(0, raw, bytes, where);
+  require(size_of(bytes) >= kHeaderBytes,
+          where + ": " + std::to_string(bytes.size()) +
+              " bytes, too short for llm.c's header");
+  const bool wide = load<int32_t>(bytes.data()) == kMagic32;
+  const auto version = load<int32_t>(bytes.data() + 4);
+  require(version == (wide ? 7 : 1), where + ": header: version " +
+                                         std::to_string(version) +
+                                         ", expected " + (wide ? "7" : "1"));
+  TokenLayout layout = tokens_from(
+      kHeaderBytes, wide ? StoredToken::kU32 : StoredToken::kU16, bytes, where);
+  require_count(layout, load<int32_t>(bytes.data() + 8), where);
+  return layout;
+}
+
+TokenLayout parse_npy(ConstBytes bytes, const std::string& where) {
+  const NpyHeader at = npy_header(bytes, where);
+  const std::string_view header(
+      reinterpret_cast<const char*>(bytes.data()) + at.begin,
+      static_cast<std::size_t>(at.end - at.begin));
+  // One dimension: the same in Fortran's order and in C's.
+  const StoredToken type = npy_type(npy_value(header, "descr", where), where);
+  const int64_t count = npy_count(npy_value(header, "shape", where), where);
+  TokenLayout layout = tokens_from(at.end, type, bytes, where);
+  require_count(layout, count, where);
+  return layout;
+}
+
+TokenLayout parse_token_safetensors(ConstBytes bytes,
+                                    const std::string& where) {
+  SafetensorsHeader header = parse_safetensors(bytes, where);
+  TokenLayout layout;
+  const SafetensorsEntry* documents = nullptr;
+  bool found = false;
+  for (const SafetensorsEntry& entry : header.entries) {
+    if (entry.name == "documents") documents = &entry;
+    if (entry.name != "tokens") continue;
+    found = true;
+    require(
+        (entry.dtype == "U8" || entry.dtype == "U16" || entry.dtype == "U32") &&
+            entry.shape.size() == 1,
+        where + ": tensor tokens: " + entry.dtype + " of shape " +
+            to_string(entry.shape) +
+            ", expected U8, U16 or U32 of one dimension");
+    layout.type = entry.dtype == "U8"    ? StoredToken::kU8
+                  : entry.dtype == "U16" ? StoredToken::kU16
+                                         : StoredToken::kU32;
+    layout.begin = header.data_begin + entry.begin;
+    layout.count = entry.shape[0];
+  }
+  require(found, where + ": no tensor named tokens");
+  if (documents != nullptr) {
+    require(documents->dtype == "I64" && documents->shape.size() == 1,
+            where + ": tensor documents: " + documents->dtype + " of shape " +
+                to_string(documents->shape) +
+                ", expected I64 of one dimension");
+    layout.documents = parse_documents(
+        bytes.subspan(
+            static_cast<std::size_t>(header.data_begin + documents->begin),
+            static_cast<std::size_t>(documents->end - documents->begin)),
+        layout.count, where);
+  }
+  layout.metadata = std::move(header.metadata);
+  return layout;
+}
+
+TokenFile::TokenFile(const std::string& path, StoredToken raw)
+    : file_(path), layout_(parse(file_.bytes(), path, raw)) {}
+
+uint64_t TokenFile::hash() const {
+  constexpr std::size_t kEnds = std::size_t{1} << 20;
+  constexpr std::size_t kSample = std::size_t{1} << 16, kSamples = 256;
+  const ConstBytes bytes = file_.bytes();
+  if (bytes.size() <= 2 * kEnds + kSample * kSamples) {
+    return XXH64(bytes.data(), bytes.size(), 0);
+  }
+  // Each part's hash is the seed of the next: no state to allocate.
+  uint64_t hash = XXH64(bytes.data(), kEnds, bytes.size());
+  const std::size_t stride = (bytes.size() - kSample) / kSamples;
+  for (std::size_t i = 0; i < kSamples; ++i) {
+    hash = XXH64(bytes.data() + i * stride, kSample, hash);
+  }
+  return XXH64(bytes.data() + bytes.size() - kEnds, kEnds, hash);
+}
+
+void TokenFile::read(int64_t first, std::span<int64_t> ids,
+                     int64_t vocab_size) const {
+  const auto count = static_cast<int64_t>(ids.size());
+  require(0 <= first && first <= num_tokens() && count <= num_tokens() - first,
+          path() + ": tokens [" + std::to_string(first) + ", " +
+              std::to_string(first) + " + " + std::to_string(count) +
+              "), expected a range in [0, " + std::to_string(num_tokens()) +
+              ")");
+  const std::byte* from =
+      file_.bytes().data() + layout_.begin + first * bytes_of(layout_.type);
+  switch (layout_.type) {
+    case StoredToken::kU8:
+      copy_as<uint8_t>(from, ids);
+      break;
+    case StoredToken::kU16:
+      copy_as<uint16_t>(from, ids);
+      break;
+    case StoredToken::kU32:
+      copy_as<uint32_t>(from, ids);
+      break;
+    case StoredToken::kI32:
+      copy_as<int32_t>(from, ids);
+      break;
+    case StoredToken::kI64:
+      copy_as<int64_t>(from, ids);
+      break;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    if (0 <= ids[i] && ids[i] < vocab_size) continue;
+    throw InvalidArgument(path() + ": token " + std::to_string(first + i) +
+                          ": id " + std::to_string(ids[i]) +
+                          ", expected one in [0, " +
+                          std::to_string(vocab_size) + ")");
+  }
+}
+
+}  // namespace timepipe

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/files.h"
+
+namespace timepipe {
+
+enum class StoredToken { kU8, kU16, kU32, kI32, kI64 };  // little-endian
+
+int64_t bytes_of(StoredToken type);
+
+// Where the tokens of a file are in its bytes.
+struct TokenLayout {
+  StoredToken type = StoredToken::kU8;
+  int64_t begin = 0;  // byte of the first token
+  int64_t count = 0;  // tokens
+  // First token of each document, ascending, the first is 0. Empty if the file
+  // doesn't list its documents.
+  std::vector<int64_t> documents;
+  std::map<std::string, std::string> metadata;  // of .safetensors
+};
+
+// Each reads the layout of a file that is all of `bytes`; pure functions. They
+// throw InvalidArgument ("WHERE: what") if it is malformed; every size is
+// checked before it is used.
+
+// With llm.c's header of 256 int32 (magic 20240520, version 1: uint16; magic
+// 20240801, version 7: uint32), else raw tokens of type `raw`.
+TokenLayout parse_bin(ConstBytes bytes, const std::string& where,
+                      StoredToken raw);
+// One dimension of <u1, <u2, <u4, <i4 or <i8; versions 1 to 3 of the format.
+TokenLayout parse_npy(ConstBytes bytes, const std::string& where);
+// Tensor `tokens` (U8, U16, U32), tensor `documents` (I64) if there is one.
+TokenLayout parse_token_safetensors(ConstBytes bytes, const std::string& where);
+
+// A file of tokens, memory-mapped. The name's end tells the kind: .bin, .npy,
+// .safetensors; any other is a text whose bytes are the tokens.
+class TokenFile {
+ public:
+  // raw: type of the tokens of a .bin without a header. Throws IoError naming
+  // the path if it can't be read or is empty, InvalidArgument if malformed.
+  explicit TokenFile(const std::string& path,
+                     StoredToken raw = StoredToken::kU16);
+
+  const std::string& path() const { return file_.path(); }
+  const TokenLayout& layout() const { return layout_; }
+  int64_t num_tokens() const { return layout_.count; }
+  // For ranks to compare: xxh64 of the file's size, its first and last MiB and
+  // 64 KiB at 256 places spread evenly; of all bytes up to 18 MiB. Finds
+  // another file or another version of it, not each byte changed in a large
+  // one.
+  uint64_t hash() const;
+  // Copies tokens [first, first + ids.size()). Throws InvalidArgument naming
+  // file and range if that goes beyond the end; file, position and id if an id
+  // isn't in [0, vocab_size).
+  void read(int64_t first, std::span<int64_t> ids, int64_t vocab_size) const;
+
+ private:
+  MappedFile file_;
+  TokenLayout layout_;
+};
+
+}  // namespace timepipe

@@ -1,0 +1,241 @@
+#include "runtime/token_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/error.h"
+#include "runtime/safetensors.h"
+#include "tests/support/temporary_file.h"
+
+namespace timepipe {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::TemporaryFile;
+using ::testing::ThrowsMessage;
+
+template <typename T>
+std::string stored(const std::vector<T>& values) {
+  return {reinterpret_cast<const char*>(values.data()),
+          values.size() * sizeof(T)};
+}
+
+ConstBytes as_bytes(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
+
+std::vector<int64_t> read(const TokenFile& file, int64_t first, int64_t count,
+                          int64_t vocab_size = int64_t{1} << 40) {
+  std::vector<int64_t> ids(count, -1);
+  file.read(first, ids, vocab_size);
+  return ids;
+}
+
+std::string llmc(int32_t magic, int32_t version, int32_t count,
+                 const std::string& tokens) {
+  std::vector<int32_t> header(256);
+  header[0] = magic;
+  header[1] = version;
+  header[2] = count;
+  return stored(header) + tokens;
+}
+
+std::string npy(int version, const std::string& header,
+                const std::string& data) {
+  std::string length(version == 1 ? 2 : 4, '\0');
+  for (std::size_t i = 0; i < length.size(); ++i) {
+    length[i] = static_cast<char>(header.size() >> (8 * i));
+  }
+  return "\x93NUMPY" + std::string(1, static_cast<char>(version)) +
+         std::string(1, '\0') + length + header + data;
+}
+
+std::string npy_dictionary(const std::string& descr, const std::string& shape) {
+  return "{'descr': '" + descr +
+         "', 'fortran_order': False, 'shape': " + shape + ", }\n";
+}
+
+std::string safetensors(const std::string& dtype, const std::string& tokens,
+                        int64_t count, const std::vector<int64_t>& documents) {
+  const std::string starts = stored(documents);
+  const std::vector<SafetensorsItem> items = {
+      {"tokens", dtype, {count}, as_bytes(tokens)},
+      {"documents",
+       "I64",
+       {static_cast<int64_t>(documents.size())},
+       as_bytes(starts)}};
+  return safetensors_header(items, {{"tokenizer", "bytes"}}) + tokens + starts;
+}
+
+TEST(TokenFile, TextIsItsBytes) {
+  const TemporaryFile text(std::string("ab\0\xff\n", 5));
+  const TokenFile file(text.path());
+  EXPECT_EQ(file.num_tokens(), 5);
+  EXPECT_THAT(read(file, 0, 5), ElementsAre('a', 'b', 0, 255, '\n'));
+  EXPECT_TRUE(read(file, 5, 0).empty());
+  EXPECT_TRUE(file.layout().documents.empty());
+}
+
+TEST(TokenFile, RawBinHasTheTypeThatIsAskedFor) {
+  const TemporaryFile bin(stored<uint16_t>({1, 65535, 7, 8}), ".bin");
+  EXPECT_THAT(read(TokenFile(bin.path()), 1, 2), ElementsAre(65535, 7));
+  const TokenFile wide(bin.path(), StoredToken::kU32);
+  EXPECT_THAT(read(wide, 0, 2), ElementsAre(0xffff0001, 0x00080007));
+}
+
+TEST(TokenFile, LlmcHeaderTellsTheType) {
+  const TemporaryFile narrow(
+      llmc(20240520, 1, 3, stored<uint16_t>({50256, 1, 2})), ".bin");
+  EXPECT_THAT(read(TokenFile(narrow.path(), StoredToken::kU32), 0, 3),
+              ElementsAre(50256, 1, 2));
+  const TemporaryFile wide(llmc(20240801, 7, 2, stored<uint32_t>({128000, 5})),
+                           ".bin");
+  EXPECT_THAT(read(TokenFile(wide.path()), 0, 2), ElementsAre(128000, 5));
+}
+
+TEST(TokenFile, NpyOfEveryVersionAndType) {
+  const TemporaryFile u2(
+      npy(1, npy_dictionary("<u2", "(2,)"), stored<uint16_t>({3, 65535})),
+      ".npy");
+  EXPECT_THAT(read(TokenFile(u2.path()), 0, 2), ElementsAre(3, 65535));
+  const TemporaryFile i8(npy(2, npy_dictionary("<i8", "(2,)"),
+                             stored<int64_t>({3, int64_t{1} << 33})),
+                         ".npy");
+  EXPECT_THAT(read(TokenFile(i8.path()), 1, 1), ElementsAre(int64_t{1} << 33));
+  const TemporaryFile u1(npy(3, npy_dictionary("|u1", "(3,)"), "abc"), ".npy");
+  EXPECT_THAT(read(TokenFile(u1.path()), 0, 3), ElementsAre('a', 'b', 'c'));
+}
+
+TEST(TokenFile, SafetensorsHasDocumentsAndMetadata) {
+  const TemporaryFile saved(
+      safetensors("U16", stored<uint16_t>({5, 6, 7}), 3, {0, 2}),
+      ".safetensors");
+  const TokenFile file(saved.path());
+  EXPECT_THAT(read(file, 0, 3), ElementsAre(5, 6, 7));
+  EXPECT_THAT(file.layout().documents, ElementsAre(0, 2));
+  EXPECT_EQ(file.layout().metadata.at("tokenizer"), "bytes");
+}
+
+TEST(TokenFile, RefusesMalformedBin) {
+  const auto parse = [](const std::string& bytes) {
+    return parse_bin(as_bytes(bytes), "f.bin", StoredToken::kU16);
+  };
+  EXPECT_THAT([&] { parse("abc"); },
+              ThrowsMessage<InvalidArgument>(
+                  "f.bin: 3 bytes of tokens, expected a multiple of 2"));
+  EXPECT_THAT(
+      [&] {
+        parse(stored<int32_t>({20240520, 1}));
+      },
+      ThrowsMessage<InvalidArgument>(HasSubstr("too short")));
+  EXPECT_THAT(
+      [&] { parse(llmc(20240520, 2, 1, "ab")); },
+      ThrowsMessage<InvalidArgument>("f.bin: header: version 2, expected 1"));
+  EXPECT_THAT([&] { parse(llmc(20240520, 1, 2, "ab")); },
+              ThrowsMessage<InvalidArgument>(
+                  "f.bin: header: 2 tokens, but the file has 1"));
+}
+
+TEST(TokenFile, RefusesMalformedNpy) {
+  const auto message = [](const std::string& bytes) -> std::string {
+    try {
+      parse_npy(as_bytes(bytes), "f.npy");
+    } catch (const InvalidArgument& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  const std::string good = npy(1, npy_dictionary("<u2", "(1,)"), "ab");
+  EXPECT_EQ(message(good), "accepted");
+  for (std::size_t size = 0; size < good.size(); ++size) {
+    EXPECT_NE(message(good.substr(0, size)), "accepted") << size;
+  }
+  EXPECT_THAT(message(npy(4, npy_dictionary("<u2", "(1,)"), "ab")),
+              HasSubstr("version 4"));
+  for (const char* descr : {">u2", "<f4", "|O", "<i2"}) {
+    EXPECT_THAT(message(npy(1, npy_dictionary(descr, "(1,)"), "ab")),
+                HasSubstr(descr));
+  }
+  for (const char* shape :
+       {"(1, 1)", "()", "(,)", "(-1,)", "(2,)", "(9999999999999999999999,)"}) {
+    EXPECT_THAT(message(npy(1, npy_dictionary("<u2", shape), "ab")),
+                ::testing::StartsWith("f.npy: "))
+        << shape;
+  }
+}
+
+TEST(TokenFile, RefusesMalformedSafetensors) {
+  const auto parse = [](const std::string& bytes) {
+    return parse_token_safetensors(as_bytes(bytes), "f");
+  };
+  for (const std::vector<int64_t>& documents :
+       {std::vector<int64_t>{1}, {0, 0}, {0, 3}, {0, 2, 1}, {-1}}) {
+    EXPECT_THAT([&] { parse(safetensors("U8", "abc", 3, documents)); },
+                ThrowsMessage<InvalidArgument>(HasSubstr("f: document ")));
+  }
+  EXPECT_THAT([&] { parse(safetensors("I8", "abc", 3, {0})); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("expected U8, U16")));
+  const std::vector<SafetensorsItem> none;
+  EXPECT_THAT([&] { parse(safetensors_header(none)); },
+              ThrowsMessage<InvalidArgument>("f: no tensor named tokens"));
+}
+
+TEST(TokenFile, RefusesIdsOutsideTheVocabulary) {
+  const TemporaryFile bin(stored<uint16_t>({1, 2, 300}), ".bin");
+  const TokenFile file(bin.path());
+  EXPECT_THAT(read(file, 0, 2, 3), ElementsAre(1, 2));
+  EXPECT_THAT([&] { read(file, 1, 2, 300); },
+              ThrowsMessage<InvalidArgument>(
+                  bin.path() + ": token 2: id 300, expected one in [0, 300)"));
+  const TemporaryFile negative(
+      npy(1, npy_dictionary("<i4", "(1,)"), stored<int32_t>({-1})), ".npy");
+  EXPECT_THAT([&] { read(TokenFile(negative.path()), 0, 1, 300); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("id -1")));
+}
+
+TEST(TokenFile, RefusesRangesBeyondTheEnd) {
+  const TemporaryFile text("abc");
+  const TokenFile file(text.path());
+  EXPECT_THAT([&] { read(file, 2, 2); },
+              ThrowsMessage<InvalidArgument>(AllOf(HasSubstr(text.path()),
+                                                   HasSubstr("[2, 2 + 2)"),
+                                                   HasSubstr("[0, 3)"))));
+  EXPECT_THROW(read(file, -1, 1), InvalidArgument);
+  EXPECT_THROW(read(file, INT64_MAX, 1), InvalidArgument);
+}
+
+TEST(TokenFile, NamesFilesThatItCannotRead) {
+  const std::string missing = TemporaryFile::unused_path().string();
+  EXPECT_THAT([&] { TokenFile file(missing); },
+              ThrowsMessage<IoError>(missing + ": No such file or directory"));
+  const TemporaryFile empty("");
+  EXPECT_THAT([&] { TokenFile file(empty.path()); },
+              ThrowsMessage<IoError>(empty.path() + ": empty"));
+}
+
+TEST(TokenFile, HashSeesChangesInLargeFilesEnds) {
+  const auto hash = [](const std::string& bytes) {
+    const TemporaryFile file(bytes);
+    return TokenFile(file.path()).hash();
+  };
+  EXPECT_NE(hash("abc"), hash("abd"));
+  std::string large(std::size_t{19} << 20, 'a');
+  const uint64_t before = hash(large);
+  EXPECT_EQ(hash(large), before);
+  large.back() = 'b';
+  EXPECT_NE(hash(large), before);
+  large.back() = 'a';
+  large[5 << 20] = 'b';  // in a sample: they are less than 76 KiB apart
+  EXPECT_NE(hash(large), before);
+}
+
+}  // namespace
+}  // namespace timepipe
