@@ -8,13 +8,14 @@
 
 #include "launcher/checkpoint.h"
 #include "launcher/commands.h"
+#include "launcher/hf_folder.h"
 #include "launcher/job.h"
 #include "launcher/metrics.h"
 #include "launcher/progress.h"
+#include "launcher/train_data.h"
 #include "launcher/trainer.h"
 #include "models/build.h"
 #include "runtime/files.h"
-#include "runtime/token_reader.h"
 
 namespace timepipe {
 namespace {
@@ -22,12 +23,16 @@ namespace {
 // What train needs before the first message between ranks.
 struct TrainInputs {
   RunConfig config;
-  std::unique_ptr<TokenReader> tokens;
-  std::unique_ptr<WindowOrder> order;
+  TrainData data;
 
   TrainInputs(const std::string& path,
               const std::vector<std::string>& overrides, int ranks)
-      : config(load_config(path, overrides)) {
+      : config(checked(load_config(path, overrides), ranks)), data(config) {
+    if (config.run_dir.empty()) return;
+    std::filesystem::create_directories(config.run_dir + "/checkpoints");
+  }
+
+  static RunConfig checked(RunConfig config, int ranks) {
     const int64_t wanted = config.parallel.time * config.parallel.data;
     require(wanted == ranks, "parallel.time x parallel.data: " +
                                  std::to_string(config.parallel.time) + " x " +
@@ -36,36 +41,7 @@ struct TrainInputs {
                                  " ranks, but this job has " +
                                  std::to_string(ranks) + " (mpirun -n " +
                                  std::to_string(wanted) + ")");
-    require(config.model.vocab_size >= 256,
-            "model.vocab_size: " + std::to_string(config.model.vocab_size) +
-                ", expected at least 256: tokens are bytes");
-    require(config.data.train.size() == 1,
-            "data.train: not set, expected the path of a text file");
-    const std::string& file = config.data.train.front();
-    tokens = std::make_unique<TokenReader>(file);
-    require(tokens->num_tokens() > config.data.sequence_length,
-            "data.train: " + file + ": " +
-                std::to_string(tokens->num_tokens()) +
-                " tokens, expected more than data.sequence_length = " +
-                std::to_string(config.data.sequence_length));
-    order = std::make_unique<WindowOrder>(
-        tokens->num_tokens(), config.data.sequence_length, config.data.seed);
-    if (config.run_dir.empty()) return;
-    std::filesystem::create_directories(config.run_dir + "/checkpoints");
-  }
-
-  // The sequences of a step; its loss is the mean over all their labels.
-  Batch batch(int64_t step) const {
-    const int64_t length = config.data.sequence_length;
-    const int64_t count = config.data.batch;
-    const double scale = 1.0 / static_cast<double>(length * count);
-    Batch batch;
-    std::vector<int64_t> ids(length + 1);
-    for (int64_t s = 0; s < count; ++s) {
-      tokens->read(order->first_token(step * count + s), ids);
-      batch.push_back(make_sequence(ids, scale));
-    }
-    return batch;
+    return config;
   }
 };
 
@@ -114,7 +90,7 @@ class Run {
     for (int64_t step = steps_done_; step < steps; ++step) {
       const double lr = learning_rate(config_.optimizer, step);
       const Trainer::StepResult result =
-          trainer_.step(inputs_.batch(step), lr,
+          trainer_.step(inputs_.data.batch(step), lr,
                         inner_rate_multiplier(config_.optimizer,
                                               config_.model.ttt_base_lr, step),
                         step);
@@ -124,6 +100,10 @@ class Run {
       digest_ = result.digest;
       count_skipped(result.finite);
       save_if_due(step + 1);
+      if (evaluates(step + 1)) {
+        progress.say("step " + std::to_string(step + 1) + ": held-out loss " +
+                     std::to_string(held_out_loss()));
+      }
     }
     progress.finish();
     report();
@@ -145,7 +125,7 @@ class Run {
       const std::string difference = first_difference(
           config_, config_from_text(manifest.configuration,
                                     checkpoint.folder() + "/manifest.json"));
-      require(difference.empty(), difference + " (" + checkpoint.folder() +
+      require(difference.empty(), difference + " (as " + checkpoint.folder() +
                                       "; another run needs another run_dir)");
       restore(checkpoint, trainer_);
       steps_done_ = manifest.steps;
@@ -157,7 +137,45 @@ class Run {
     }
     initialise(config_.model, config_.train.seed, weights);
     if (config_.init_from.empty()) return;
-    restore_weights(open_checkpoint(config_.init_from, say), weights);
+    if (is_hf_folder(config_.init_from)) {
+      require_model(read_hf_config(config_.init_from).model);
+      return read_hf_weights(config_.init_from, weights);
+    }
+    const CheckpointReader checkpoint = open_checkpoint(config_.init_from, say);
+    require_same_parameters(checkpoint.folder(),
+                            checkpoint.manifest().parameters,
+                            weights.layout().parameters());
+    require_model(config_from_text(checkpoint.manifest().configuration,
+                                   checkpoint.folder() + "/manifest.json")
+                      .model);
+    restore_weights(checkpoint, weights);
+  }
+
+  // That of init_from must be this run's, but for how weights start.
+  void require_model(ModelConfig model) const {
+    model.initializer_range = config_.model.initializer_range;
+    model.conv_init = config_.model.conv_init;
+    RunConfig other = config_;
+    other.model = model;
+    const std::string difference = first_difference(config_, other);
+    require(difference.empty(), difference + " (init_from " +
+                                    config_.init_from + ": another model)");
+  }
+
+  bool evaluates(int64_t steps_done) const {
+    return config_.eval.every > 0 && steps_done % config_.eval.every == 0;
+  }
+
+  // The mean over the first held-out sequences, whatever the step. Collective.
+  double held_out_loss() {
+    Batch batch;
+    const int64_t count =
+        std::min(config_.eval.sequences, inputs_.data.num_held_out());
+    for (int64_t i = 0; i < count; ++i) {
+      batch.push_back(inputs_.data.held_out(i));
+      batch.back().loss_scale /= static_cast<double>(count);
+    }
+    return trainer_.evaluate(batch);
   }
 
   double peak_of_all_ranks() {
@@ -233,7 +251,7 @@ void train(Communicator& world, const std::string& path,
                    [&] { inputs.emplace(path, overrides, world.size()); });
   require_same_on_all_ranks(world, "configuration",
                             std::hash<std::string>()(to_text(inputs->config)));
-  require_same_on_all_ranks(world, "file data.train", inputs->tokens->hash());
+  require_same_on_all_ranks(world, "file data.train", inputs->data.hash());
   world.set_timeout(inputs->config.parallel.timeout_seconds);
   Run(world, *inputs).train();
 }

@@ -296,7 +296,7 @@ std::string first_difference(const RunConfig& now, const RunConfig& before) {
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (a[i] == b[i] || may_differ(a[i].first)) continue;
     return a[i].first + ": {" + a[i].second + "}, expected {" + b[i].second +
-           "} as the run began";
+           "}";
   }
   return "";
 }

@@ -102,7 +102,7 @@ RunConfig load_config(const std::string& path,
 RunConfig config_from_text(const std::string& text, const std::string& where);
 
 // The first field in which a run that goes on must not differ, and does: "path:
-// value, expected value"; "" if there is none. Those that change no result
+// {value}, expected {value}"; "" if there is none. Those that change no result
 // (parallel.*, train.hot_rounds, run_dir, device, checkpoint.*, eval.*,
 // init_from) and optimizer.steps may differ.
 std::string first_difference(const RunConfig& now, const RunConfig& before);

@@ -70,12 +70,14 @@ std::string brief(const json& value) {
 
 std::string list_text(const json& value) {
   if (!value.is_array()) return brief(value);
-  std::string text;
+  std::string text = "[";
   for (const json& item : value) {
-    text += (text.empty() ? "" : ",") + brief(item);
+    if (text.size() > 1) text += ',';
+    text += brief(item);
     if (text.size() > 80) break;
   }
-  return "[" + text + "]";
+  text += ']';
+  return text;
 }
 
 std::vector<int64_t> parse_sizes(const std::string& where, const json& value) {

@@ -7,6 +7,9 @@
 #include <limits>
 #include <utility>
 
+#include "launcher/hf_config.h"
+#include "runtime/files.h"
+
 namespace timepipe::golden {
 namespace {
 
@@ -41,28 +44,7 @@ double Case::note(const std::vector<std::string>& path,
 }
 
 ModelConfig read_model_config(const std::string& path) {
-  const nlohmann::json json = read_json(path);
-  ModelConfig c;
-  c.vocab_size = json.at("vocab_size");
-  c.hidden_size = json.at("hidden_size");
-  c.intermediate_size = json.at("intermediate_size");
-  c.num_layers = json.at("num_hidden_layers");
-  c.num_heads = json.at("num_attention_heads");
-  c.mini_batch_size = json.at("mini_batch_size");
-  c.conv_kernel = json.at("conv_kernel");
-  c.use_gate = json.at("use_gate");
-  c.share_qk = json.at("share_qk");
-  c.pre_conv = json.at("pre_conv");
-  c.tie_word_embeddings = json.at("tie_word_embeddings");
-  c.ttt_base_lr = json.at("ttt_base_lr");
-  c.rope_theta = json.at("rope_theta");
-  c.rms_norm_eps = json.at("rms_norm_eps");
-  const std::string kind = json.at("ttt_layer_type");
-  require(kind == "linear" || kind == "mlp",
-          path + ": ttt_layer_type: " + kind + ", expected linear or mlp");
-  c.inner = kind == "mlp" ? InnerModel::kMlp : InnerModel::kLinear;
-  validate(c);
-  return c;
+  return parse_hf_config(read_text(path), path).model;
 }
 
 void load_weights(const std::string& path, ParameterStore& weights) {

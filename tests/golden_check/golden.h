@@ -72,6 +72,10 @@ class Pieces {
   std::map<std::string, Values> arrays_;
 };
 
+// Records what a run on these sequences shows. Sequences of this data rank are
+// global sequences data_rank + i * data_ranks.
+Observer record(Pieces& pieces, const ProcessGrid& grid, const Batch& batch);
+
 // Of the flat states [B, state] of a layer: "W1", "b1", ... [B, nh, ...].
 std::map<std::string, Values> split_state(const TttShape& shape,
                                           const Values& states, int64_t batch);
@@ -87,6 +91,8 @@ void check_module(const Options& options, const Case& golden,
                   Communicator& world, Report& report);
 void check_model(const Options& options, const Case& golden,
                  Communicator& world, Report& report);
+void check_hf(const Options& options, const Case& golden, Communicator& world,
+              Report& report);
 void check_optimizer(const Options& options, const Case& golden,
                      Communicator& world, Report& report);
 

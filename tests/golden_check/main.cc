@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "launcher/hf_folder.h"
 #include "launcher/job.h"
 #include "tests/golden_check/golden.h"
 
@@ -29,9 +30,11 @@ void check(const Options& options, Communicator& world, Report& report) {
     check_optimizer(options, golden, world, report);
   } else if (golden.has("targets")) {
     check_model(options, golden, world, report);
+  } else if (golden.has("input_ids") && is_hf_folder(directory)) {
+    check_hf(options, golden, world, report);
   } else {
     throw InvalidArgument(directory +
-                          ": not a layer, module, model or opt case");
+                          ": not a layer, module, model, opt or hf case");
   }
 }
 

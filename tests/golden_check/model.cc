@@ -25,24 +25,6 @@ Batch make_batch(const Case& golden, int64_t tokens) {
   return batch;
 }
 
-// Sequences of this data rank are global sequences data_rank + i * data_ranks.
-Observer record(Pieces& pieces, const ProcessGrid& grid, const Batch& batch) {
-  return
-      [&pieces, &grid, &batch](const std::string& name, const ChunkView& view,
-                               int64_t row, const Tensor& value) {
-        const int64_t b = grid.data_rank + view.sequence * grid.data_ranks;
-        const auto B = static_cast<int64_t>(batch.size());
-        const int64_t tokens = batch[b].tokens();
-        if (name.starts_with("state.")) {
-          if (view.first + view.tokens == tokens) {
-            pieces.put(name, B, b, 1, 0, value);
-          }
-        } else {
-          pieces.put(name, B, b, tokens, view.first + row, value);
-        }
-      };
-}
-
 void compare_states(const std::string& prefix, const ModelConfig& config,
                     const Pieces& pieces, const Options& options,
                     const Case& golden, Communicator& world, int64_t batch,
@@ -81,6 +63,23 @@ void compare_activations(const Pieces& pieces, const Options& options,
 }
 
 }  // namespace
+
+Observer record(Pieces& pieces, const ProcessGrid& grid, const Batch& batch) {
+  return
+      [&pieces, &grid, &batch](const std::string& name, const ChunkView& view,
+                               int64_t row, const Tensor& value) {
+        const int64_t b = grid.data_rank + view.sequence * grid.data_ranks;
+        const auto B = static_cast<int64_t>(batch.size());
+        const int64_t tokens = batch[b].tokens();
+        if (name.starts_with("state.")) {
+          if (view.first + view.tokens == tokens) {
+            pieces.put(name, B, b, 1, 0, value);
+          }
+        } else {
+          pieces.put(name, B, b, tokens, view.first + row, value);
+        }
+      };
+}
 
 void check_model(const Options& options, const Case& golden,
                  Communicator& world, Report& report) {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # run_all.sh GOLDEN_CHECK one|ranks RANKS [MPIEXEC]
-#   one:   every layer, module, model and opt folder, in both precisions, whole
+#   one:   every layer, module, model, opt and hf folder, in both precisions, whole
 #          and in chunks of 16, 32 and 48, in one process
-#   ranks: every module, model and opt folder on RANKS ranks, in both precisions
+#   ranks: every module, model, opt and hf folder on RANKS ranks, in both precisions
 # Folders: tests/golden, and all of the design's goldens where they are at hand.
 set -euo pipefail
 check=$1 mode=$2 ranks=$3 mpiexec=${4:-mpirun}
@@ -12,7 +12,7 @@ roots=("$tests/golden")
 
 folders=()
 for root in "${roots[@]}"; do
-  for folder in "$root"/{layer,module,model,opt}_*; do
+  for folder in "$root"/{layer,module,model,opt,hf}_*; do
     [ -d "$folder" ] || continue
     [ "$mode" = ranks ] && [[ $(basename "$folder") = layer_* ]] && continue
     folders+=("$folder")
