@@ -52,7 +52,9 @@ Progress::Progress(const RunConfig& config, double peak_flops,
       peak_flops_(peak_flops),
       first_step_(first_step),
       speaks_(speaks),
-      terminal_(::isatty(STDOUT_FILENO) == 1),
+      // mpirun gives a rank a terminal of its own, whatever it writes to.
+      terminal_(::isatty(STDOUT_FILENO) == 1 &&
+                config.parallel.time * config.parallel.data == 1),
       start_(Clock::now()),
       last_(start_) {}
 

@@ -22,8 +22,9 @@ struct StepTime {
 };
 
 // What a person sees of a training run: the model and its layout once, then a
-// line for every step; on a terminal one line that is written over, with the
-// time that is left. Only one rank should have one that speaks.
+// line for every step; on the terminal of a lone process one line that is
+// written over, with the time that is left. Only one rank should have one that
+// speaks.
 class Progress {
  public:
   // peak_flops: of all ranks together. first_step: steps done before.
