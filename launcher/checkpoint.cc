@@ -186,6 +186,7 @@ CheckpointWriter::Outcome CheckpointWriter::settle(bool wait) {
     error = "a rank failed";
   } else {
     std::vector<int64_t> counts;
+    counts.reserve(static_cast<std::size_t>(world_.size()));
     for (int rank = 0; rank < world_.size(); ++rank) {
       counts.push_back(1 + static_cast<int64_t>(pieces_of(rank).size()));
     }

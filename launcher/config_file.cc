@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <ranges>
 #include <vector>
 
 #include "runtime/error.h"
@@ -96,7 +97,7 @@ std::string base_of(const Parsed& parsed,
                     const std::vector<std::string>& chain) {
   const std::string& base = parsed.message.base();
   require(!base.empty(), parsed.base_place + "empty, expected a file");
-  const std::string path =
+  std::string path =
       normal(std::filesystem::path(chain.back()).parent_path() / base);
   std::string names;
   for (const std::string& file : chain) names += file + " -> ";
@@ -131,9 +132,9 @@ schema::RunConfig read_config(const std::string& path, const ReadText& read) {
     parsed = parse(text, chain.back());
   }
   schema::RunConfig merged = parsed.message;
-  for (auto over = messages.rbegin(); over != messages.rend(); ++over) {
-    clear_replaced_lists(merged, *over);
-    merged.MergeFrom(*over);
+  for (const schema::RunConfig& over : std::views::reverse(messages)) {
+    clear_replaced_lists(merged, over);
+    merged.MergeFrom(over);
   }
   merged.clear_base();
   return merged;
