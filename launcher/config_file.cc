@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <ranges>
 #include <vector>
 
 #include "runtime/error.h"
@@ -132,7 +131,8 @@ schema::RunConfig read_config(const std::string& path, const ReadText& read) {
     parsed = parse(text, chain.back());
   }
   schema::RunConfig merged = parsed.message;
-  for (const schema::RunConfig& over : std::views::reverse(messages)) {
+  std::reverse(messages.begin(), messages.end());
+  for (const schema::RunConfig& over : messages) {
     clear_replaced_lists(merged, over);
     merged.MergeFrom(over);
   }
