@@ -25,41 +25,13 @@ std::string shard_name(int rank, int ranks) {
   return name;
 }
 
-// values[r]: what rank r gave, counts[r] numbers. Collective.
-std::vector<std::vector<uint64_t>> gather(Communicator& world,
-                                          const std::vector<uint64_t>& own,
-                                          const std::vector<int64_t>& counts) {
-  std::vector<int64_t> bytes;
-  int64_t total = 0;
-  for (const int64_t count : counts) {
-    bytes.push_back(count * static_cast<int64_t>(sizeof(uint64_t)));
-    total += count;
-  }
-  std::vector<uint64_t> all(static_cast<std::size_t>(total));
-  world
-      .all_gather(std::as_bytes(std::span(own)), bytes,
-                  std::as_writable_bytes(std::span(all)))
-      .wait();
-  std::vector<std::vector<uint64_t>> values;
-  auto from = all.begin();
-  for (const int64_t count : counts) {
-    values.emplace_back(from, from + count);
-    from += count;
-  }
-  return values;
+// Whether any rank says so. Collective.
+bool on_any_rank(Communicator& world, bool own) {
+  const auto all = gather_values(world, int64_t{own});
+  return std::ranges::find(all, 1) != all.end();
 }
 
-// The largest of the ranks' values. Collective.
-uint64_t largest(Communicator& world, uint64_t own) {
-  const std::vector<int64_t> one(static_cast<std::size_t>(world.size()), 1);
-  uint64_t most = 0;
-  for (const auto& value : gather(world, {own}, one)) {
-    most = std::max(most, value[0]);
-  }
-  return most;
-}
-
-void report(int rank, const std::string& error) {
+void report_failure(int rank, const std::string& error) {
   std::cerr << "timepipe: rank " + std::to_string(rank) +
                    ": checkpoint not saved: " + error + "\n"
             << std::flush;
@@ -136,18 +108,16 @@ CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
   pending_.dtype = weights.dtype();
   pending_.configuration = to_text(config_);
   pending_.parameters = weights.layout().parameters();
-  const std::string folder = checkpoint_folder(config_.run_dir, steps);
-  writing_ =
-      std::async(std::launch::async, [this, folder] { return write(folder); });
+  writing_ = std::async(std::launch::async, [this] { return write(); });
   if (config_.checkpoint.background) return before;
   return std::max(before, settle(/*wait=*/true));
 }
 
 // In a thread of its own: no messages, and of this object only what stays
 // until the save is settled.
-CheckpointWriter::Written CheckpointWriter::write(
-    const std::string& folder) const {
+CheckpointWriter::Written CheckpointWriter::write() const {
   Written written;
+  const std::string folder = pending_folder();
   try {
     fs::create_directories(folder);
     std::vector<SafetensorsItem> items;
@@ -176,61 +146,61 @@ CheckpointWriter::Outcome CheckpointWriter::settle(bool wait) {
   if (wait) writing_.wait();
   const bool done =
       writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-  if (largest(world_, done ? 0 : 1) > 0) return Outcome::kUnderWay;
+  if (on_any_rank(world_, !done)) return Outcome::kUnderWay;
 
   Written written = writing_.get();
-  if (!written.error.empty()) report(world_.rank(), written.error);
-  const bool failed = largest(world_, written.error.empty() ? 0 : 1) > 0;
-  std::string error;
-  if (failed) {
-    error = "a rank failed";
-  } else {
-    std::vector<int64_t> counts;
-    counts.reserve(static_cast<std::size_t>(world_.size()));
-    for (int rank = 0; rank < world_.size(); ++rank) {
-      counts.push_back(1 + static_cast<int64_t>(pieces_of(rank).size()));
-    }
-    std::vector<uint64_t> own = {static_cast<uint64_t>(written.size_bytes)};
-    own.insert(own.end(), written.hashes.begin(), written.hashes.end());
-    const auto shards = gather(world_, own, counts);
-    if (world_.rank() == 0) {
-      error = commit(shards);
-      if (!error.empty()) report(0, error);
-    }
-  }
-  if (failed && world_.rank() == 0) {
+  if (!written.error.empty()) report_failure(world_.rank(), written.error);
+  if (on_any_rank(world_, !written.error.empty())) {
     std::error_code ignored;
-    fs::remove_all(checkpoint_folder(config_.run_dir, pending_.steps), ignored);
+    if (world_.rank() == 0) fs::remove_all(pending_folder(), ignored);
+    return Outcome::kFailed;
   }
-  if (largest(world_, error.empty() ? 0 : 1) > 0) return Outcome::kFailed;
-  return Outcome::kCommitted;
+  std::vector<int64_t> counts;
+  counts.reserve(static_cast<std::size_t>(world_.size()));
+  for (int rank = 0; rank < world_.size(); ++rank) {
+    counts.push_back(1 + static_cast<int64_t>(pieces_of(rank).size()));
+  }
+  std::vector<uint64_t> own = {static_cast<uint64_t>(written.size_bytes)};
+  own.insert(own.end(), written.hashes.begin(), written.hashes.end());
+  const auto shards = gather_values(world_, own, counts);
+  const bool committed = world_.rank() != 0 || commit(shards);
+  return on_any_rank(world_, !committed) ? Outcome::kFailed
+                                         : Outcome::kCommitted;
 }
 
-// Returns "" or why it failed. On rank 0.
-std::string CheckpointWriter::commit(
-    const std::vector<std::vector<uint64_t>>& shards) const {
+std::string CheckpointWriter::pending_folder() const {
+  return checkpoint_folder(config_.run_dir, pending_.steps);
+}
+
+// Returns whether it succeeded. On rank 0.
+bool CheckpointWriter::commit(const std::vector<uint64_t>& shards) const {
   Manifest manifest = pending_;
+  auto next = shards.begin();  // of each rank: size, hashes of its pieces
   for (int rank = 0; rank < world_.size(); ++rank) {
-    const std::vector<uint64_t>& shard = shards[static_cast<std::size_t>(rank)];
     const auto index = static_cast<int64_t>(manifest.shards.size());
     manifest.shards.push_back(
-        {shard_name(rank, world_.size()), static_cast<int64_t>(shard[0])});
-    std::size_t i = 1;
+        {shard_name(rank, world_.size()), static_cast<int64_t>(*next++)});
     for (Manifest::Piece& piece : pieces_of(rank)) {
       piece.shard = index;
-      piece.xxh64 = shard[i++];
+      piece.xxh64 = *next++;
       manifest.pieces.push_back(std::move(piece));
     }
   }
-  const std::string folder = checkpoint_folder(config_.run_dir, manifest.steps);
   try {
-    write_file(folder + "/manifest.json", to_json(manifest));
-    sync_folder(fs::path(folder).parent_path().string());
-    remove_old();
+    write_file(pending_folder() + "/manifest.json", to_json(manifest));
+    sync_folder(fs::path(pending_folder()).parent_path().string());
   } catch (const std::exception& error) {
-    return error.what();
+    report_failure(0, error.what());
+    return false;
   }
-  return "";
+  try {
+    remove_old();
+  } catch (const std::exception& error) {  // it is saved all the same
+    std::cerr << std::string("timepipe: old checkpoints can't be removed: ") +
+                     error.what() + "\n"
+              << std::flush;
+  }
+  return true;
 }
 
 // Keeps the newest and the milestones. What is removed loses its manifest
@@ -246,10 +216,8 @@ void CheckpointWriter::remove_old() const {
     fs::remove(folder + "/manifest.json");
     fs::remove_all(folder);
   }
-  const fs::path folders = fs::path(config_.run_dir) / "checkpoints";
-  for (const auto& entry : fs::directory_iterator(folders)) {
-    // What a killed run left.
-    if (!fs::exists(entry.path() / "manifest.json")) fs::remove_all(entry);
+  for (const std::string& folder : list_unfinished(config_.run_dir)) {
+    fs::remove_all(folder);  // what a killed run left
   }
 }
 

@@ -42,8 +42,9 @@ class CheckpointWriter {
 
   std::vector<Manifest::Piece> pieces_of(int rank) const;
   int64_t place_in_copy(const Manifest::Piece& piece) const;
-  Written write(const std::string& folder) const;
-  std::string commit(const std::vector<std::vector<uint64_t>>& shards) const;
+  Written write() const;
+  std::string pending_folder() const;
+  bool commit(const std::vector<uint64_t>& shards) const;
   void remove_old() const;
 
   Context& ctx_;

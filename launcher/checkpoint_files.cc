@@ -29,6 +29,22 @@ std::optional<int64_t> steps_of(const std::string& name) {
   return steps;
 }
 
+// The folders of steps with a manifest, or those without, in ascending order.
+std::vector<std::pair<int64_t, std::string>> list_steps(
+    const std::string& run_dir, bool finished) {
+  std::vector<std::pair<int64_t, std::string>> found;
+  std::error_code error;
+  for (const auto& entry :
+       fs::directory_iterator(run_dir + "/checkpoints", error)) {
+    const auto steps = steps_of(entry.path().filename().string());
+    if (!steps) continue;
+    if (fs::exists(entry.path() / "manifest.json", error) != finished) continue;
+    found.emplace_back(*steps, entry.path().string());
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
 std::string value_text(const Tensor& t, int64_t i) {
   char text[64];
   dispatch(t.dtype(), [&](auto zero) {
@@ -50,16 +66,15 @@ std::string checkpoint_folder(const std::string& run_dir, int64_t steps) {
 
 std::vector<std::pair<int64_t, std::string>> list_checkpoints(
     const std::string& run_dir) {
-  std::vector<std::pair<int64_t, std::string>> found;
-  std::error_code error;
-  for (const auto& entry :
-       fs::directory_iterator(run_dir + "/checkpoints", error)) {
-    const auto steps = steps_of(entry.path().filename().string());
-    if (!steps || !fs::exists(entry.path() / "manifest.json", error)) continue;
-    found.emplace_back(*steps, entry.path().string());
+  return list_steps(run_dir, /*finished=*/true);
+}
+
+std::vector<std::string> list_unfinished(const std::string& run_dir) {
+  std::vector<std::string> folders;
+  for (const auto& [steps, folder] : list_steps(run_dir, /*finished=*/false)) {
+    folders.push_back(folder);
   }
-  std::ranges::sort(found);
-  return found;
+  return folders;
 }
 
 CheckpointReader::CheckpointReader(const std::string& folder)

@@ -20,6 +20,9 @@ std::string checkpoint_folder(const std::string& run_dir, int64_t steps);
 std::vector<std::pair<int64_t, std::string>> list_checkpoints(
     const std::string& run_dir);
 
+// Folders of steps without a manifest: what a killed run left.
+std::vector<std::string> list_unfinished(const std::string& run_dir);
+
 // A checkpoint on disk, read piece by piece.
 class CheckpointReader {
  public:

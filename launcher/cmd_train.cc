@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
-#include <memory>
+#include <numeric>
 #include <optional>
 
 #include "launcher/checkpoint.h"
@@ -29,7 +29,10 @@ struct TrainInputs {
               const std::vector<std::string>& overrides, int ranks)
       : config(checked(load_config(path, overrides), ranks)), data(config) {
     if (config.run_dir.empty()) return;
-    std::filesystem::create_directories(config.run_dir + "/checkpoints");
+    const std::string folder = config.run_dir + "/checkpoints";
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error) throw IoError("run_dir: " + folder + ": " + error.message());
   }
 
   static RunConfig checked(RunConfig config, int ranks) {
@@ -75,8 +78,9 @@ class Run {
     const bool speaks = world_.rank() == 0;
     const int64_t steps = config_.optimizer.steps;
     if (steps_done_ >= steps) {
-      if (speaks)
+      if (speaks) {
         std::printf("finished: %" PRId64 " steps done\n", steps_done_);
+      }
       return;
     }
     Progress progress(config_, peak_of_all_ranks(), steps_done_, speaks);
@@ -103,6 +107,7 @@ class Run {
       if (evaluates(step + 1)) {
         progress.say("step " + std::to_string(step + 1) + ": held-out loss " +
                      std::to_string(held_out_loss()));
+        progress.leave_out();
       }
     }
     progress.finish();
@@ -116,8 +121,9 @@ class Run {
   void start() {
     ParameterStore& weights = trainer_.model().weights();
     const auto say = [&](const std::string& line) {
-      if (world_.rank() == 0)
+      if (world_.rank() == 0) {
         std::fprintf(stderr, "timepipe: %s\n", line.c_str());
+      }
     };
     if (saves() && !list_checkpoints(config_.run_dir).empty()) {
       const CheckpointReader checkpoint = open_checkpoint(config_.run_dir, say);
@@ -169,8 +175,7 @@ class Run {
   // The mean over the first held-out sequences, whatever the step. Collective.
   double held_out_loss() {
     Batch batch;
-    const int64_t count =
-        std::min(config_.eval.sequences, inputs_.data.num_held_out());
+    const int64_t count = config_.eval.sequences;
     for (int64_t i = 0; i < count; ++i) {
       batch.push_back(inputs_.data.held_out(i));
       batch.back().loss_scale /= static_cast<double>(count);
@@ -179,16 +184,8 @@ class Run {
   }
 
   double peak_of_all_ranks() {
-    const double own = measure_peak_flops(ctx_);
-    std::vector<double> all(static_cast<std::size_t>(world_.size()));
-    const std::vector<int64_t> bytes(all.size(), sizeof(double));
-    world_
-        .all_gather(std::as_bytes(std::span(&own, 1)), bytes,
-                    std::as_writable_bytes(std::span(all)))
-        .wait();
-    double sum = 0;
-    for (const double flops : all) sum += flops;
-    return sum;
+    const auto all = gather_values(world_, measure_peak_flops());
+    return std::accumulate(all.begin(), all.end(), 0.0);
   }
 
   // `finite` is the same on all ranks.

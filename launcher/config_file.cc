@@ -7,10 +7,10 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <vector>
 
 #include "runtime/error.h"
+#include "runtime/files.h"
 
 namespace timepipe {
 namespace {
@@ -141,14 +141,9 @@ schema::RunConfig read_config(const std::string& path, const ReadText& read) {
 }
 
 std::string read_config_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text(kMostBytes + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.is_open() || file.bad()) {
-    throw IoError(path + ": can't be read");
-  }
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  return text;
+  const MappedFile file(path);
+  const auto size = std::min(file.bytes().size(), kMostBytes + 1);
+  return {reinterpret_cast<const char*>(file.bytes().data()), size};
 }
 
 }  // namespace timepipe

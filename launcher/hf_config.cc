@@ -5,6 +5,7 @@
 #include <set>
 
 #include "runtime/error.h"
+#include "runtime/json_text.h"
 
 namespace timepipe {
 namespace {
@@ -93,7 +94,7 @@ class Fields {
   void expect(bool condition, const std::string& name, const json& value,
               const std::string& expected) const {
     if (condition) return;
-    throw InvalidArgument(where_ + ": " + name + ": " + value.dump() +
+    throw InvalidArgument(where_ + ": " + name + ": " + brief(value) +
                           ", expected " + expected);
   }
 

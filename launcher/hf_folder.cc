@@ -11,6 +11,7 @@
 
 #include "runtime/error.h"
 #include "runtime/files.h"
+#include "runtime/json_text.h"
 #include "runtime/safetensors.h"
 
 namespace timepipe {
@@ -32,12 +33,12 @@ std::map<std::string, std::string> read_weight_map(const std::string& path) {
   std::map<std::string, std::string> files;
   for (const auto& [tensor, file] : index["weight_map"].items()) {
     require(file.is_string(), path + ": weight_map: " + tensor + ": " +
-                                  file.dump() + ", expected a file name");
+                                  brief(file) + ", expected a file name");
     const auto name = file.get<std::string>();
     require(!name.empty() && name != "." && name != ".." &&
                 name.find('/') == std::string::npos &&
                 name.find('\0') == std::string::npos,
-            path + ": weight_map: " + tensor + ": " + file.dump() +
+            path + ": weight_map: " + tensor + ": " + brief(file) +
                 ", expected the name of a file in this folder");
     files[tensor] = name;
   }

@@ -27,17 +27,6 @@ std::unique_ptr<Communicator> connect(int* argc, char*** argv) {
   return make_self_communicator();
 }
 
-// The values of all ranks, in their order.
-std::vector<uint64_t> gather(Communicator& world, uint64_t value) {
-  std::vector<uint64_t> all(world.size());
-  const std::vector<int64_t> bytes(all.size(), sizeof(value));
-  world
-      .all_gather(std::as_bytes(std::span(&value, 1)), bytes,
-                  std::as_writable_bytes(std::span(all)))
-      .wait();
-  return all;
-}
-
 // In one write, so that the lines of several ranks don't mix.
 void say(const std::string& text) {
   std::cerr << "timepipe: " + text + "\n" << std::flush;
@@ -82,7 +71,7 @@ void prepare_together(Communicator& world,
   } catch (const std::exception& e) {
     error = e.what();
   }
-  const auto all = gather(world, error.empty() ? 0 : 1);
+  const auto all = gather_values(world, error.empty() ? 0 : 1);
   const auto first = std::find(all.begin(), all.end(), 1);
   if (first == all.end()) return;
   if (first - all.begin() == world.rank()) {
@@ -93,7 +82,7 @@ void prepare_together(Communicator& world,
 
 void require_same_on_all_ranks(Communicator& world, const std::string& what,
                                uint64_t value) {
-  const auto all = gather(world, value);
+  const auto all = gather_values(world, value);
   const auto other =
       std::find_if(all.begin(), all.end(),
                    [&](uint64_t of_rank) { return of_rank != all[0]; });

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "runtime/error.h"
+#include "runtime/json_text.h"
 
 namespace timepipe {
 namespace {
@@ -19,17 +20,13 @@ constexpr int64_t kMaxInt64 = std::numeric_limits<int64_t>::max();
 // No model, and no text of a configuration, comes near.
 constexpr int64_t kMostElements = int64_t{1} << 48;
 constexpr std::size_t kLongestName = 200;
+constexpr std::size_t kMostBytes = std::size_t{1} << 30;
 
 std::string hex(uint64_t value) {
   char text[17];
   std::snprintf(text, sizeof(text), "%016llx",
                 static_cast<unsigned long long>(value));
   return text;
-}
-
-// For errors. Of what nests only the kind: printing it would recurse.
-std::string brief(const json& value) {
-  return value.is_structured() ? value.type_name() : value.dump().substr(0, 40);
 }
 
 // Reads fields of a JSON value, each checked, with errors that say where.
@@ -239,6 +236,9 @@ std::string to_json(const Manifest& manifest) {
 }
 
 Manifest parse_manifest(const std::string& text, const std::string& where) {
+  require(text.size() <= kMostBytes,
+          where + ": " + std::to_string(text.size()) +
+              " bytes, expected at most " + std::to_string(kMostBytes));
   try {
     return parse(json::parse(text), where);
   } catch (const json::exception& error) {

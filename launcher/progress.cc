@@ -29,9 +29,10 @@ std::string clock_text(double seconds) {
 
 }  // namespace
 
-double measure_peak_flops(Context& ctx) {
+double measure_peak_flops() {
   constexpr int64_t kSize = 1024;
   constexpr int kRepetitions = 4;
+  Context ctx;  // its memory goes with it
   const Tensor a = ctx.zeros({kSize, kSize}, DType::kF32);
   const Tensor b = ctx.zeros({kSize, kSize}, DType::kF32);
   Tensor c = ctx.allocate({kSize, kSize}, DType::kF32);
@@ -62,8 +63,6 @@ void Progress::banner(const ParameterLayout& layout) const {
   if (!speaks_) return;
   const ModelConfig& model = config_.model;
   const ParameterCount count = count_parameters(layout);
-  const double tokens = static_cast<double>(config_.data.batch) *
-                        static_cast<double>(config_.data.sequence_length);
   std::printf("model: %" PRId64 " parameters (embeddings %" PRId64
               ", TTT layers %" PRId64 ", MLPs %" PRId64 ", norms %" PRId64
               ")\n"
@@ -77,7 +76,7 @@ void Progress::banner(const ParameterLayout& layout) const {
               " tokens, %.2f GFLOP per step; %" PRId64 " chunk(s) of %" PRId64
               " tokens over %" PRId64 " time x %" PRId64 " data rank(s)\n",
               config_.data.batch, config_.data.sequence_length,
-              training_flops_per_token(model) * tokens * 1e-9,
+              training_flops_per_token(model) * step_tokens() * 1e-9,
               config_.num_chunks(), config_.train.chunk_tokens,
               config_.parallel.time, config_.parallel.data);
   std::printf("peak:  %.1f GFLOP/s in matrix products of all ranks\n",
@@ -85,15 +84,24 @@ void Progress::banner(const ParameterLayout& layout) const {
   std::fflush(stdout);
 }
 
+double Progress::step_tokens() const {
+  return static_cast<double>(config_.data.batch) *
+         static_cast<double>(config_.data.sequence_length);
+}
+
 StepTime Progress::step_time() {
   const auto now = Clock::now();
   const double seconds = std::chrono::duration<double>(now - last_).count();
   last_ = now;
-  const double tokens = static_cast<double>(config_.data.batch) *
-                        static_cast<double>(config_.data.sequence_length);
-  const double speed = tokens / seconds;
+  const double speed = step_tokens() / seconds;
   return {seconds, speed,
           speed * training_flops_per_token(config_.model) / peak_flops_};
+}
+
+void Progress::leave_out() {
+  const auto now = Clock::now();
+  start_ += now - last_;
+  last_ = now;
 }
 
 void Progress::step(int64_t step, const Trainer::StepResult& result,
@@ -116,9 +124,10 @@ void Progress::step(int64_t step, const Trainer::StepResult& result,
   } else {
     std::printf("  digest %016" PRIx64 "\n", result.digest);
   }
-  if (!result.finite)
+  if (!result.finite) {
     say("step " + std::to_string(step + 1) +
         ": loss or gradient isn't finite, skipped");
+  }
   std::fflush(stdout);
 }
 

@@ -12,7 +12,7 @@ namespace timepipe {
 // FLOP/s of the largest matrix product of f32 numbers that this rank's threads
 // do in a short measurement: what the machine's arithmetic can give, here and
 // now. Takes about a tenth of a second.
-double measure_peak_flops(Context& ctx);
+double measure_peak_flops();
 
 // What a step took.
 struct StepTime {
@@ -32,8 +32,11 @@ class Progress {
            bool speaks);
 
   void banner(const ParameterLayout& layout) const;
-  // The time since the last step's call, or since this was made.
+  // The time since the last call, or since this was made; what was saved after
+  // a step counts for the next.
   StepTime step_time();
+  // Doesn't count the time since then.
+  void leave_out();
   void step(int64_t step, const Trainer::StepResult& result,
             const StepTime& time);
   // A line of its own, on a terminal above the one that is written over.
@@ -43,6 +46,8 @@ class Progress {
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  double step_tokens() const;
 
   RunConfig config_;
   double peak_flops_;

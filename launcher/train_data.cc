@@ -55,6 +55,11 @@ TrainData::TrainData(const RunConfig& config)
     windows += sources_.back().windows;
     num_held_out_ += sources_.back().held_out;
   }
+  require(config.eval.every == 0 || config.eval.sequences <= num_held_out_,
+          "eval.sequences: " + std::to_string(config.eval.sequences) +
+              ", expected at most " + std::to_string(num_held_out_) +
+              ", the windows of data.sequence_length in what data.held_out "
+              "keeps");
   if (!config_.train_weights.empty()) {
     make_cycle(config_.train_weights);
   } else {

@@ -6,7 +6,7 @@
 #include "launcher/config.h"
 #include "models/batch.h"
 #include "runtime/token_file.h"
-#include "runtime/token_reader.h"
+#include "runtime/window_order.h"
 
 namespace timepipe {
 

@@ -146,16 +146,12 @@ double Trainer::gather_loss(const Batch& batch) {
       }
     }
   }
-  std::vector<int64_t> bytes(grid_.world.size());
-  for (const int owner : owners) bytes[owner] += sizeof(double);
-  std::vector<double> all(owners.size());
-  grid_.world
-      .all_gather(std::as_bytes(std::span(mine)), bytes,
-                  std::as_writable_bytes(std::span(all)))
-      .wait();
+  std::vector<int64_t> counts(grid_.world.size());
+  for (const int owner : owners) ++counts[owner];
+  const std::vector<double> all = gather_values(grid_.world, mine, counts);
   std::vector<std::size_t> next(grid_.world.size());  // of each rank, in `all`
   for (std::size_t r = 1; r < next.size(); ++r) {
-    next[r] = next[r - 1] + bytes[r - 1] / sizeof(double);
+    next[r] = next[r - 1] + counts[r - 1];
   }
   double loss = 0;
   for (const int owner : owners) loss += all[next[owner]++];

@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "parallel/schedule.h"
 #include "runtime/context.h"
@@ -94,6 +96,26 @@ class Communicator {
   // its splits.
   virtual void set_timeout(double seconds) = 0;
 };
+
+// The values of all ranks in their order, counts[r] of rank r's. Collective.
+template <class T>
+std::vector<T> gather_values(Communicator& world, const std::vector<T>& own,
+                             std::vector<int64_t> counts) {
+  std::vector<T> all(std::accumulate(counts.begin(), counts.end(), int64_t{0}));
+  for (int64_t& count : counts) count *= sizeof(T);
+  world
+      .all_gather(std::as_bytes(std::span(own)), counts,
+                  std::as_writable_bytes(std::span(all)))
+      .wait();
+  return all;
+}
+
+// One value of each rank. Collective.
+template <class T>
+std::vector<T> gather_values(Communicator& world, T own) {
+  return gather_values(world, std::vector<T>{own},
+                       std::vector<int64_t>(world.size(), 1));
+}
 
 // A group of one: collectives copy, there is nobody to send to.
 std::unique_ptr<Communicator> make_self_communicator();

@@ -52,19 +52,6 @@ std::vector<int64_t> counts_of(const std::vector<int64_t>& begin) {
   return counts;
 }
 
-// The values of all ranks, counts[r] each, from this rank's.
-template <class T>
-std::vector<T> gather_values(Communicator& world, const std::vector<T>& own,
-                             std::vector<int64_t> counts) {
-  std::vector<T> all(std::accumulate(counts.begin(), counts.end(), int64_t{0}));
-  for (int64_t& count : counts) count *= sizeof(T);
-  world
-      .all_gather(std::as_bytes(std::span(own)), counts,
-                  std::as_writable_bytes(std::span(all)))
-      .wait();
-  return all;
-}
-
 // flat = the shards of all ranks, counts[r] elements each. `shard` may be its
 // own place in `flat`.
 void gather_shards(Communicator& world, const Tensor& shard,

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "runtime/context.h"
+#include "runtime/json_text.h"
 
 namespace timepipe {
 namespace {
@@ -63,25 +64,8 @@ json parse_json(ConstBytes text, const std::string& where) {
   }
 }
 
-// For errors. Of what nests only the kind: printing it would recurse.
-std::string brief(const json& value) {
-  return value.is_structured() ? value.type_name() : value.dump().substr(0, 40);
-}
-
-std::string list_text(const json& value) {
-  if (!value.is_array()) return brief(value);
-  std::string text = "[";
-  for (const json& item : value) {
-    if (text.size() > 1) text += ',';
-    text += brief(item);
-    if (text.size() > 80) break;
-  }
-  text += ']';
-  return text;
-}
-
 std::vector<int64_t> parse_sizes(const std::string& where, const json& value) {
-  const std::string expected = where + " " + list_text(value) +
+  const std::string expected = where + " " + brief(value) +
                                ", expected an array of integers from 0 to "
                                "2^63 - 1";
   require(value.is_array(), expected);

@@ -98,6 +98,19 @@ int64_t chunk_length(const Options& options, int64_t mini_batch, int64_t tokens,
   return num_chunks(wanted, mini_batch) * mini_batch;
 }
 
+Layout layout_of(const Options& options, const ModelConfig& config,
+                 int64_t tokens, const Communicator& world, Report& report) {
+  Layout layout;
+  layout.train.dtype = options.dtype;
+  layout.train.hot_rounds = options.hot_rounds;
+  layout.train.chunk_tokens =
+      chunk_length(options, config.mini_batch_size, tokens, config.halo_rows());
+  layout.parallel.data = options.data_ranks;
+  layout.parallel.time = world.size() / options.data_ranks;
+  report.remark("chunk_tokens " + std::to_string(layout.train.chunk_tokens));
+  return layout;
+}
+
 Tolerance value_tolerance(DType dtype, double f32_limit, double reference) {
   if (dtype == DType::kF64) return relative(1e-9);
   return relative(std::max(f32_limit, 10 * reference));

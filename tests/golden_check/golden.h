@@ -50,6 +50,15 @@ Tensor from_values(Context& ctx, DType dtype, const std::string& name,
 int64_t chunk_length(const Options& options, int64_t mini_batch, int64_t tokens,
                      int64_t halo_rows);
 
+// How the folder's sequences, `tokens` long, are run: the chunk length is told
+// to the report.
+struct Layout {
+  TrainConfig train;
+  ParallelConfig parallel;
+};
+Layout layout_of(const Options& options, const ModelConfig& config,
+                 int64_t tokens, const Communicator& world, Report& report);
+
 // The larger of a float32 limit and ten times the reference's own float32
 // error; in float64, the limit of the design.
 Tolerance value_tolerance(DType dtype, double f32_limit, double reference);

@@ -10,15 +10,7 @@ void check_hf(const Options& options, const Case& golden, Communicator& world,
   const ModelConfig config = read_hf_config(options.directory).model;
   const Tensor ids = golden.tensor("input_ids");
   const int64_t B = ids.dim(0), L = ids.dim(1);
-  TrainConfig train;
-  train.dtype = options.dtype;
-  train.hot_rounds = options.hot_rounds;
-  train.chunk_tokens =
-      chunk_length(options, config.mini_batch_size, L, config.halo_rows());
-  ParallelConfig parallel;
-  parallel.data = options.data_ranks;
-  parallel.time = world.size() / options.data_ranks;
-  report.remark("chunk_tokens " + std::to_string(train.chunk_tokens));
+  const auto [train, parallel] = layout_of(options, config, L, world, report);
 
   Context ctx;
   Trainer trainer(ctx, world, config, train, parallel, {});
@@ -33,7 +25,7 @@ void check_hf(const Options& options, const Case& golden, Communicator& world,
   }
   Pieces pieces;
   trainer.model().set_observer(record(pieces, trainer.grid(), batch));
-  trainer.forward_backward(batch);
+  trainer.evaluate(batch);
   const Values logits = golden.values("logits");
   const double reference = golden.note({"from_pretrained_vs_f64_max_abs"}, 0);
   report.compare(

@@ -87,15 +87,7 @@ void check_model(const Options& options, const Case& golden,
       read_model_config(options.directory + "/config.json");
   const Tensor ids = golden.tensor("input_ids");
   const int64_t B = ids.dim(0), L = ids.dim(1);
-  TrainConfig train;
-  train.dtype = options.dtype;
-  train.hot_rounds = options.hot_rounds;
-  train.chunk_tokens =
-      chunk_length(options, config.mini_batch_size, L, config.halo_rows());
-  ParallelConfig parallel;
-  parallel.data = options.data_ranks;
-  parallel.time = world.size() / options.data_ranks;
-  report.remark("chunk_tokens " + std::to_string(train.chunk_tokens));
+  const auto [train, parallel] = layout_of(options, config, L, world, report);
 
   Context ctx;
   Trainer trainer(ctx, world, config, train, parallel, {});

@@ -74,15 +74,8 @@ void check_optimizer(const Options& options, const Case& golden,
   const int64_t steps = tokens.dim(0);
   const OptimizerConfig optimizer = read_optimizer(golden, steps);
   const bool mask_bos = golden.notes.value("mask_bos", false);
-  TrainConfig train;
-  train.dtype = options.dtype;
-  train.hot_rounds = options.hot_rounds;
-  train.chunk_tokens = chunk_length(options, config.mini_batch_size,
-                                    tokens.dim(2) - 1, config.halo_rows());
-  ParallelConfig parallel;
-  parallel.data = options.data_ranks;
-  parallel.time = world.size() / options.data_ranks;
-  report.remark("chunk_tokens " + std::to_string(train.chunk_tokens));
+  const auto [train, parallel] =
+      layout_of(options, config, tokens.dim(2) - 1, world, report);
 
   Context ctx;
   Trainer trainer(ctx, world, config, train, parallel, optimizer.adamw);

@@ -286,16 +286,6 @@ INSTANTIATE_TEST_SUITE_P(AllSizes, TttDecode,
                                  Values(4, 6), Values(1, 2, 5, 7)),
                          name_of_case);
 
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const InvalidArgument& e) {
-    return e.what();
-  }
-  return "no InvalidArgument";
-}
-
 TEST(TttDecodeErrors, NamesWhatIsWrong) {
   Context ctx;
   const auto says = [&](auto&& change) {

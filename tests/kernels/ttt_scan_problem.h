@@ -168,6 +168,17 @@ inline void fill_padding(ScanProblem& p, double value) {
   }
 }
 
+// The text of the InvalidArgument that f throws.
+template <class F>
+std::string message_of(F&& f) {
+  try {
+    f();
+  } catch (const InvalidArgument& e) {
+    return e.what();
+  }
+  return "no InvalidArgument";
+}
+
 // a += b, element by element.
 inline void accumulate(std::vector<double>& a, const Tensor& b) {
   const std::vector<double> values = to_f64(b);

@@ -307,16 +307,6 @@ std::vector<Mistake> mistakes() {
   };
 }
 
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const InvalidArgument& e) {
-    return e.what();
-  }
-  return "no InvalidArgument";
-}
-
 TEST(TttScanErrors, ForwardNamesWhatIsWrong) {
   Context ctx;
   for (const Mistake& mistake : mistakes()) {

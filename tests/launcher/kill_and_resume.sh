@@ -56,28 +56,37 @@ grep -q 'resumed after step 13' out || fail "did not resume at 13" out
 cmp <(grep -o '"digest":.*' whole/metrics.jsonl) \
   <(grep -o '"digest":.*' moved/metrics.jsonl) || fail "digests of the steps"
 
+# Killed up to three steps and a moment after it went on: the run is so long
+# that none of them ends before.
 layouts=("1 1 1" "2 2 1" "2 1 2" "1 1 1")
+long=("${run[@]}" optimizer.steps=$((kills * 12)) checkpoint.every=1)
+"$timepipe" "${long[@]}" run_dir=long >out || fail "long run" out
 set -m  # a process group for each run
 for ((k = 0; k < kills; ++k)); do
   read -r ranks time data <<<"${layouts[k % 4]}"
   command=("$timepipe")
   ((ranks == 1)) || command=("$mpiexec" -n "$ranks" "$timepipe")
-  "${command[@]}" "${run[@]}" run_dir=killed checkpoint.every=1 \
+  "${command[@]}" "${long[@]}" run_dir="$work/killed" \
     parallel.time="$time" parallel.data="$data" >"out$k" 2>&1 &
   job=$!
-  until grep -q '^step' "out$k" || ! kill -0 $job 2>/dev/null; do
-    read -rt 0.02 <> <(:) || true
+  steps=$((RANDOM % 3 + 1))
+  until [ "$(grep -c '^step [0-9]*/' "out$k")" -ge $steps ]; do
+    kill -0 $job 2>/dev/null || fail "ended before it was killed" "out$k"
+    read -rt 0.01 <> <(:) || true
   done
-  read -rt "0.$((RANDOM % 40 + 10))" <> <(:) || true
-  kill -KILL -- "-$job" 2>/dev/null || true
-  pkill -KILL -f "run_dir=killed" || true
+  read -rt "0.0$((RANDOM % 10))" <> <(:) || true
+  kill -KILL -- "-$job" || fail "ended before it was killed" "out$k"
+  pkill -KILL -f "run_dir=$work/killed" || true  # ranks have groups of their own
   wait $job 2>/dev/null || true
   job=
 done
 set +m
-"$timepipe" "${run[@]}" run_dir=killed >out 2>&1 || fail "after kills" out
-"$timepipe" checkpoint diff whole killed || fail "other bits after $kills kills"
-echo "ok: $kills kills, other layouts, same bits"
+"$timepipe" "${long[@]}" run_dir="$work/killed" >out 2>&1 ||
+  fail "after kills" out
+resumed=$(cat out*[0-9] out | grep -c '^resumed after step')
+((resumed > kills / 2)) || fail "only $resumed runs of $((kills + 1)) resumed"
+"$timepipe" checkpoint diff long killed || fail "other bits after $kills kills"
+echo "ok: $kills kills, $resumed runs resumed, other layouts, same bits"
 
 # Damage is named and passed over; nothing valid is not a fresh start.
 newest=whole/checkpoints/step-000020 shard=shard-00000-of-00001.safetensors

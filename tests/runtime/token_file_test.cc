@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -82,6 +83,18 @@ TEST(TokenFile, TextIsItsBytes) {
   EXPECT_THAT(read(file, 0, 5), ElementsAre('a', 'b', 0, 255, '\n'));
   EXPECT_TRUE(read(file, 5, 0).empty());
   EXPECT_TRUE(file.layout().documents.empty());
+}
+
+TEST(TokenFile, CopyKeepsTheFileOpen) {
+  std::string text;
+  for (int i = 0; i < 100'000; ++i) text += static_cast<char>(i % 251);
+  const TemporaryFile file(text);
+  auto first = std::make_unique<TokenFile>(file.path());
+  const TokenFile second = *first;
+  first.reset();
+  std::vector<int64_t> ids(2);
+  second.read(99'998, ids, 256);
+  EXPECT_THAT(ids, ElementsAre(99'998 % 251, 99'999 % 251));
 }
 
 TEST(TokenFile, RawBinHasTheTypeThatIsAskedFor) {

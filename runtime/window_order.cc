@@ -1,33 +1,11 @@
-#include "runtime/token_reader.h"
+#include "runtime/window_order.h"
 
-#include <xxhash.h>
-
-#include <algorithm>
+#include <string>
 
 #include "runtime/error.h"
 #include "runtime/rng.h"
 
 namespace timepipe {
-
-TokenReader::TokenReader(const std::string& path) : file_(path) {
-  if (file_.bytes().empty()) throw IoError(path + ": empty");
-}
-
-uint64_t TokenReader::hash() const {
-  return XXH64(file_.bytes().data(), file_.bytes().size(), 0);
-}
-
-void TokenReader::read(int64_t first, std::span<int64_t> ids) const {
-  const auto count = static_cast<int64_t>(ids.size());
-  const int64_t size = num_tokens();
-  require(0 <= first && first <= size && count <= size - first,
-          file_.path() + ": tokens [" + std::to_string(first) + ", " +
-              std::to_string(first) + " + " + std::to_string(count) +
-              "), expected a range in [0, " + std::to_string(size) + ")");
-  const std::byte* bytes = file_.bytes().data() + first;
-  std::transform(bytes, bytes + count, ids.begin(),
-                 [](std::byte b) { return std::to_integer<int64_t>(b); });
-}
 
 WindowOrder::WindowOrder(int64_t num_tokens, int64_t length, uint64_t seed)
     : length_(length), num_windows_(0), seed_(seed) {

@@ -1,0 +1,53 @@
+#pragma once
+
+// What the fronts of the TTT kernels check alike (ttt_scan.h, ttt_decode.h).
+
+#include <string>
+
+#include "kernels/checks.h"
+#include "kernels/ttt_scan.h"
+
+namespace timepipe {
+
+inline void require_positive(const char* name, int64_t value) {
+  require(value >= 1, std::string("shape.") + name + ": " +
+                          std::to_string(value) + ", expected 1 or more");
+}
+
+// Sizes, and what has a row per token or belongs to the heads' norm.
+template <class Args>
+void check_rows(const Args& args) {
+  const TttShape& shape = args.shape;
+  require_positive("heads", shape.heads);
+  require_positive("head_size", shape.head_size);
+  require_positive("mini_batch", shape.mini_batch);
+  const int64_t H = shape.heads, D = shape.head_size;
+  const Tensor& xq = args.xq;
+  require_matrix("xq", xq);
+  require(xq.dim(1) == H * D, "xq: shape " + to_string(xq.shape()) +
+                                  ", expected [T," + std::to_string(H * D) +
+                                  "]");
+  const int64_t T = xq.dim(0);
+  require_tensor("xk", args.xk, xq, {T, H * D});
+  require_tensor("xv", args.xv, xq, {T, H * D});
+  require_tensor("lr", args.lr, xq, {T, H});
+  require_tensor("ln_w", args.ln_w, xq, {H, D});
+  require_tensor("ln_b", args.ln_b, xq, {H, D});
+}
+
+// The gradients of these and of tok, and that of y.
+template <class Args>
+void check_row_gradients(const Args& args) {
+  const Tensor& xq = args.xq;
+  const int64_t H = args.shape.heads, D = args.shape.head_size;
+  require_tensor("dy", args.dy, xq, xq.shape());
+  require_tensor("dxq", args.dxq, xq, xq.shape());
+  require_tensor("dxk", args.dxk, xq, xq.shape());
+  require_tensor("dxv", args.dxv, xq, xq.shape());
+  require_tensor("dlr", args.dlr, xq, {xq.dim(0), H});
+  require_tensor("dtok", args.dtok, xq, args.tok.shape());
+  require_tensor("dln_w", args.dln_w, xq, {H, D});
+  require_tensor("dln_b", args.dln_b, xq, {H, D});
+}
+
+}  // namespace timepipe
