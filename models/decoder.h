@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "models/hidden_state.h"
+
+namespace timepipe {
+
+// Reads tokens and says what may come next. Whole mini-batches are read in dual
+// form, chunk by chunk; what is left of a mini-batch in the form of
+// kernels/ttt_decode.h. How tokens are split into calls changes the result by
+// rounding alone. Memory and time per token are the same after a million
+// tokens as after the first.
+class Decoder {
+ public:
+  // chunk_tokens: rows that are read at once, a multiple of the mini-batch. The
+  // model must outlive this.
+  Decoder(Context& ctx, LanguageModel& model, int64_t chunk_tokens);
+
+  // Sees logits [n, vocab] of the call's tokens [row, row + n), in order, while
+  // they exist.
+  using Sink = LogitsSink;
+
+  // Throws InvalidArgument naming place and id, before anything is read, if an
+  // id isn't in the vocabulary.
+  void read(std::span<const int64_t> ids, const Sink& sink);
+  // The logits of the last token alone, [1, vocab]. At least one token.
+  Tensor read(std::span<const int64_t> ids);
+
+  const HiddenState& state() const { return state_; }
+  // Goes on from another state, which isn't changed.
+  void restart(const HiddenState& state);
+  // From the learned start.
+  void restart();
+
+ private:
+  Context& ctx_;
+  LanguageModel& model_;
+  int64_t chunk_tokens_;
+  HiddenState state_;
+};
+
+}  // namespace timepipe

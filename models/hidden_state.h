@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "models/language_model.h"
+
+namespace timepipe {
+
+// What a model remembers of the tokens that it has read: as much after a
+// million of them as after one.
+struct HiddenState {
+  // tokens_read % mini_batch_size is the place inside the mini-batch.
+  int64_t tokens_read = 0;
+
+  // Flat tensors of the model's dtype; those that the model doesn't have are
+  // empty.
+  struct Layer {
+    Tensor state;         // inner weights at the start of this mini-batch
+    Tensor gradient_sum;  // of this mini-batch's tokens (kernels/ttt_decode.h)
+    Tensor halo_x, halo_qk;  // rows that the convolutions look back to, the
+                             // last min(conv_kernel - 1, tokens_read) of them
+  };
+  std::vector<Layer> layers;
+};
+
+// The state before the first token: the learned weights, zero sums, no rows.
+HiddenState learned_start(Context& ctx, const LanguageModel& model);
+HiddenState copy(Context& ctx, const HiddenState& state);
+
+// A safetensors file, whole or not at all: tensors "layers.0.state", ...; the
+// metadata has tokens_read and the sizes of the model. Throws IoError.
+void save_hidden_state(const std::string& path, const HiddenState& state,
+                       const ModelConfig& config);
+// Throws IoError, or InvalidArgument naming the first difference from what the
+// model remembers. f32 and f64 are converted.
+HiddenState load_hidden_state(Context& ctx, const std::string& path,
+                              const LanguageModel& model);
+
+}  // namespace timepipe
