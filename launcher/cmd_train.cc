@@ -48,6 +48,14 @@ struct TrainInputs {
   }
 };
 
+std::vector<Manifest::DataFile> files_of(const TrainData& data) {
+  std::vector<Manifest::DataFile> files;
+  for (const TrainData::File& file : data.trained_files()) {
+    files.push_back({file.path, file.hash});
+  }
+  return files;
+}
+
 uint64_t hash_of(const ParameterStore& weights) {
   const auto blocks = static_cast<int64_t>(weights.layout().blocks().size());
   return combine_hashes(
@@ -64,7 +72,7 @@ class Run {
         config_(inputs.config),
         trainer_(ctx_, world, config_.model, config_.train, config_.parallel,
                  config_.optimizer.adamw),
-        writer_(ctx_, world, config_, trainer_) {
+        writer_(ctx_, world, config_, trainer_, files_of(inputs.data)) {
     prepare_together(world, [&] { start(); });
     // Made on every rank: another processor or library may round differently,
     // another host see other files.
@@ -133,7 +141,8 @@ class Run {
                                     checkpoint.folder() + "/manifest.json"));
       require(difference.empty(), difference + " (as " + checkpoint.folder() +
                                       "; another run needs another run_dir)");
-      restore(checkpoint, trainer_);
+      require_same_data(checkpoint);
+      restore(ctx_, checkpoint, trainer_, config_.data.batch);
       steps_done_ = manifest.steps;
       skipped_ = manifest.skipped_steps;
       return;
@@ -157,6 +166,17 @@ class Run {
     restore_weights(checkpoint, weights);
   }
 
+  // The configuration has the same names of files; are they the same files?
+  void require_same_data(const CheckpointReader& checkpoint) const {
+    const auto now = files_of(inputs_.data);
+    const auto& before = checkpoint.manifest().data;
+    for (std::size_t f = 0; f < std::min(now.size(), before.size()); ++f) {
+      require(now[f].hash == before[f].hash,
+              "data.train: " + now[f].path + ": its tokens aren't those that " +
+                  checkpoint.folder() + " was trained on");
+    }
+  }
+
   // That of init_from must be this run's, but for how weights start.
   void require_model(ModelConfig model) const {
     model.initializer_range = config_.model.initializer_range;
@@ -174,13 +194,8 @@ class Run {
 
   // The mean over the first held-out sequences, whatever the step. Collective.
   double held_out_loss() {
-    Batch batch;
-    const int64_t count = config_.eval.sequences;
-    for (int64_t i = 0; i < count; ++i) {
-      batch.push_back(inputs_.data.held_out(i));
-      batch.back().loss_scale /= static_cast<double>(count);
-    }
-    return trainer_.evaluate(batch);
+    return trainer_.evaluate(
+        inputs_.data.held_out_batch(config_.eval.sequences));
   }
 
   double peak_of_all_ranks() {
