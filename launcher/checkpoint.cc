@@ -91,10 +91,7 @@ void CheckpointWriter::copy_carried() {
   carried_copy_.clear();
   std::vector<int64_t> own;
   for (const Trainer::CarriedBorder& border : trainer_.carried_borders()) {
-    Tensor copy = ctx_.allocate(border.bytes.shape(), border.bytes.dtype(),
-                                MemoryUse::kBorders);
-    std::ranges::copy(border.bytes.bytes(), copy.bytes().data());
-    carried_copy_.push_back(std::move(copy));
+    carried_copy_.push_back(copy(ctx_, border.bytes));
     const auto size = static_cast<int64_t>(carried_copy_.back().bytes().size());
     own.insert(own.end(),
                {border.sequence, border.border.layer,

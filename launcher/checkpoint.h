@@ -69,6 +69,11 @@ class CheckpointWriter {
 void restore(Context& ctx, const CheckpointReader& checkpoint, Trainer& trainer,
              int64_t sequences);
 
+// Lets the first step's sequences go on from a hidden-state file. Throws
+// IoError or InvalidArgument naming the file and what was expected.
+void start_from_state(Context& ctx, const std::string& path, Trainer& trainer,
+                      int64_t sequences);
+
 // The weights alone.
 void restore_weights(const CheckpointReader& checkpoint,
                      ParameterStore& weights);

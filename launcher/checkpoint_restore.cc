@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "launcher/checkpoint.h"
+#include "models/hidden_state.h"
 
 namespace timepipe {
 namespace {
@@ -102,6 +103,29 @@ void restore(Context& ctx, const CheckpointReader& checkpoint, Trainer& trainer,
   checkpoint.read("adam_m", begin, end, optimizer.first_moment());
   checkpoint.read("adam_v", begin, end, optimizer.second_moment());
   restore_carried(ctx, checkpoint, trainer, sequences);
+}
+
+void start_from_state(Context& ctx, const std::string& path, Trainer& trainer,
+                      int64_t sequences) {
+  const HiddenState state = load_hidden_state(ctx, path, trainer.model());
+  const int64_t mini_batch = trainer.model().config().mini_batch_size;
+  require(state.tokens_read % mini_batch == 0,
+          "data.start_state: " + path + ": " +
+              std::to_string(state.tokens_read) +
+              " tokens read, expected a multiple of model.mini_batch_size = " +
+              std::to_string(mini_batch));
+  std::vector<Trainer::CarriedBorder> borders;
+  for (int64_t s = 0; s < sequences; ++s) {
+    for (std::size_t l = 0; l < state.layers.size(); ++l) {
+      borders.push_back({.sequence = s,
+                         .steps = 0,
+                         .border = {Border::kState, static_cast<int64_t>(l)},
+                         .bytes = trainer.takes_carried(s)
+                                      ? state.layers[l].state
+                                      : Tensor()});
+    }
+  }
+  trainer.carry(borders);
 }
 
 }  // namespace timepipe

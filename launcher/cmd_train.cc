@@ -79,6 +79,7 @@ class Run {
     require_same_on_all_ranks(world, "number of steps done", steps_done_);
     require_same_on_all_ranks(world, "initial weights",
                               hash_of(trainer_.model().weights()));
+    require_same_on_all_ranks(world, "file data.start_state", start_hash_);
     digest_ = hash_of(trainer_.model().weights());
   }
 
@@ -151,6 +152,12 @@ class Run {
       write_file(config_.run_dir + "/config.textproto", to_text(config_));
     }
     initialise(config_.model, config_.train.seed, weights);
+    if (!config_.data.start_state.empty()) {
+      start_from_state(ctx_, config_.data.start_state, trainer_,
+                       config_.data.batch);
+      start_hash_ =
+          std::hash<std::string>()(read_text(config_.data.start_state));
+    }
     if (config_.init_from.empty()) return;
     if (is_hf_folder(config_.init_from)) {
       require_model(read_hf_config(config_.init_from).model);
@@ -253,7 +260,7 @@ class Run {
   CheckpointWriter writer_;
   int64_t steps_done_ = 0;  // when the run was started or resumed
   int64_t skipped_ = 0, skipped_in_a_row_ = 0;
-  uint64_t digest_ = 0;
+  uint64_t digest_ = 0, start_hash_ = 0;
 };
 
 void train(Communicator& world, const std::string& path,
