@@ -40,11 +40,13 @@ void report_failure(int rank, const std::string& error) {
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(Context& ctx, Communicator& world,
-                                   const RunConfig& config, Trainer& trainer)
+                                   const RunConfig& config, Trainer& trainer,
+                                   std::vector<Manifest::DataFile> data)
     : ctx_(ctx),
       world_(world),
       config_(config),
       trainer_(trainer),
+      data_(std::move(data)),
       shard_file_(shard_name(world.rank(), world.size())) {}
 
 CheckpointWriter::~CheckpointWriter() {
@@ -84,6 +86,35 @@ int64_t CheckpointWriter::place_in_copy(const Manifest::Piece& piece) const {
          trainer_.optimizer().shard_begin(world_.rank());
 }
 
+void CheckpointWriter::copy_carried() {
+  constexpr int64_t kNumbers = 5;  // of a border
+  carried_copy_.clear();
+  std::vector<int64_t> own;
+  for (const Trainer::CarriedBorder& border : trainer_.carried_borders()) {
+    carried_copy_.push_back(copy(ctx_, border.bytes));
+    const auto size = static_cast<int64_t>(carried_copy_.back().bytes().size());
+    own.insert(own.end(),
+               {border.sequence, border.border.layer,
+                static_cast<int64_t>(border.border.border), border.steps,
+                size / size_of(trainer_.model().weights().dtype())});
+  }
+  const auto counts = gather_values(world_, std::ssize(own));
+  const auto all = gather_values(world_, own, counts);
+  carried_.assign(counts.size(), {});
+  auto next = all.begin();
+  for (std::size_t rank = 0; rank < counts.size(); ++rank) {
+    for (int64_t i = 0; i < counts[rank] / kNumbers; ++i, next += kNumbers) {
+      carried_[rank].push_back({.sequence = next[0],
+                                .layer = next[1],
+                                .border = name_of(static_cast<Border>(next[2])),
+                                .steps = next[3],
+                                .count = next[4],
+                                .shard = 0,
+                                .xxh64 = 0});
+    }
+  }
+}
+
 CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
                                                  int64_t skipped_steps,
                                                  uint64_t digest) {
@@ -101,6 +132,7 @@ CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
     std::ranges::copy(std::as_const(parts[i]).bytes(),
                       copy_.slice(i, i + 1).bytes().data());
   }
+  copy_carried();
   pending_ = {};
   pending_.steps = steps;
   pending_.skipped_steps = skipped_steps;
@@ -108,6 +140,7 @@ CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
   pending_.dtype = weights.dtype();
   pending_.configuration = to_text(config_);
   pending_.parameters = weights.layout().parameters();
+  pending_.data = data_;
   writing_ = std::async(std::launch::async, [this] { return write(); });
   if (config_.checkpoint.background) return before;
   return std::max(before, settle(/*wait=*/true));
@@ -121,16 +154,19 @@ CheckpointWriter::Written CheckpointWriter::write() const {
   try {
     fs::create_directories(folder);
     std::vector<SafetensorsItem> items;
+    const char* const dtype = copy_.dtype() == DType::kF64 ? "F64" : "F32";
+    const auto add = [&](const auto& part, ConstBytes bytes) {
+      items.push_back({part.tensor(), dtype, {part.count}, bytes});
+      written.hashes.push_back(XXH64(bytes.data(), bytes.size(), 0));
+    };
     const int64_t element = size_of(copy_.dtype());
     for (const Manifest::Piece& piece : pieces_of(world_.rank())) {
-      const auto* bytes =
-          std::as_const(copy_).bytes().data() + place_in_copy(piece) * element;
-      const auto size = static_cast<std::size_t>(piece.count * element);
-      items.push_back({piece.tensor(),
-                       copy_.dtype() == DType::kF64 ? "F64" : "F32",
-                       {piece.count},
-                       {bytes, size}});
-      written.hashes.push_back(XXH64(bytes, size, 0));
+      add(piece, std::as_const(copy_).bytes().subspan(
+                     place_in_copy(piece) * element, piece.count * element));
+    }
+    const auto& carried = carried_[world_.rank()];
+    for (std::size_t i = 0; i < carried.size(); ++i) {
+      add(carried[i], std::as_const(carried_copy_[i]).bytes());
     }
     const std::string file = folder + "/" + shard_file_;
     write_safetensors(file, items);
@@ -158,7 +194,9 @@ CheckpointWriter::Outcome CheckpointWriter::settle(bool wait) {
   std::vector<int64_t> counts;
   counts.reserve(static_cast<std::size_t>(world_.size()));
   for (int rank = 0; rank < world_.size(); ++rank) {
-    counts.push_back(1 + static_cast<int64_t>(pieces_of(rank).size()));
+    counts.push_back(1 + static_cast<int64_t>(
+                             pieces_of(rank).size() +
+                             carried_[static_cast<std::size_t>(rank)].size()));
   }
   std::vector<uint64_t> own = {static_cast<uint64_t>(written.size_bytes)};
   own.insert(own.end(), written.hashes.begin(), written.hashes.end());
@@ -184,6 +222,11 @@ bool CheckpointWriter::commit(const std::vector<uint64_t>& shards) const {
       piece.shard = index;
       piece.xxh64 = *next++;
       manifest.pieces.push_back(std::move(piece));
+    }
+    for (Manifest::Carried carried : carried_[rank]) {
+      carried.shard = index;
+      carried.xxh64 = *next++;
+      manifest.carried.push_back(std::move(carried));
     }
   }
   try {
@@ -219,27 +262,6 @@ void CheckpointWriter::remove_old() const {
   for (const std::string& folder : list_unfinished(config_.run_dir)) {
     fs::remove_all(folder);  // what a killed run left
   }
-}
-
-void restore_weights(const CheckpointReader& checkpoint,
-                     ParameterStore& weights) {
-  const Manifest& manifest = checkpoint.manifest();
-  require_same_parameters(checkpoint.folder(), manifest.parameters,
-                          weights.layout().parameters());
-  require(manifest.dtype == weights.dtype(),
-          checkpoint.folder() + ": dtype " + name_of(manifest.dtype) +
-              ", expected train.dtype = " + name_of(weights.dtype()));
-  checkpoint.read("weights", 0, weights.layout().numel(), weights.flat());
-}
-
-void restore(const CheckpointReader& checkpoint, Trainer& trainer) {
-  restore_weights(checkpoint, trainer.model().weights());
-  ShardedOptimizer& optimizer = trainer.optimizer();
-  const int rank = trainer.grid().world.rank();
-  const int64_t begin = optimizer.shard_begin(rank);
-  const int64_t end = optimizer.shard_begin(rank + 1);
-  checkpoint.read("adam_m", begin, end, optimizer.first_moment());
-  checkpoint.read("adam_v", begin, end, optimizer.second_moment());
 }
 
 }  // namespace timepipe

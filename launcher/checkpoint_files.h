@@ -36,13 +36,17 @@ class CheckpointReader {
   // The piece's bytes, as mapped. Throws InvalidArgument naming shard and
   // tensor if their checksum isn't that of the manifest.
   ConstBytes bytes(const Manifest::Piece& piece) const;
-  // Checks every piece.
+  ConstBytes bytes(const Manifest::Carried& carried) const;
+  // Checks every piece and what is carried.
   void verify() const;
   // Copies elements [begin, end) of the flat buffer of `kind` to `out`.
   void read(const std::string& kind, int64_t begin, int64_t end,
             Tensor& out) const;
 
  private:
+  ConstBytes checked_bytes(int64_t shard, const std::string& tensor,
+                           int64_t count, uint64_t xxh64) const;
+
   std::string folder_;
   Manifest manifest_;
   std::vector<SafetensorsFile> shards_;
@@ -56,8 +60,8 @@ CheckpointReader open_checkpoint(
     const std::string& path,
     const std::function<void(const std::string&)>& say);
 
-// The first difference of two checkpoints in counters, weights and optimizer
-// state, as a line; "" if they are the same bits.
+// The first difference of two checkpoints in counters, weights, optimizer state
+// and carried states, as a line; "" if they are the same bits.
 std::string first_difference(const CheckpointReader& a,
                              const CheckpointReader& b);
 

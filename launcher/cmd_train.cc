@@ -48,6 +48,14 @@ struct TrainInputs {
   }
 };
 
+std::vector<Manifest::DataFile> files_of(const TrainData& data) {
+  std::vector<Manifest::DataFile> files;
+  for (const TrainData::File& file : data.trained_files()) {
+    files.push_back({file.path, file.hash});
+  }
+  return files;
+}
+
 uint64_t hash_of(const ParameterStore& weights) {
   const auto blocks = static_cast<int64_t>(weights.layout().blocks().size());
   return combine_hashes(
@@ -64,13 +72,14 @@ class Run {
         config_(inputs.config),
         trainer_(ctx_, world, config_.model, config_.train, config_.parallel,
                  config_.optimizer.adamw),
-        writer_(ctx_, world, config_, trainer_) {
+        writer_(ctx_, world, config_, trainer_, files_of(inputs.data)) {
     prepare_together(world, [&] { start(); });
     // Made on every rank: another processor or library may round differently,
     // another host see other files.
     require_same_on_all_ranks(world, "number of steps done", steps_done_);
     require_same_on_all_ranks(world, "initial weights",
                               hash_of(trainer_.model().weights()));
+    require_same_on_all_ranks(world, "file data.start_state", start_hash_);
     digest_ = hash_of(trainer_.model().weights());
   }
 
@@ -133,7 +142,8 @@ class Run {
                                     checkpoint.folder() + "/manifest.json"));
       require(difference.empty(), difference + " (as " + checkpoint.folder() +
                                       "; another run needs another run_dir)");
-      restore(checkpoint, trainer_);
+      require_same_data(checkpoint);
+      restore(ctx_, checkpoint, trainer_, config_.data.batch);
       steps_done_ = manifest.steps;
       skipped_ = manifest.skipped_steps;
       return;
@@ -142,6 +152,12 @@ class Run {
       write_file(config_.run_dir + "/config.textproto", to_text(config_));
     }
     initialise(config_.model, config_.train.seed, weights);
+    if (!config_.data.start_state.empty()) {
+      start_from_state(ctx_, config_.data.start_state, trainer_,
+                       config_.data.batch);
+      start_hash_ =
+          std::hash<std::string>()(read_text(config_.data.start_state));
+    }
     if (config_.init_from.empty()) return;
     if (is_hf_folder(config_.init_from)) {
       require_model(read_hf_config(config_.init_from).model);
@@ -155,6 +171,17 @@ class Run {
                                    checkpoint.folder() + "/manifest.json")
                       .model);
     restore_weights(checkpoint, weights);
+  }
+
+  // The configuration has the same names of files; are they the same files?
+  void require_same_data(const CheckpointReader& checkpoint) const {
+    const auto now = files_of(inputs_.data);
+    const auto& before = checkpoint.manifest().data;
+    for (std::size_t f = 0; f < std::min(now.size(), before.size()); ++f) {
+      require(now[f].hash == before[f].hash,
+              "data.train: " + now[f].path + ": its tokens aren't those that " +
+                  checkpoint.folder() + " was trained on");
+    }
   }
 
   // That of init_from must be this run's, but for how weights start.
@@ -174,13 +201,8 @@ class Run {
 
   // The mean over the first held-out sequences, whatever the step. Collective.
   double held_out_loss() {
-    Batch batch;
-    const int64_t count = config_.eval.sequences;
-    for (int64_t i = 0; i < count; ++i) {
-      batch.push_back(inputs_.data.held_out(i));
-      batch.back().loss_scale /= static_cast<double>(count);
-    }
-    return trainer_.evaluate(batch);
+    return trainer_.evaluate(
+        inputs_.data.held_out_batch(config_.eval.sequences));
   }
 
   double peak_of_all_ranks() {
@@ -238,7 +260,7 @@ class Run {
   CheckpointWriter writer_;
   int64_t steps_done_ = 0;  // when the run was started or resumed
   int64_t skipped_ = 0, skipped_in_a_row_ = 0;
-  uint64_t digest_ = 0;
+  uint64_t digest_ = 0, start_hash_ = 0;
 };
 
 void train(Communicator& world, const std::string& path,

@@ -34,8 +34,7 @@ class ScheduleRunner {
   // of a rank mean all of them.
   void run(ScheduleShape shape, int64_t hot_rounds, GradientSum& gradients);
 
-  // See Executor.
-  void go_on_from_kept_borders() { executor_.go_on_from_kept_borders(); }
+  Executor& executor() { return executor_; }
 
  private:
   Context& ctx_;
@@ -62,15 +61,32 @@ class Trainer {
 
   // One optimizer step on the same batch on all ranks, of which every data
   // rank takes its sequences. Sequences that go on do so from the states that
-  // the last finite step left. Collective.
-  StepResult step(const Batch& batch, double lr, double inner_multiplier,
+  // the last finite step left: if that isn't the step before, convolutions
+  // start afresh; if there is none, the sequence does. Collective.
+  StepResult step(Batch batch, double lr, double inner_multiplier,
                   int64_t step);
 
   // Its first half: the loss, and this rank's share of the gradient.
   double forward_backward(const Batch& batch);
   // The sequences that go on do so from the states that the last
   // forward_backward() left.
-  void go_on_from_kept_states() { runner_.go_on_from_kept_borders(); }
+  void go_on_from_kept_states() {
+    runner_.executor().go_on_from_kept_borders();
+  }
+
+  // What a sequence of the batch left for that of the next step.
+  struct CarriedBorder {
+    int64_t sequence;  // in the batch
+    int64_t steps;     // that were done then
+    LayerBorder border;
+    Tensor bytes;
+  };
+  // Those that this rank has.
+  std::vector<CarriedBorder> carried_borders();
+  // Whether this rank takes those of a sequence. Then all ranks carry() all,
+  // with their bytes where the sequence is taken.
+  bool takes_carried(int64_t sequence) const;
+  void carry(const std::vector<CarriedBorder>& borders);
 
   // The loss of a batch, by forward passes alone. Collective.
   double evaluate(const Batch& batch);
@@ -81,6 +97,8 @@ class Trainer {
   const ProcessGrid& grid() const { return grid_; }
 
  private:
+  void go_on_from_what_is_there(Batch& batch, int64_t step);
+  void remember_what_is_carried(const Batch& batch, int64_t step, bool finite);
   void run(const Batch& batch, bool training);
   double gather_loss(const Batch& batch);
 
@@ -90,6 +108,9 @@ class Trainer {
   GradientSum gradients_;
   ShardedOptimizer optimizer_;
   ScheduleRunner runner_;
+  // Of each sequence of the batch: the steps that were done when it left what
+  // is carried; -1: nothing is.
+  std::vector<int64_t> carried_since_;
 };
 
 }  // namespace timepipe

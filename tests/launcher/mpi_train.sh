@@ -15,7 +15,7 @@ fail() {
   exit 1
 }
 
-for scenario in linear_mamba mlp_transformer; do
+for scenario in linear_mamba mlp_transformer carried; do
   "$digests" $scenario 1 1 1 >"$work/alone"
   [ "$(sort -u "$work/alone" | wc -l)" -ge 38 ] ||
     fail "digests of $scenario repeat" "$work/alone"

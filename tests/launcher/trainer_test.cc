@@ -74,7 +74,8 @@ TEST(LayoutDoesNotChangeTheBitsOfAWideModel, OfThreadsAndRanks) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backbones, LayoutDoesNotChangeTheBits,
-                         ::testing::Values("linear_mamba", "mlp_transformer"),
+                         ::testing::Values("linear_mamba", "mlp_transformer",
+                                           "carried"),
                          [](const auto& info) { return info.param; });
 
 // One document over `chunks` chunks, so that every border is crossed.
