@@ -7,9 +7,9 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <iostream>
 #include <utility>
 
+#include "launcher/rank_log.h"
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
 
@@ -32,9 +32,7 @@ bool on_any_rank(Communicator& world, bool own) {
 }
 
 void report_failure(int rank, const std::string& error) {
-  std::cerr << "timepipe: rank " + std::to_string(rank) +
-                   ": checkpoint not saved: " + error + "\n"
-            << std::flush;
+  tell("rank " + std::to_string(rank) + ": checkpoint not saved: " + error);
 }
 
 }  // namespace
@@ -196,9 +194,7 @@ bool CheckpointWriter::commit(const std::vector<uint64_t>& shards) const {
   try {
     remove_old();
   } catch (const std::exception& error) {  // it is saved all the same
-    std::cerr << std::string("timepipe: old checkpoints can't be removed: ") +
-                     error.what() + "\n"
-              << std::flush;
+    tell(std::string("old checkpoints can't be removed: ") + error.what());
   }
   return true;
 }

@@ -39,6 +39,9 @@ class Progress {
   void leave_out();
   void step(int64_t step, const Trainer::StepResult& result,
             const StepTime& time);
+  // Within a step (0-based) or an evaluation: a line at times, so that long
+  // ones are seen to go on. Every 30 s, on a terminal every second.
+  void within(int64_t step, const StepPosition& position);
   // A line of its own, on a terminal above the one that is written over.
   void say(const std::string& line);
   // Leaves the last line standing.
@@ -54,7 +57,7 @@ class Progress {
   int64_t first_step_;
   bool speaks_, terminal_;
   bool line_open_ = false;
-  Clock::time_point start_, last_;
+  Clock::time_point start_, last_, last_line_;
 };
 
 }  // namespace timepipe

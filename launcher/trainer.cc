@@ -63,11 +63,38 @@ void ScheduleRunner::run(ScheduleShape shape, int64_t hot_rounds,
   if (!(shape == last_shape_)) {
     operations_ = make_schedule(shape)[time_.rank()];
     last_shape_ = shape;
+    add_prices();
   }
   if (!operations_.empty()) {
     program_.reserve_lanes(ctx_, shape.num_lanes(), most_tokens);
   }
-  executor_.run(shape, operations_, gradients);
+  Executor::Watch watch;
+  if (watch_) watch = [this](std::size_t done) { tell_position(done); };
+  executor_.run(shape, operations_, gradients, watch);
+}
+
+void ScheduleRunner::add_prices() {
+  prices_.clear();
+  int64_t sum = 0;
+  for (const Operation& op : operations_) {
+    if (op.kind == Operation::Kind::kCompute) {
+      sum +=
+          last_shape_.price(op.phase, op.part, op.layer, op.sequence, op.chunk);
+    }
+    prices_.push_back(sum);
+  }
+}
+
+void ScheduleRunner::tell_position(std::size_t done) const {
+  const Operation& op = operations_[done - 1];
+  watch_({.training = last_shape_.training,
+          .phase = op.phase,
+          .sequence = op.sequence,
+          .sequences = std::ssize(last_shape_.sequences),
+          .chunk = op.chunk,
+          .chunks = std::ssize(last_shape_.sequences[op.sequence]),
+          .share = static_cast<double>(prices_[done - 1]) /
+                   static_cast<double>(prices_.back())});
 }
 
 Trainer::Trainer(Context& ctx, Communicator& world, const ModelConfig& model,

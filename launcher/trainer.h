@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "launcher/config.h"
@@ -20,6 +22,16 @@ double learning_rate(const OptimizerConfig& config, int64_t step);
 double inner_rate_multiplier(const OptimizerConfig& config, double base_lr,
                              int64_t step);
 
+// Where a rank is in the list of operations of a step, or of an evaluation.
+struct StepPosition {
+  bool training;
+  Phase phase;
+  int64_t sequence, sequences;  // of this data rank
+  int64_t chunk, chunks;        // of that sequence
+  double share;  // of the rank's own work that is done, by its prices
+};
+using Watch = std::function<void(const StepPosition&)>;
+
 // Runs program parts of a step in the order of its schedule, on the lane memory
 // that the schedule needs. Keeps the lists of the last shape.
 class ScheduleRunner {
@@ -34,16 +46,24 @@ class ScheduleRunner {
   // of a rank mean all of them.
   void run(ScheduleShape shape, int64_t hot_rounds, GradientSum& gradients);
 
+  // Told where this rank is after every compute operation; changes no result.
+  void set_watch(Watch watch) { watch_ = std::move(watch); }
+
   // See Executor.
   void go_on_from_kept_borders() { executor_.go_on_from_kept_borders(); }
 
  private:
+  void add_prices();
+  void tell_position(std::size_t done) const;
+
   Context& ctx_;
   Communicator& time_;
   ChunkProgram& program_;
   Executor executor_;
   ScheduleShape last_shape_;
   OperationList operations_;
+  std::vector<int64_t> prices_;  // of the operations up to each, this included
+  Watch watch_;
 };
 
 // A model, its optimizer and its place among the ranks: all of a training step.
@@ -71,6 +91,9 @@ class Trainer {
   // The sequences that go on do so from the states that the last
   // forward_backward() left.
   void go_on_from_kept_states() { runner_.go_on_from_kept_borders(); }
+
+  // See ScheduleRunner.
+  void set_watch(Watch watch) { runner_.set_watch(std::move(watch)); }
 
   // The loss of a batch, by forward passes alone. Collective.
   double evaluate(const Batch& batch);

@@ -65,7 +65,7 @@ done
 victim=$(pgrep -P $job -f train | tail -n 1)
 kill -KILL "$victim"
 wait $job && fail "a killed rank went unnoticed" "$work/out"
-[ "$(grep -c '^rank [0-9]*: terminated while ' "$work/out")" -eq 2 ] ||
+[ "$(grep -c '^rank [0-9]*: SIGTERM while ' "$work/out")" -eq 2 ] ||
   fail "not every survivor said what it was doing" "$work/out"
-grep '^rank [0-9]*: terminated while ' "$work/out"
+grep '^rank [0-9]*: SIGTERM while ' "$work/out"
 echo "ok: a killed rank ends all"
