@@ -70,9 +70,8 @@ class Run {
     // Made on every rank: another processor or library may round differently,
     // another host see other files.
     require_same_on_all_ranks(world, "number of steps done", steps_done_);
-    require_same_on_all_ranks(world, "initial weights",
-                              hash_of(trainer_.model().weights()));
     digest_ = hash_of(trainer_.model().weights());
+    require_same_on_all_ranks(world, "initial weights", digest_);
     log_line("starts after step " + std::to_string(steps_done_));
   }
 
@@ -89,7 +88,10 @@ class Run {
     }
     answer_signals();
     Progress progress(config_, peak_of_all_ranks(), steps_done_, speaks);
-    progress.banner(trainer_.model().weights().layout());
+    const MemoryPlan memory =
+        trainer_.memory_plan(inputs_.data.batch(steps_done_), saves());
+    log_line("memory: " + to_string(memory));
+    progress.banner(trainer_.model().weights().layout(), memory);
     std::optional<Metrics> metrics;
     if (speaks && saves()) metrics.emplace(config_.run_dir, steps_done_);
     if (steps_done_ > 0) {
@@ -109,7 +111,7 @@ class Run {
     }
     progress.finish();
     if (step < steps) return leave_early(step, signal, progress);
-    log_line("all steps done");
+    log_line("all steps done, memory taken: " + taken_text());
     report();
     return 0;
   }
@@ -117,14 +119,25 @@ class Run {
  private:
   bool saves() const { return !config_.run_dir.empty(); }
 
+  // Collective: all ranks must see the same folder.
+  bool resumes() {
+    if (!saves()) return false;
+    const auto found =
+        static_cast<uint64_t>(list_checkpoints(config_.run_dir).size());
+    require_same_on_all_ranks(
+        world_, "number of checkpoints in " + config_.run_dir, found);
+    return found > 0;
+  }
+
   // Weights and counters of the newest checkpoint, of init_from, or new ones.
   void start() {
     ParameterStore& weights = trainer_.model().weights();
     const auto say = [&](const std::string& line) {
       if (world_.rank() == 0) tell(line);
     };
-    if (saves() && !list_checkpoints(config_.run_dir).empty()) {
-      const CheckpointReader checkpoint = open_checkpoint(config_.run_dir, say);
+    if (resumes()) {
+      const CheckpointReader checkpoint =
+          open_checkpoint_together(world_, config_.run_dir, say);
       const Manifest& manifest = checkpoint.manifest();
       const std::string difference = first_difference(
           config_, config_from_text(manifest.configuration,
@@ -134,6 +147,9 @@ class Run {
       restore(checkpoint, trainer_);
       steps_done_ = manifest.steps;
       skipped_ = manifest.skipped_steps;
+      require(hash_of(weights) == manifest.digest,
+              checkpoint.folder() + ": the weights read aren't those of the " +
+                  "step's digest");
       return;
     }
     if (saves() && world_.rank() == 0) {
@@ -283,6 +299,23 @@ class Run {
             "a checkpoint could not be saved to " + config_.run_dir +
                 (must ? ": the last step isn't saved"
                       : ": the run stops as checkpoint.on_failure says"));
+  }
+
+  // What this rank's pool gave out at most, by use, and has now.
+  std::string taken_text() {
+    const auto mib = [](int64_t bytes) {
+      char text[32];
+      std::snprintf(text, sizeof(text), "%.1f MiB",
+                    static_cast<double>(bytes) / (1 << 20));
+      return std::string(text);
+    };
+    const MemoryPool& pool = ctx_.pool();
+    return "parameters and sums " +
+           mib(pool.peak_bytes(MemoryUse::kParameters)) + ", activations " +
+           mib(pool.peak_bytes(MemoryUse::kActivations)) + ", borders " +
+           mib(pool.peak_bytes(MemoryUse::kBorders)) + ", scratch " +
+           mib(pool.peak_bytes(MemoryUse::kScratch)) + "; held " +
+           mib(pool.held_bytes());
   }
 
   void report() {

@@ -60,7 +60,8 @@ Progress::Progress(const RunConfig& config, double peak_flops,
       last_(start_),
       last_line_(start_) {}
 
-void Progress::banner(const ParameterLayout& layout) const {
+void Progress::banner(const ParameterLayout& layout,
+                      const MemoryPlan& memory) const {
   if (!speaks_) return;
   const ModelConfig& model = config_.model;
   const ParameterCount count = count_parameters(layout);
@@ -80,6 +81,7 @@ void Progress::banner(const ParameterLayout& layout) const {
               training_flops_per_token(model) * step_tokens() * 1e-9,
               config_.num_chunks(), config_.train.chunk_tokens,
               config_.parallel.time, config_.parallel.data);
+  std::printf("memory: %s\n", to_string(memory).c_str());
   std::printf("peak:  %.1f GFLOP/s in matrix products of all ranks\n",
               peak_flops_ * 1e-9);
   std::fflush(stdout);

@@ -31,7 +31,7 @@ class Progress {
   Progress(const RunConfig& config, double peak_flops, int64_t first_step,
            bool speaks);
 
-  void banner(const ParameterLayout& layout) const;
+  void banner(const ParameterLayout& layout, const MemoryPlan& memory) const;
   // The time since the last call, or since this was made; what was saved after
   // a step counts for the next.
   StepTime step_time();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "launcher/config.h"
+#include "launcher/memory_plan.h"
 #include "models/language_model.h"
 #include "parallel/executor.h"
 #include "parallel/process_grid.h"
@@ -42,9 +43,14 @@ class ScheduleRunner {
         program_(program),
         executor_(ctx, time, program) {}
 
-  // shape.ranks and shape.hot_rounds are set here: hot rounds beyond the chunks
-  // of a rank mean all of them.
+  // Makes the lists of a shape. shape.ranks and shape.hot_rounds are set here:
+  // hot rounds beyond the chunks of a rank mean all of them.
+  void prepare(ScheduleShape shape, int64_t hot_rounds);
+  // Also runs this rank's.
   void run(ScheduleShape shape, int64_t hot_rounds, GradientSum& gradients);
+
+  const ScheduleShape& shape() const { return last_shape_; }
+  const OperationList& operations() const { return operations_; }
 
   // Told where this rank is after every compute operation; changes no result.
   void set_watch(Watch watch) { watch_ = std::move(watch); }
@@ -62,6 +68,7 @@ class ScheduleRunner {
   Executor executor_;
   ScheduleShape last_shape_;
   OperationList operations_;
+  int64_t lane_tokens_ = 0;
   std::vector<int64_t> prices_;  // of the operations up to each, this included
   Watch watch_;
 };
@@ -92,6 +99,9 @@ class Trainer {
   // forward_backward() left.
   void go_on_from_kept_states() { runner_.go_on_from_kept_borders(); }
 
+  // What a step on such a batch takes on this rank; `saves`: checkpoints too.
+  MemoryPlan memory_plan(const Batch& batch, bool saves);
+
   // See ScheduleRunner.
   void set_watch(Watch watch) { runner_.set_watch(std::move(watch)); }
 
@@ -105,6 +115,7 @@ class Trainer {
 
  private:
   void run(const Batch& batch, bool training);
+  ScheduleShape set_batch(const Batch& batch, bool training);
   double gather_loss(const Batch& batch);
 
   TrainConfig train_;

@@ -56,7 +56,7 @@ grep -q "^timepipe: .*$work/none" "$work/out" ||
 echo "ok: mistakes end with one line"
 
 "$mpiexec" -n 3 "$timepipe" train "${tiny[@]}" parallel.time=3 \
-  >"$work/out" 2>&1 &
+  run_dir="$work/run" >"$work/out" 2>&1 &
 job=$!
 until grep -q '^step 1/' "$work/out"; do
   kill -0 $job 2>/dev/null || fail "training ended early" "$work/out"
