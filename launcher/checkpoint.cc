@@ -7,9 +7,11 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <iostream>
+#include <optional>
 #include <utility>
 
+#include "launcher/job.h"
+#include "launcher/rank_log.h"
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
 
@@ -32,9 +34,7 @@ bool on_any_rank(Communicator& world, bool own) {
 }
 
 void report_failure(int rank, const std::string& error) {
-  std::cerr << "timepipe: rank " + std::to_string(rank) +
-                   ": checkpoint not saved: " + error + "\n"
-            << std::flush;
+  tell("rank " + std::to_string(rank) + ": checkpoint not saved: " + error);
 }
 
 }  // namespace
@@ -239,9 +239,7 @@ bool CheckpointWriter::commit(const std::vector<uint64_t>& shards) const {
   try {
     remove_old();
   } catch (const std::exception& error) {  // it is saved all the same
-    std::cerr << std::string("timepipe: old checkpoints can't be removed: ") +
-                     error.what() + "\n"
-              << std::flush;
+    tell(std::string("old checkpoints can't be removed: ") + error.what());
   }
   return true;
 }
@@ -262,6 +260,40 @@ void CheckpointWriter::remove_old() const {
   for (const std::string& folder : list_unfinished(config_.run_dir)) {
     fs::remove_all(folder);  // what a killed run left
   }
+}
+
+CheckpointReader open_checkpoint_together(
+    Communicator& world, const std::string& path,
+    const std::function<void(const std::string&)>& say) {
+  const auto folders = checkpoint_candidates(path);
+  std::string names;
+  for (const std::string& folder : folders) names += folder + "\n";
+  require_same_on_all_ranks(world, "list of checkpoints in " + path,
+                            std::hash<std::string>()(names));
+  for (const std::string& folder : folders) {
+    std::optional<CheckpointReader> reader;
+    const auto error_of = [&](int share, int shares) -> std::string {
+      try {
+        if (!reader) reader.emplace(folder);
+        reader->verify(share, shares);
+      } catch (const std::exception& broken) {
+        return broken.what();
+      }
+      return "";
+    };
+    std::string error = error_of(world.rank(), world.size());
+    if (!on_any_rank(world, !error.empty())) {
+      reader->trust();
+      return std::move(*reader);
+    }
+    if (error.empty()) error = error_of(0, 1);  // to name it here as well
+    if (error.empty()) error = folder + ": broken as another rank sees it";
+    if (folder == path) throw InvalidArgument(error);
+    say("broken checkpoint passed over: " + error);
+  }
+  throw InvalidArgument(path +
+                        ": expected a checkpoint, or a run folder with a valid "
+                        "one");
 }
 
 }  // namespace timepipe

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <future>
 #include <string>
 #include <vector>
@@ -62,6 +63,13 @@ class CheckpointWriter {
   Manifest pending_;
   std::future<Written> writing_;
 };
+
+// As open_checkpoint(), for a file system that all ranks see: each verifies its
+// share, and a broken checkpoint is passed over by all. Collective; throws on
+// all ranks or on none.
+CheckpointReader open_checkpoint_together(
+    Communicator& world, const std::string& path,
+    const std::function<void(const std::string&)>& say);
 
 // Sets weights, this rank's moments and what the sequences of a batch carry on.
 // Throws InvalidArgument naming the first difference if the checkpoint is of

@@ -152,14 +152,24 @@ ConstBytes CheckpointReader::checked_bytes(int64_t index,
   require(entry.dtype == dtype && entry.shape == Shape{count},
           where + ": " + entry.dtype + " " + to_string(entry.shape) +
               ", expected " + dtype + " " + to_string(Shape{count}));
-  require(XXH64(bytes.data(), bytes.size(), 0) == xxh64,
+  require(trusted_ || XXH64(bytes.data(), bytes.size(), 0) == xxh64,
           where + ": wrong checksum: the file is damaged");
   return bytes;
 }
 
-void CheckpointReader::verify() const {
-  for (const Manifest::Piece& piece : manifest_.pieces) bytes(piece);
-  for (const Manifest::Carried& carried : manifest_.carried) bytes(carried);
+void CheckpointReader::verify(int share, int shares) const {
+  int64_t total = 0, before = 0;
+  for (const Manifest::Piece& piece : manifest_.pieces) total += piece.count;
+  for (const Manifest::Piece& piece : manifest_.pieces) {
+    const int64_t middle = before + piece.count / 2;
+    before += piece.count;
+    if (middle * shares / total == share) bytes(piece);
+  }
+  for (std::size_t i = 0; i < manifest_.carried.size(); ++i) {
+    if (static_cast<int>(i % static_cast<std::size_t>(shares)) == share) {
+      bytes(manifest_.carried[i]);
+    }
+  }
 }
 
 void CheckpointReader::read(const std::string& kind, int64_t begin, int64_t end,
@@ -178,23 +188,28 @@ void CheckpointReader::read(const std::string& kind, int64_t begin, int64_t end,
   }
 }
 
+std::vector<std::string> checkpoint_candidates(const std::string& path) {
+  std::error_code error;
+  if (fs::exists(path + "/manifest.json", error)) return {path};
+  std::vector<std::string> folders;
+  for (auto& [steps, folder] : list_checkpoints(path)) {
+    folders.push_back(std::move(folder));
+  }
+  std::ranges::reverse(folders);
+  return folders;
+}
+
 CheckpointReader open_checkpoint(
     const std::string& path,
     const std::function<void(const std::string&)>& say) {
-  std::error_code error;
-  if (fs::exists(path + "/manifest.json", error)) {
-    CheckpointReader reader(path);
-    reader.verify();
-    return reader;
-  }
-  auto checkpoints = list_checkpoints(path);
-  std::ranges::reverse(checkpoints);
-  for (const auto& [steps, folder] : checkpoints) {
+  for (const std::string& folder : checkpoint_candidates(path)) {
     try {
       CheckpointReader reader(folder);
       reader.verify();
+      reader.trust();
       return reader;
     } catch (const std::exception& broken) {
+      if (folder == path) throw;
       say(std::string("broken checkpoint passed over: ") + broken.what());
     }
   }

@@ -1,9 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "launcher/config.h"
+#include "launcher/memory_plan.h"
 #include "models/language_model.h"
 #include "parallel/executor.h"
 #include "parallel/process_grid.h"
@@ -20,6 +23,16 @@ double learning_rate(const OptimizerConfig& config, int64_t step);
 double inner_rate_multiplier(const OptimizerConfig& config, double base_lr,
                              int64_t step);
 
+// Where a rank is in the list of operations of a step, or of an evaluation.
+struct StepPosition {
+  bool training;
+  Phase phase;
+  int64_t sequence, sequences;  // of this data rank
+  int64_t chunk, chunks;        // of that sequence
+  double share;  // of the rank's own work that is done, by its prices
+};
+using Watch = std::function<void(const StepPosition&)>;
+
 // Runs program parts of a step in the order of its schedule, on the lane memory
 // that the schedule needs. Keeps the lists of the last shape.
 class ScheduleRunner {
@@ -30,19 +43,32 @@ class ScheduleRunner {
         program_(program),
         executor_(ctx, time, program) {}
 
-  // shape.ranks and shape.hot_rounds are set here: hot rounds beyond the chunks
-  // of a rank mean all of them.
+  // Makes the lists of a shape. shape.ranks and shape.hot_rounds are set here:
+  // hot rounds beyond the chunks of a rank mean all of them.
+  void prepare(ScheduleShape shape, int64_t hot_rounds);
+  // Also runs this rank's.
   void run(ScheduleShape shape, int64_t hot_rounds, GradientSum& gradients);
 
   Executor& executor() { return executor_; }
+  const ScheduleShape& shape() const { return last_shape_; }
+  const OperationList& operations() const { return operations_; }
+
+  // Told where this rank is after every compute operation; changes no result.
+  void set_watch(Watch watch) { watch_ = std::move(watch); }
 
  private:
+  void add_prices();
+  void tell_position(std::size_t done) const;
+
   Context& ctx_;
   Communicator& time_;
   ChunkProgram& program_;
   Executor executor_;
   ScheduleShape last_shape_;
   OperationList operations_;
+  int64_t lane_tokens_ = 0;
+  std::vector<int64_t> prices_;  // of the operations up to each, this included
+  Watch watch_;
 };
 
 // A model, its optimizer and its place among the ranks: all of a training step.
@@ -88,6 +114,12 @@ class Trainer {
   bool takes_carried(int64_t sequence) const;
   void carry(const std::vector<CarriedBorder>& borders);
 
+  // What a step on such a batch takes on this rank; `saves`: checkpoints too.
+  MemoryPlan memory_plan(const Batch& batch, bool saves);
+
+  // See ScheduleRunner.
+  void set_watch(Watch watch) { runner_.set_watch(std::move(watch)); }
+
   // The loss of a batch, by forward passes alone. Collective.
   double evaluate(const Batch& batch);
 
@@ -100,6 +132,7 @@ class Trainer {
   void go_on_from_what_is_there(Batch& batch, int64_t step);
   void remember_what_is_carried(const Batch& batch, int64_t step, bool finite);
   void run(const Batch& batch, bool training);
+  ScheduleShape set_batch(const Batch& batch, bool training);
   double gather_loss(const Batch& batch);
 
   TrainConfig train_;

@@ -25,8 +25,9 @@ void for_each_border(const ScheduleShape& shape, F&& f) {
 }  // namespace
 
 void Executor::run(const ScheduleShape& shape, const OperationList& operations,
-                   GradientSum& gradients) {
+                   GradientSum& gradients, const Watch& watch) {
   hand_over_borders(shape);
+  std::size_t done = 0;
   for (const Operation& op : operations) {
     switch (op.kind) {
       case Operation::Kind::kReceive:
@@ -43,6 +44,8 @@ void Executor::run(const ScheduleShape& shape, const OperationList& operations,
         }
     }
     progress();
+    ++done;
+    if (watch && op.kind == Operation::Kind::kCompute) watch(done);
   }
   if (shape.keeps_borders) keep_borders(shape);
   for (Outgoing& message : outgoing_) message.send.wait();

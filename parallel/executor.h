@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <unordered_map>
@@ -22,9 +23,12 @@ class Executor {
   Executor(Context& ctx, Communicator& time, ChunkProgram& program)
       : ctx_(ctx), time_(time), program_(program) {}
 
+  // Told after every compute operation how many of the list are done.
+  using Watch = std::function<void(std::size_t done)>;
+
   // Throws Blocked if a peer doesn't answer before the deadline.
   void run(const ScheduleShape& shape, const OperationList& operations,
-           GradientSum& gradients);
+           GradientSum& gradients, const Watch& watch = {});
 
   // With shape.keeps_borders: the next run's sequences go on from the borders
   // that the last one left. Without this call, from those that it went on from.

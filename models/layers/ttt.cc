@@ -66,6 +66,13 @@ std::unique_ptr<SequenceLayer::Lane> TttLayer::make_lane(Context& ctx,
   return lane;
 }
 
+// As take_gradients() takes them.
+int64_t TttLayer::backward_elements(int64_t tokens) const {
+  const int64_t wide =
+      4 + (config_.share_qk ? 1 : 0) + (config_.use_gate ? 1 : 0);
+  return tokens * (wide * config_.hidden_size + config_.num_heads);
+}
+
 int64_t TttLayer::border_elements(Border border) const {
   switch (border) {
     case Border::kHaloX:

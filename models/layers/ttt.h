@@ -25,6 +25,7 @@ class TttLayer : public SequenceLayer {
   }
 
   std::unique_ptr<Lane> make_lane(Context& ctx, int64_t tokens) const override;
+  int64_t backward_elements(int64_t tokens) const override;
   int64_t border_elements(Border border) const override;
   void forward(Context& ctx, Part part, const ChunkView& view, const Tensor& u,
                Lane& lane, const Tensor& border_in, Tensor& border_out,
