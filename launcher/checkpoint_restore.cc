@@ -41,7 +41,9 @@ void require_complete(const std::string& where, const Manifest& manifest,
                       const ScheduleShape& shape) {
   std::set<std::string> there;
   for (const auto& carried : manifest.carried) there.insert(carried.tensor());
+  std::set<int64_t> sequences;
   for (Manifest::Carried carried : manifest.carried) {
+    if (!sequences.insert(carried.sequence).second) continue;
     for (std::size_t l = 0; l < shape.layers.size(); ++l) {
       carried.layer = static_cast<int64_t>(l);
       for (const Border border :

@@ -25,7 +25,8 @@ Sequence sequence_of(int64_t tokens, std::vector<Document> documents) {
   const auto n = static_cast<std::size_t>(tokens);
   std::vector<int64_t> targets(n, kIgnoredTarget);
   for (const Document& d : documents) {
-    for (int64_t t = d.first; t < std::min(d.first + d.tokens, tokens); ++t) {
+    const int64_t end = std::min(d.first + d.tokens, tokens);
+    for (int64_t t = std::max<int64_t>(d.first, 0); t < end; ++t) {
       targets[static_cast<std::size_t>(t)] = 1;
     }
   }
