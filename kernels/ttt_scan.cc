@@ -80,4 +80,8 @@ void ttt_scan_backward(Context& ctx, const TttScanBackward& args) {
   cpu::ttt_scan_backward(ctx, args);
 }
 
+int64_t ttt_scan_scratch_bytes(const TttShape& shape, DType dtype) {
+  return cpu::ttt_scan_scratch_bytes(shape, dtype);
+}
+
 }  // namespace timepipe

@@ -70,4 +70,7 @@ struct TttScanBackward {
 // Closed-form backward of the above; every output is overwritten.
 void ttt_scan_backward(Context& ctx, const TttScanBackward& args);
 
+// Bytes of scratch that the backward takes; the forward takes less.
+int64_t ttt_scan_scratch_bytes(const TttShape& shape, DType dtype);
+
 }  // namespace timepipe

@@ -5,12 +5,13 @@
 #include <cstdio>
 #include <utility>
 
+#include "kernels/ttt_scan.h"
+
 namespace timepipe {
 namespace {
 
-// The greedier of the places that take scratch: the backward passes of MLP and
-// head on a chunk, and the reduction of the gradient. The inner loop's own
-// blocks are left out.
+// The greediest of the places that take scratch: the backward passes of MLP,
+// inner loop and head on a chunk, and the reduction of the gradient.
 int64_t scratch_bytes(const MemoryPlanInput& input, int64_t tokens) {
   const ModelConfig& model = input.model.config();
   const int64_t element = size_of(input.model.weights().dtype());
@@ -20,9 +21,13 @@ int64_t scratch_bytes(const MemoryPlanInput& input, int64_t tokens) {
       tokens * 2 * C + model.vocab_size * C +
       std::min(tokens, cross_entropy_tile_rows(model.vocab_size)) *
           model.vocab_size;
+  const DType dtype = input.model.weights().dtype();
+  const TttShape inner = model.ttt_shape();
+  const int64_t scan =
+      ttt_scan_scratch_bytes(inner, dtype) + 3 * inner.state_size() * element;
   const int64_t words = element == size_of(DType::kF32) ? 1 : 2;
-  return std::max(std::max(mlp, head) * element,
-                  input.shard_elements * words * size_of(DType::kI64));
+  return std::max({mlp * element, head * element, scan,
+                   input.shard_elements * words * size_of(DType::kI64)});
 }
 
 std::string size_text(int64_t bytes) {

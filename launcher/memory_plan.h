@@ -16,7 +16,7 @@ struct MemoryPlan {
   int64_t gradient_sums = 0;
   int64_t activations = 0;  // lanes, and what backward passes take beside them
   int64_t borders = 0;
-  int64_t scratch = 0;   // of the greedier of the parts, about
+  int64_t scratch = 0;   // of the greediest part, about
   int64_t snapshot = 0;  // the copy of the shard that is being saved
 
   int64_t total() const {

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <thread>
 
 namespace timepipe {
 namespace {
@@ -119,6 +120,29 @@ void set_activity(const std::string& text) {
 
 const std::string& activity() { return this_thread.activity; }
 
+namespace {
+
+// A thread that only waits for signals, so that no other thread runs handlers:
+// the kernels that oneDNN generates keep their data where the stack pointer
+// points to, and a handler's frame there destroys it (seen: the heap, within
+// seconds of a handler called 1000 times per second).
+void give_signals_their_own_thread() {
+  static const bool given = [] {
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (const int signal : kSignals) sigaddset(&ours, signal);
+    pthread_sigmask(SIG_BLOCK, &ours, nullptr);  // later threads inherit it
+    std::thread([ours] {
+      pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);
+      for (;;) pause();
+    }).detach();
+    return true;
+  }();
+  static_cast<void>(given);
+}
+
+}  // namespace
+
 void install_termination_report(int rank) {
   reporting_rank = rank;
   this_thread.reports = true;
@@ -129,6 +153,7 @@ void install_termination_report(int rank) {
   action.sa_flags = SA_RESTART;  // files under way don't notice
   for (const int signal : kSignals) sigaddset(&action.sa_mask, signal);
   for (const int signal : kSignals) sigaction(signal, &action, nullptr);
+  give_signals_their_own_thread();
 }
 
 void set_on_signal(OnSignal what, const std::string& consequence) {

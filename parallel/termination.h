@@ -17,8 +17,10 @@ enum class OnSignal {
   kIgnore,  // nothing, without a line: this rank is on its way out
 };
 
-// Installs the handler, with kLeave. The activity that it prints is the calling
-// thread's; set_activity of other threads is not shown.
+// Installs the handler, with kLeave, on a thread of its own: the calling thread
+// and those that it starts later block these signals. Before any thread that
+// computes is started. The activity that it prints is the calling thread's;
+// set_activity of other threads is not shown.
 void install_termination_report(int rank);
 // `consequence` ends the line: "saves at the end of this step and leaves".
 void set_on_signal(OnSignal what, const std::string& consequence);

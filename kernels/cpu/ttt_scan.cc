@@ -218,4 +218,18 @@ void ttt_scan_backward(Context& ctx, const TttScanBackward& args) {
   });
 }
 
+int64_t ttt_scan_scratch_bytes(const TttShape& shape, DType dtype) {
+  int64_t head_bytes = 0;
+  dispatch(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t block =
+        shape.inner == InnerModel::kLinear
+            ? BackwardOfHead<T, LinearModel<T>>::block_size(shape)
+            : BackwardOfHead<T, MlpModel<T>>::block_size(shape);
+    head_bytes =
+        block * size_of(dtype) + HeadSums::size(shape) * size_of(DType::kF64);
+  });
+  return shape.heads * head_bytes;
+}
+
 }  // namespace timepipe::cpu

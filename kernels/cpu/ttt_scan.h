@@ -6,5 +6,6 @@ namespace timepipe::cpu {
 
 void ttt_scan_forward(Context& ctx, const TttScanForward& args);
 void ttt_scan_backward(Context& ctx, const TttScanBackward& args);
+int64_t ttt_scan_scratch_bytes(const TttShape& shape, DType dtype);
 
 }  // namespace timepipe::cpu

@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <set>
@@ -195,13 +197,19 @@ TEST(TagTest, OutOfRangeIsNamed) {
 }
 
 // Complete after `polls` polls; then it may raise a signal.
+// Sends the signal to this process, whose handler has a thread of its own.
+[[noreturn]] void end_by(int signal) {
+  kill(getpid(), signal);
+  for (;;) pause();
+}
+
 class Countdown : public Request::Impl {
  public:
   explicit Countdown(int polls, int signal = 0)
       : polls_(polls), signal_(signal) {}
   bool test() override {
     if (polls_-- > 0) return false;
-    if (signal_ != 0) raise(signal_);
+    if (signal_ != 0) end_by(signal_);
     return true;
   }
   int rank() const override { return 6; }
@@ -239,7 +247,7 @@ TEST_F(TerminationTest, TellsTheActivity) {
       {
         set_activity("computing layer 1");
         install_termination_report(4);
-        raise(SIGTERM);
+        end_by(SIGTERM);
       },
       ExitedWithCode(143),
       "rank 4: SIGTERM while computing layer 1: leaves at once\n");
@@ -247,7 +255,7 @@ TEST_F(TerminationTest, TellsTheActivity) {
       {
         install_termination_report(4);
         for (int i = 0; i < 100; ++i) set_activity("at " + std::to_string(i));
-        raise(SIGTERM);
+        end_by(SIGTERM);
       },
       ExitedWithCode(143), "rank 4: SIGTERM while at 99: leaves at once\n");
 }
@@ -268,7 +276,7 @@ TEST_F(TerminationTest, WaitingIsOverAfterIt) {
         install_termination_report(6);
         set_activity("computing");
         Request(std::make_unique<Countdown>(9), 60).wait();
-        raise(SIGTERM);
+        end_by(SIGTERM);
       },
       ExitedWithCode(143), "rank 6: SIGTERM while computing: leaves at once\n");
 }
@@ -281,9 +289,10 @@ TEST_F(TerminationTest, TheFirstAsksAndTheSecondEnds) {
           set_on_signal(OnSignal::kAsk, "saves");
           set_activity("computing");
           const bool asked_before = asked_signal() != 0;
-          raise(first);
+          kill(getpid(), first);
+          while (asked_signal() == 0) sched_yield();
           if (asked_before || asked_signal() != first) _exit(1);
-          raise(SIGINT);
+          end_by(SIGINT);
         },
         ExitedWithCode(130),
         std::string("rank 3: ") + name_of_signal(first) +
@@ -297,7 +306,7 @@ TEST_F(TerminationTest, OnTheWayOutSignalsAreIgnored) {
       {
         install_termination_report(3);
         set_on_signal(OnSignal::kIgnore, "");
-        raise(SIGTERM);
+        kill(getpid(), SIGTERM);
         _exit(7);
       },
       ExitedWithCode(7), "^$");
@@ -309,7 +318,7 @@ TEST_F(TerminationTest, LongTextsAreCutAndOtherThreadsIgnored) {
         install_termination_report(2);
         set_activity(std::string(10'000, 'x'));
         run_thread_ranks(2, [](Communicator&) { set_activity("a test"); });
-        raise(SIGTERM);
+        end_by(SIGTERM);
       },
       ExitedWithCode(143), "rank 2: SIGTERM while x{512}: leaves at once\n");
 }
