@@ -9,9 +9,9 @@
 #include <set>
 #include <vector>
 
+#include "launcher/hf_index.h"
 #include "runtime/error.h"
 #include "runtime/files.h"
-#include "runtime/json_text.h"
 #include "runtime/safetensors.h"
 
 namespace timepipe {
@@ -24,36 +24,17 @@ constexpr const char* kConfig = "/config.json";
 constexpr const char* kSingle = "/model.safetensors";
 constexpr const char* kIndex = "/model.safetensors.index.json";
 
-// The files of an index, by the tensors that they hold.
-std::map<std::string, std::string> read_weight_map(const std::string& path) {
-  const json index = json::parse(read_text(path), nullptr, false);
-  require(index.is_object() && index.contains("weight_map") &&
-              index["weight_map"].is_object(),
-          path + ": no weight_map, expected {\"weight_map\": {tensor: file}}");
-  std::map<std::string, std::string> files;
-  for (const auto& [tensor, file] : index["weight_map"].items()) {
-    require(file.is_string(), path + ": weight_map: " + tensor + ": " +
-                                  brief(file) + ", expected a file name");
-    const auto name = file.get<std::string>();
-    require(!name.empty() && name != "." && name != ".." &&
-                name.find('/') == std::string::npos &&
-                name.find('\0') == std::string::npos,
-            path + ": weight_map: " + tensor + ": " + brief(file) +
-                ", expected the name of a file in this folder");
-    files[tensor] = name;
-  }
-  return files;
-}
-
 // All tensors of the folder, and where they are.
 class HfTensors {
  public:
   explicit HfTensors(const std::string& folder) {
     if (fs::exists(folder + kIndex)) {
-      for (const auto& [tensor, name] : read_weight_map(folder + kIndex)) {
+      const std::string index = folder + kIndex;
+      for (const auto& [tensor, name] :
+           parse_weight_map(read_text(index), index)) {
         add(folder + "/" + name, tensor);
       }
-      require_nothing_beside_index(folder + kIndex);
+      require_nothing_beside_index(index);
       return;
     }
     const std::string path = folder + kSingle;

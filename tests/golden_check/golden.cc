@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <utility>
@@ -27,7 +28,16 @@ nlohmann::json read_json(const std::string& path) {
 
 Case::Case(const std::string& directory)
     : tensors(SafetensorsFile::read(directory + "/case.safetensors")),
-      notes(read_json(directory + "/notes.json")) {}
+      notes(nlohmann::json::object()) {
+  const std::string path = directory + "/notes.json";
+  if (std::filesystem::exists(path)) notes = read_json(path);
+  require(notes.is_object(), path + ": expected a JSON object");
+}
+
+Tensor Case::tensor(const std::string& name) const {
+  read_.insert(name);
+  return tensors.get(name);
+}
 
 Values Case::values(const std::string& name) const {
   return to_values(tensor(name));
@@ -41,6 +51,14 @@ double Case::note(const std::vector<std::string>& path,
     at = &at->at(key);
   }
   return at->is_number() ? at->get<double>() : otherwise;
+}
+
+std::vector<std::string> Case::unread() const {
+  std::vector<std::string> names;
+  for (const std::string& name : tensors.names()) {
+    if (!read_.contains(name) && !name.ends_with("_f32")) names.push_back(name);
+  }
+  return names;
 }
 
 ModelConfig read_model_config(const std::string& path) {

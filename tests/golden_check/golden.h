@@ -1,6 +1,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,13 +25,19 @@ struct Case {
   explicit Case(const std::string& directory);
 
   bool has(const std::string& name) const { return tensors.contains(name); }
-  Tensor tensor(const std::string& name) const { return tensors.get(name); }
+  Tensor tensor(const std::string& name) const;
   Values values(const std::string& name) const;
   // A number of notes.json at a path of keys, or `otherwise`.
   double note(const std::vector<std::string>& path, double otherwise) const;
+  // Tensors that nobody asked for. Those of the reference's float32 run, which
+  // calibrate tolerances, are left out.
+  std::vector<std::string> unread() const;
 
   SafetensorsFile tensors;
-  nlohmann::json notes;
+  nlohmann::json notes;  // an empty object if the folder has none
+
+ private:
+  mutable std::set<std::string> read_;
 };
 
 // config.json as the official library writes it.

@@ -125,16 +125,15 @@ Scan make_scan(Context& ctx, DType dtype, const Case& golden, int64_t b) {
 }  // namespace
 
 void check_layer(const Options& options, const Case& golden, Report& report) {
-  const std::string form = golden.notes.value("form", "dual");
-  if (form == "primal") return check_primal(options, golden, report);
-  require(form == "dual",
-          "notes.json: form: " + form + ", expected dual or primal");
+  if (golden.has("W1_grad_init")) return check_primal(options, golden, report);
   const Shape s = golden.tensor("XQ").shape();
   require(s.size() == 5,
           "XQ: shape " + to_string(s) + ", expected 5 dimensions [B,nh,n,K,f]");
   const int64_t B = s[0], H = s[1], K = s[3], tokens = s[2] * s[3];
-  const auto mid =
-      static_cast<int64_t>(golden.note({"mid_after_mini_batches"}, 0)) * K;
+  const int64_t mid =
+      golden.has("W1_mid")
+          ? static_cast<int64_t>(golden.note({"mid_after_mini_batches"}, 0)) * K
+          : 0;
   const int64_t chunk = chunk_length(options, K, tokens, 0);
   report.remark("chunk_tokens " + std::to_string(chunk));
 
@@ -164,29 +163,7 @@ void check_layer(const Options& options, const Case& golden, Report& report) {
     accumulate(scan.dln_b, got["grad.ttt_norm_bias"]);
   }
 
-  const auto compare = [&](const std::string& name, const Values& values) {
-    const double reference = golden.note({"f32_vs_f64_rel_l2", name}, 0);
-    report.compare(name, values, golden.values(name),
-                   name.starts_with("grad.")
-                       ? gradient_tolerance(options.dtype, name, reference)
-                       : value_tolerance(options.dtype, 1e-5, reference));
-  };
-  for (const auto& [name, values] : got) {
-    const std::size_t underscore = name.rfind('_');
-    const bool is_state = name == "_mid" || name == "_last" ||
-                          name == "grad._mid" || name == "grad._init";
-    if (!is_state) {
-      compare(name, values);
-      continue;
-    }
-    for (const auto& [part, piece] : split_state(shape, values, B)) {
-      compare(name.substr(0, underscore) + part + name.substr(underscore),
-              piece);
-    }
-  }
-  report.remark(
-      "grad.eta: eta is no input of the scan; its parts are checked as "
-      "grad.ttt_lr_eta and grad.token_idx");
+  compare_layer(options, golden, name_states(shape, std::move(got), B), report);
 }
 
 }  // namespace timepipe::golden

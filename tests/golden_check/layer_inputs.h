@@ -47,6 +47,17 @@ inline Tensor flat_state(Context& ctx, DType dtype, const Case& golden,
   return from_values(ctx, dtype, prefix + suffix, flat, {size});
 }
 
+// Results of a layer by their names in the folder: of "_last", "grad._init" and
+// the like, states of all parts, one entry per part ("W1_last", ...).
+std::map<std::string, Values> name_states(const TttShape& shape,
+                                          std::map<std::string, Values> got,
+                                          int64_t batch);
+
+// Compares what was got, and what follows from it: the objective, and eta, the
+// product of its parts, as an input.
+void compare_layer(const Options& options, const Case& golden,
+                   const std::map<std::string, Values>& got, Report& report);
+
 inline void add(const Tensor& x, Values& sum) {
   const Values values = to_values(x);
   sum.resize(values.size(), 0.0);

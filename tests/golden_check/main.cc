@@ -30,13 +30,35 @@ void check(const Options& options, Communicator& world, Report& report) {
     check_module(options, golden, world, report);
   } else if (golden.has("tokens") && golden.has("grad_norm")) {
     check_optimizer(options, golden, world, report);
-  } else if (golden.has("targets")) {
+  } else if (golden.has("targets") || golden.has("labels")) {
     check_model(options, golden, world, report);
   } else if (golden.has("input_ids") && is_hf_folder(directory)) {
     check_hf(options, golden, world, report);
   } else {
     throw InvalidArgument(directory +
                           ": not a layer, module, model, gen, opt or hf case");
+  }
+  for (const std::string& name : golden.unread()) {
+    report.remark("not compared: " + name);
+  }
+}
+
+// Ranks read the same files, so that all meet the same error and go on to the
+// next folder; one that is alone with it leaves the others to their deadline.
+void check_or_stop(const Options& options, Communicator& world,
+                   Report& report) {
+  try {
+    check(options, world, report);
+  } catch (const Blocked& error) {
+    report.stopped(error.what());
+    report.finish(options.directory);
+    throw;
+  } catch (const std::exception& error) {
+    report.stopped(error.what());
+    if (world.rank() > 0) {
+      std::cerr << "rank " + std::to_string(world.rank()) + ": " +
+                       error.what() + "\n";
+    }
   }
 }
 
@@ -71,10 +93,11 @@ int run(int* argc, char*** argv) {
   options.dtype = dtype == "f64" ? DType::kF64 : DType::kF32;
   bool ok = true;
   const int status = run_job(argc, argv, [&](Communicator& world) {
+    world.set_timeout(ParallelConfig().timeout_seconds);
     for (const std::string& directory : directories) {
       options.directory = directory;
       Report report(world.rank() == 0);
-      check(options, world, report);
+      check_or_stop(options, world, report);
       if (world.rank() == 0) ok = report.finish(directory) && ok;
     }
   });

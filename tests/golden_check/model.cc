@@ -3,10 +3,23 @@
 namespace timepipe::golden {
 namespace {
 
+// The case's targets: labels moved one to the left, nothing after the last.
+Tensor targets_of(Context& ctx, const Case& golden) {
+  if (!golden.has("labels")) return golden.tensor("targets");
+  const Tensor labels = golden.tensor("labels");
+  Tensor targets = ctx.allocate(labels.shape(), DType::kI64);
+  const int64_t L = labels.dim(labels.rank() - 1);
+  for (int64_t i = 0; i < labels.numel(); ++i) {
+    targets.data<int64_t>()[i] =
+        (i + 1) % L == 0 ? kIgnoredTarget : labels.data<int64_t>()[i + 1];
+  }
+  return targets;
+}
+
 // The case's sequences, cut to `tokens`; the loss is the mean over all labels.
-Batch make_batch(const Case& golden, int64_t tokens) {
+Batch make_batch(Context& ctx, const Case& golden, int64_t tokens) {
   const Tensor ids = golden.tensor("input_ids");
-  const Tensor targets = golden.tensor("targets");
+  const Tensor targets = targets_of(ctx, golden);
   require_shape("targets", targets, ids.shape());
   const int64_t B = ids.dim(0), L = ids.dim(1);
   int64_t labels = 0;
@@ -93,7 +106,7 @@ void check_model(const Options& options, const Case& golden,
   Trainer trainer(ctx, world, config, train, parallel, {});
   load_weights(options.directory + "/weights.safetensors",
                trainer.model().weights());
-  const Batch batch = make_batch(golden, L);
+  const Batch batch = make_batch(ctx, golden, L);
   Pieces pieces;
   trainer.model().set_observer(record(pieces, trainer.grid(), batch));
   const double loss = trainer.forward_backward(batch);
@@ -104,6 +117,10 @@ void check_model(const Options& options, const Case& golden,
       "loss", {loss}, golden.values("loss"),
       f64 ? relative(1e-9) : absolute(std::max(3e-6, 10 * loss_reference)));
   compare_activations(pieces, options, golden, world, report);
+  if (golden.has("targets")) {
+    report.compare("targets", to_values(targets_of(ctx, golden)),
+                   golden.values("targets"), absolute(0.5));
+  }
   compare_states("state.", config, pieces, options, golden, world, B, report);
 
   trainer.optimizer().reduce(trainer.gradients());
@@ -119,7 +136,7 @@ void check_model(const Options& options, const Case& golden,
 
   const int64_t full = L / config.mini_batch_size * config.mini_batch_size;
   if (full > 0 && full < L) {  // the layers are causal: run what comes before
-    const Batch before = make_batch(golden, full);
+    const Batch before = make_batch(ctx, golden, full);
     Pieces states;
     trainer.model().set_observer(record(states, trainer.grid(), before));
     trainer.forward_backward(before);

@@ -110,7 +110,7 @@ void check_primal(const Options& options, const Case& golden, Report& report) {
   const Shape s = golden.tensor("XQ").shape();
   const int64_t B = s[0], H = s[1];
   Context ctx;
-  std::map<std::string, Values> got, states;
+  std::map<std::string, Values> got;
   TttShape shape{};
   for (int64_t b = 0; b < B; ++b) {
     Decode d = make_decode(ctx, options.dtype, golden, b);
@@ -127,27 +127,12 @@ void check_primal(const Options& options, const Case& golden, Report& report) {
     accumulate(to_values(d.dtok), got["grad.token_idx"]);
     accumulate(d.dln_w, got["grad.ttt_norm_weight"]);
     accumulate(d.dln_b, got["grad.ttt_norm_bias"]);
-    append(to_values(d.state_last), states["_last"]);
-    append(to_values(d.sum_last), states["_grad_last"]);
-    append(d.dstate, states["grad._init"]);
-    append(to_values(d.dsum), states["grad._grad_init"]);
+    append(to_values(d.state_last), got["_last"]);
+    append(to_values(d.sum_last), got["_grad_last"]);
+    append(d.dstate, got["grad._init"]);
+    append(to_values(d.dsum), got["grad._grad_init"]);
   }
-  for (const auto& [name, values] : states) {
-    const std::size_t at = name.find('_');
-    for (const auto& [part, piece] : split_state(shape, values, B)) {
-      got[name.substr(0, at) + part + name.substr(at)] = piece;
-    }
-  }
-  for (const auto& [name, values] : got) {
-    const double reference = golden.note({"f32_vs_f64_rel_l2", name}, 0);
-    report.compare(name, values, golden.values(name),
-                   name.starts_with("grad.")
-                       ? gradient_tolerance(options.dtype, name, reference)
-                       : value_tolerance(options.dtype, 1e-5, reference));
-  }
-  report.remark(
-      "grad.eta: eta is no input of decoding; its parts are checked as "
-      "grad.ttt_lr_eta and grad.token_idx");
+  compare_layer(options, golden, name_states(shape, std::move(got), B), report);
 }
 
 }  // namespace timepipe::golden

@@ -32,6 +32,11 @@ void Report::compare(const std::string& name, const Values& actual,
               ok ? "ok" : "FAIL", whole ? "" : " (missing or not finite)");
 }
 
+void Report::stopped(const std::string& why) {
+  ++failed_;
+  worst_ = HUGE_VAL, worst_name_ = why;
+}
+
 void Report::remark(const std::string& text) const {
   if (speaks_) std::printf("%s\n", text.c_str());
 }

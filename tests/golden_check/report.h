@@ -31,6 +31,8 @@ class Report {
   void compare(const std::string& name, const Values& actual,
                const Values& expected, Tolerance tolerance);
   void remark(const std::string& text) const;
+  // What kept the folder from being run, or run to its end: it fails.
+  void stopped(const std::string& why);
 
   // "DIR: ok worst=..." and whether all quantities passed (none: false). Worst
   // is the largest share of a tolerance that was used up.

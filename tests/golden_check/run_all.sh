@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# run_all.sh GOLDEN_CHECK one|ranks RANKS [MPIEXEC]
+# run_all.sh GOLDEN_CHECK one|ranks|data RANKS [MPIEXEC]
 #   one:   every folder, in both precisions, whole
 #          and in chunks of 16, 32 and 48, in one process
 #   ranks: every module, model, opt and hf folder on RANKS ranks, in both precisions
+#   data:  every model, opt and hf folder on RANKS ranks, two of them data ranks
 # Folders: tests/golden, and all of the design's goldens where they are at hand.
 set -euo pipefail
 check=$1 mode=$2 ranks=$3 mpiexec=${4:-mpirun}
@@ -14,7 +15,8 @@ folders=()
 for root in "${roots[@]}"; do
   for folder in "$root"/{layer,module,model,gen,opt,hf}_*; do
     [ -d "$folder" ] || continue
-    [ "$mode" = ranks ] && [[ $(basename "$folder") =~ ^(layer|gen)_ ]] && continue
+    [ "$mode" != one ] && [[ $(basename "$folder") =~ ^(layer|gen)_ ]] && continue
+    [ "$mode" = data ] && [[ $(basename "$folder") =~ ^module_ ]] && continue
     folders+=("$folder")
   done
 done
@@ -34,6 +36,9 @@ for dtype in f64 f32; do
     for chunk in 0 16 32 48; do
       run "$check" --dtype "$dtype" --chunk "$chunk"
     done
+  elif [ "$mode" = data ]; then
+    run "$mpiexec" -n "$ranks" "$check" --dtype "$dtype" --chunk 16 \
+      --data-ranks 2
   else
     run "$mpiexec" -n "$ranks" "$check" --dtype "$dtype" --chunk 16
     run "$mpiexec" -n "$ranks" "$check" --dtype "$dtype" --chunk 32 \

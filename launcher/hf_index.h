@@ -1,0 +1,14 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+namespace timepipe {
+
+// Reads the text of model.safetensors.index.json: the files, by the tensors
+// that they hold; a pure function. Throws InvalidArgument ("WHERE: what")
+// unless every file is the name of one in the index's own folder.
+std::map<std::string, std::string> parse_weight_map(const std::string& text,
+                                                    const std::string& where);
+
+}  // namespace timepipe

@@ -1,0 +1,18 @@
+#include "launcher/hf_index.h"
+
+#include "tests/fuzz/fuzz.h"
+
+// No file of an index lies outside its folder.
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
+  using namespace timepipe;
+  fuzz::accepts([&] {
+    for (const auto& [tensor, file] :
+         parse_weight_map(fuzz::as_text(data, size), "input")) {
+      fuzz::must(
+          !file.empty() && file != ".." &&
+              file.find_first_of(std::string("/\0", 2)) == std::string::npos,
+          "a file of this folder");
+    }
+  });
+  return 0;
+}
