@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <vector>
 
@@ -168,6 +169,8 @@ TEST(StartState, IsWhatTheTextBeforeIt) {
     both[0].documents.push_back({read, tokens, false});
     both[0].loss_scale = after[0].loss_scale;
     expected = run.trainer.evaluate(both);
+    EXPECT_GT(std::abs(run.trainer.evaluate(after) - expected),
+              1e-4 * expected);  // a state that matters
     Decoder decoder(run.ctx, run.trainer.model(), 32);
     decoder.read(before[0].ids);
     save_hidden_state(file, decoder.state(), carried().model);

@@ -75,9 +75,19 @@ TEST(LayoutDoesNotChangeTheBitsOfAWideModel, OfThreadsAndRanks) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backbones, LayoutDoesNotChangeTheBits,
-                         ::testing::Values("linear_mamba", "mlp_transformer",
-                                           "carried"),
+                         ::testing::Values("linear_mamba", "mlp_transformer"),
                          [](const auto& info) { return info.param; });
+
+// States go from the rank of a sequence's last chunk to that of its first.
+TEST(LayoutDoesNotChangeTheBitsOfCarriedStates, OfRanks) {
+  const auto expected = digests_on_threads(carried(), {1, 1, 1}, 1);
+  for (const Layout& layout :
+       std::vector<Layout>{{2, 1, 0}, {3, 1, 1}, {8, 1, kAll}, {2, 2, 1}}) {
+    SCOPED_TRACE(std::to_string(layout.time) + "x" +
+                 std::to_string(layout.data));
+    EXPECT_EQ(digests_on_threads(carried(), layout, 1), expected);
+  }
+}
 
 // One document over `chunks` chunks, so that every border is crossed.
 Batch one_document(int64_t tokens) {
