@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
+#include <cstdint>
 #include <exception>
 #include <iostream>
 #include <map>
@@ -65,11 +66,14 @@ void add_data(CLI::App& app, int& status) {
                   "Threads; the file is the same for any number")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  prepare.add_flag("--bos,!--no-bos", p.bos,
-                   "Put the tokenizer's start id before each document");
-  prepare.add_flag("--eos,!--no-eos", p.eos,
-                   "Put the tokenizer's end id after each document; the "
-                   "default if it has one");
+  // Functions: a flag's variable would be set without the flag too.
+  prepare.add_flag_function(
+      "--bos,!--no-bos", [&p](int64_t count) { p.bos = count > 0; },
+      "Put the tokenizer's start id before each document");
+  prepare.add_flag_function(
+      "--eos,!--no-eos", [&p](int64_t count) { p.eos = count > 0; },
+      "Put the tokenizer's end id after each document; the default if it has "
+      "one");
   prepare.add_flag("--overwrite", p.overwrite, "Replace --out if it exists");
   prepare.footer(
       "Examples:\n"

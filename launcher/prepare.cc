@@ -22,6 +22,8 @@ namespace {
 
 using Ids = std::span<const int64_t>;
 
+constexpr std::size_t kPartBytes = std::size_t{64} << 10;  // of lines
+
 // What one thread reads at a time: a piece of a text, or lines of a .jsonl.
 struct Part {
   MappedFile file;
@@ -76,7 +78,6 @@ class Cutter {
   }
 
   Part lines() {
-    constexpr std::size_t kPartBytes = std::size_t{64} << 10;
     const std::string_view text = text_of(*file_).substr(begin_);
     std::size_t size = text.size();
     if (size > kPartBytes) {
@@ -228,7 +229,7 @@ class TokenWriter {
 
   void append(const Encoded& part) {
     for (const int64_t start : part.starts) {
-      end_document();
+      end_document(tokens_ + start);
       documents_.push_back(tokens_ + start);
     }
     tokens_ += part.tokens;
@@ -237,19 +238,16 @@ class TokenWriter {
   }
 
   void finish(Prepared& result) {
-    end_document();
+    end_document(tokens_);
     require(tokens_ > 0, path_ + ": the inputs have no tokens");
     const int64_t end = tokens_ * bytes_of(type_);
     const int64_t aligned = (end + 7) / 8 * 8;
     const auto count = static_cast<int64_t>(documents_.size());
-    std::vector<SafetensorsEntry> entries = {{"tokens",
-                                              type_ == StoredToken::kU8 ? "U8"
-                                              : type_ == StoredToken::kU16
-                                                  ? "U16"
-                                                  : "U32",
-                                              {tokens_},
-                                              0,
-                                              end}};
+    const std::string type = type_ == StoredToken::kU8    ? "U8"
+                             : type_ == StoredToken::kU16 ? "U16"
+                                                          : "U32";
+    std::vector<SafetensorsEntry> entries = {
+        {"tokens", type, {tokens_}, 0, end}};
     if (aligned != end) {  // other readers want documents at multiples of 8
       entries.push_back({"padding", "U8", {aligned - end}, end, aligned});
       file_.append(std::as_bytes(std::span("\0\0\0\0\0\0\0"))
@@ -270,8 +268,8 @@ class TokenWriter {
 
  private:
   // A document of many pieces that had no token is known only at its end.
-  void end_document() {
-    if (documents_.empty() || documents_.back() != tokens_) return;
+  void end_document(int64_t end) {
+    if (documents_.empty() || documents_.back() != end) return;
     documents_.pop_back();
     ++left_out_;
   }
@@ -315,9 +313,11 @@ Prepared prepare_tokens(const PrepareOptions& options,
   require(options.threads >= 1,
           "--threads: " + std::to_string(options.threads) +
               ", expected 1 at least");
-  input_bytes(options.inputs);  // mistakes are told before work begins
+  // Mistakes of all inputs are told before work begins.
+  const auto threads = static_cast<int>(std::min<int64_t>(
+      options.threads, input_bytes(options.inputs) / kPartBytes + 1));
   std::vector<std::unique_ptr<Tokenizer>> tokenizers;
-  for (int thread = 0; thread < options.threads; ++thread) {
+  for (int thread = 0; thread < threads; ++thread) {
     tokenizers.push_back(make_tokenizer(options.tokenizer));
     require(tokenizers.back()->fingerprint() == tokenizers[0]->fingerprint(),
             options.tokenizer + ": changed while it was read");
@@ -330,7 +330,7 @@ Prepared prepare_tokens(const PrepareOptions& options,
   TokenWriter writer(options.out, form, tokenizer);
   int64_t done = 0;
   work_in_order(
-      options.threads, [&] { return cutter.next(); },
+      threads, [&] { return cutter.next(); },
       [&](int thread, const Part& part) {
         return Encoder(*tokenizers[thread], form).encode(part);
       },

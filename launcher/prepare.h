@@ -11,14 +11,15 @@
 namespace timepipe {
 
 struct PrepareOptions {
-  std::vector<std::string> inputs;  // .jsonl; any other is a text, one document
-  std::string out;                  // .safetensors
+  std::vector<std::string> inputs =
+      {};                           // .jsonl; any other is a text, one document
+  std::string out = {};             // .safetensors
   std::string tokenizer = "bytes";  // or a sentencepiece model's path
   std::string field = "text";       // of a .jsonl's lines
   int threads = 1;
   // Whether every document gets the tokenizer's id for its start or end. Unset:
   // no start; an end if the tokenizer has one.
-  std::optional<bool> bos, eos;
+  std::optional<bool> bos = {}, eos = {};
   bool overwrite = false;
 };
 
@@ -26,7 +27,7 @@ struct Prepared {
   StoredToken type = StoredToken::kU8;
   int64_t tokens = 0, documents = 0;
   int64_t left_out = 0;  // documents without a token
-  std::string tokenizer;
+  std::string tokenizer = {};
   int64_t vocab_size = 0;
 };
 

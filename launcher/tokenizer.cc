@@ -89,9 +89,10 @@ class SentencepieceTokenizer : public Tokenizer {
           process_.request(TokenizerMessage::kOpen,
                            {reinterpret_cast<const char*>(model.bytes().data()),
                             model.bytes().size()});
-    } catch (const std::runtime_error& error) {
-      throw InvalidArgument(model.path() + ": " + error.what() +
-                            ", expected the file of a sentencepiece model");
+    } catch (const InvalidArgument& error) {
+      throw InvalidArgument(model.path() + ": " + error.what());
+    } catch (const IoError& error) {
+      throw IoError(model.path() + ": not read: " + error.what());
     }
     require(answer.size() >= sizeof(opened_), model.path() + ": short answer");
     std::memcpy(&opened_, answer.data(), sizeof(opened_));
