@@ -223,7 +223,8 @@ std::string TextStream::add(int64_t id) {
   }
   // The start of a character, perhaps; the first of four bytes isn't.
   if (bytes < kMostCharacterBytes) return "";
-  pending_.erase(std::ranges::find_if(pending_, is_byte));
+  // What is before it has no text.
+  pending_.erase(pending_.begin(), std::ranges::find_if(pending_, is_byte) + 1);
   began_ = true;
   return kReplacement;
 }

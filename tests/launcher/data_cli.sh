@@ -26,11 +26,11 @@ refused() {
 }
 
 for ((i = 0; i < 400; ++i)); do
-  echo "Line $i of the text says what lines of a text say: caf$'\u00e9' $((i * i))"
+  echo "Line $i of the text says what lines of a text say: $((i * i)) cafés"
 done >text.txt
 sed 's/.*/{"id": 7, "text": "&", "body": "x"}/' text.txt >lines.jsonl
 "$spm_train" --input=text.txt --model_prefix=small --vocab_size=120 \
-  --byte_fallback=false --hard_vocab_limit=false >log 2>&1 || fail spm_train log
+  --hard_vocab_limit=false >log 2>&1 || fail spm_train log
 
 prepare=("$timepipe" data prepare)
 "${prepare[@]}" text.txt lines.jsonl --out bytes.safetensors >out || fail bytes
