@@ -1,12 +1,18 @@
 #include <glog/logging.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
+#include <cstdint>
 #include <exception>
 #include <iostream>
+#include <map>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "launcher/cmd_data.h"
 #include "launcher/commands.h"
 #include "launcher/config.h"
 #include "runtime/error.h"
@@ -27,6 +33,83 @@ struct ConfigArguments {
                        "Fields that differ, such as model.num_layers=4");
   }
 };
+
+void add_data(CLI::App& app, int& status) {
+  CLI::App& data = *app.add_subcommand("data", "Make and look at token files");
+  data.require_subcommand(1);
+  data.footer("Example:\n  timepipe data prepare --help");
+
+  auto prepare_options = std::make_shared<timepipe::PrepareOptions>();
+  timepipe::PrepareOptions& p = *prepare_options;
+  p.threads = static_cast<int>(
+      std::clamp(std::thread::hardware_concurrency(), 1U, 64U));
+  CLI::App& prepare = *data.add_subcommand(
+      "prepare",
+      "Make a token file of texts. The official JAX code joins documents with "
+      "the tokenizer's end-of-document id after each: that is the default "
+      "here, where the tokenizer has one");
+  prepare
+      .add_option("INPUT", p.inputs,
+                  ".jsonl: each line an object, a document in one field; any "
+                  "other: a text, one document")
+      ->required();
+  prepare.add_option("--out", p.out, "Token file to be made, .safetensors")
+      ->required();
+  prepare
+      .add_option("--tokenizer", p.tokenizer,
+                  "bytes, or the path of a sentencepiece model")
+      ->capture_default_str();
+  prepare.add_option("--field", p.field, "Field of .jsonl with the document")
+      ->capture_default_str();
+  prepare
+      .add_option("--threads", p.threads,
+                  "Threads; the file is the same for any number")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  // Functions: a flag's variable would be set without the flag too.
+  prepare.add_flag_function(
+      "--bos,!--no-bos", [&p](int64_t count) { p.bos = count > 0; },
+      "Put the tokenizer's start id before each document");
+  prepare.add_flag_function(
+      "--eos,!--no-eos", [&p](int64_t count) { p.eos = count > 0; },
+      "Put the tokenizer's end id after each document; the default if it has "
+      "one");
+  prepare.add_flag("--overwrite", p.overwrite, "Replace --out if it exists");
+  prepare.footer(
+      "Examples:\n"
+      "  timepipe data prepare books/*.txt --out books.safetensors\n"
+      "  timepipe data prepare pile.jsonl --field text \\\n"
+      "    --tokenizer llama.model --out pile.safetensors");
+  prepare.callback([prepare_options, &status] {
+    status = timepipe::cmd_data_prepare(*prepare_options);
+  });
+
+  auto info_options = std::make_shared<timepipe::DataInfoOptions>();
+  timepipe::DataInfoOptions& i = *info_options;
+  CLI::App& info = *data.add_subcommand(
+      "info", "Print tokens, documents, tokenizer and largest id of files");
+  info.add_option("FILE", i.files,
+                  "Token files (.safetensors, .bin, .npy) or texts")
+      ->required();
+  info.add_option("--sequence-length", i.sequence_length,
+                  "Count the sequences of so many tokens")
+      ->check(CLI::PositiveNumber);
+  info.add_option("--vocab-size", i.vocab_size, "Check that every id is below")
+      ->check(CLI::PositiveNumber);
+  info.add_option("--token-type", i.raw,
+                  "uint16 or uint32: tokens of a .bin without a header")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, timepipe::StoredToken>{
+              {"uint16", timepipe::StoredToken::kU16},
+              {"uint32", timepipe::StoredToken::kU32}}));
+  info.footer(
+      "Example:\n"
+      "  timepipe data info pile.safetensors --sequence-length 2048 "
+      "--vocab-size 32000");
+  info.callback([info_options, &status] {
+    status = timepipe::cmd_data_info(*info_options);
+  });
+}
 
 int run(int* argc, char*** argv) {
   CLI::App app(
@@ -74,6 +157,8 @@ int run(int* argc, char*** argv) {
   diff.add_option("A", first, "Checkpoint or run folder")->required();
   diff.add_option("B", second, "Checkpoint or run folder")->required();
   diff.callback([&] { status = timepipe::cmd_checkpoint_diff(first, second); });
+
+  add_data(app, status);
 
   CLI::App& config = *app.add_subcommand(
       "config", "Print the resolved and validated configuration");

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/cross_entropy.h"
+#include "launcher/require_tokenizer.h"
 #include "runtime/error.h"
 #include "runtime/parameter.h"
 #include "runtime/rng.h"
@@ -55,6 +56,7 @@ const TokenFile* TrainData::open(const std::string& path) {
                               : StoredToken::kU32;
   files_.push_back(std::make_unique<TokenFile>(path, raw));
   const TokenFile* file = files_.back().get();
+  require_tokenizer(file->layout(), path, config_.tokenizer);
   const bool text =
       file->layout().type == StoredToken::kU8 && file->layout().begin == 0;
   require(!text || vocab_size_ >= 256,
