@@ -41,6 +41,7 @@ class SafetensorsFile {
 
   bool contains(const std::string& name) const;
   std::vector<std::string> names() const;  // sorted
+  const SafetensorsHeader& header() const { return header_; }
   const std::map<std::string, std::string>& metadata() const {
     return header_.metadata;
   }

@@ -36,7 +36,7 @@ void layernorm_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
                         Tensor& dw, Tensor& db);
 
 void rope(Context& ctx, Rotation rotation, int64_t heads, int64_t mini_batch,
-          double theta, Tensor& x);
+          double theta, Tensor& x, int64_t place);
 
 void causal_conv_forward(Context& ctx, const Tensor& x, const Tensor& halo,
                          const Tensor& w, const Tensor& bias, Segments segments,
