@@ -55,6 +55,7 @@ class Evaluation {
       : ctx_(ctx),
         file_(file),
         vocab_(opened.config.model.vocab_size),
+        piece_(16 * decoder_chunk_tokens(opened.config.model)),
         decoder_(ctx, *opened.model,
                  decoder_chunk_tokens(opened.config.model)) {
     if (opened.config.data.loss == Loss::kJax) {
@@ -76,10 +77,9 @@ class Evaluation {
  private:
   // In pieces, so that memory doesn't grow with the window.
   void window(int64_t first, int64_t tokens, TokenProgress& progress) {
-    constexpr int64_t kPiece = 1 << 16;
     decoder_.restart();
     for (int64_t done = 0; done < tokens;) {
-      const int64_t count = std::min(kPiece, tokens - done);
+      const int64_t count = std::min(piece_, tokens - done);
       ids_.resize(static_cast<std::size_t>(count + 1));
       file_.read(first + done, ids_, vocab_);
       decoder_.read(std::span(ids_).first(static_cast<std::size_t>(count)),
@@ -110,7 +110,7 @@ class Evaluation {
 
   Context& ctx_;
   const TokenFile& file_;
-  int64_t vocab_;
+  int64_t vocab_, piece_;
   std::optional<int64_t> not_a_label_;
   Decoder decoder_;
   std::vector<int64_t> ids_;

@@ -47,14 +47,13 @@ class Prompt {
 };
 
 // The logits of the next token. In pieces: a prompt may be larger than memory.
-Tensor read_prompt(const Prompt& prompt, Decoder& decoder) {
-  constexpr int64_t kPiece = 1 << 16;
+Tensor read_prompt(const Prompt& prompt, int64_t piece, Decoder& decoder) {
   TokenProgress progress("reads the prompt", prompt.tokens());
   std::vector<int64_t> ids;
   Tensor logits;
   for (int64_t done = 0; done < prompt.tokens();) {
     ids.resize(
-        static_cast<std::size_t>(std::min(kPiece, prompt.tokens() - done)));
+        static_cast<std::size_t>(std::min(piece, prompt.tokens() - done)));
     prompt.read(done, ids);
     logits = decoder.read(ids);
     done += static_cast<int64_t>(ids.size());
@@ -112,7 +111,8 @@ int cmd_generate(const GenerateOptions& options) {
                 "says what was read, not what comes next");
 
   const auto start = Clock::now();
-  Tensor logits = read_prompt(prompt, decoder);
+  const Tensor logits = read_prompt(
+      prompt, 16 * decoder_chunk_tokens(opened.config.model), decoder);
   const double prompt_seconds = seconds_since(start);
   const auto start_of_new = Clock::now();
   const int64_t count =

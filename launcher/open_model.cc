@@ -24,18 +24,10 @@ void read_weights(Context& ctx, const CheckpointReader& checkpoint,
                           layout.parameters());
   Tensor stored = ctx.allocate({layout.numel()}, manifest.dtype);
   checkpoint.read("weights", 0, layout.numel(), stored);
-  dispatch(stored.dtype(), [&](auto from_zero) {
-    dispatch(weights.dtype(), [&](auto to_zero) {
-      using From = decltype(from_zero);
-      using To = decltype(to_zero);
-      for (const Parameter& p : layout.parameters()) {
-        const From* from = stored.data<From>() + p.offset;
-        std::transform(from, from + p.count,
-                       weights.flat().data<To>() + p.offset,
-                       [](From v) { return static_cast<To>(v); });
-      }
-    });
-  });
+  for (const Parameter& p : layout.parameters()) {
+    const int64_t end = p.offset + p.count;
+    convert(stored.slice(p.offset, end), weights.flat().slice(p.offset, end));
+  }
 }
 
 OpenModel open_hf(Context& ctx, const std::string& folder, DType dtype) {
