@@ -60,9 +60,9 @@ int cmd_score(const ScoreOptions& options) {
   const TokenRows rows = read_token_rows(options.tokens, options.tensor, vocab);
   const DType dtype = opened.config.train.dtype;
 
-  FileWriter file(options.logits);
+  NewFile file(options.logits);
   const std::string header = header_of(rows, vocab, dtype);
-  file.write(std::as_bytes(std::span(header)));
+  file.append(std::as_bytes(std::span(header)));
   Decoder decoder(ctx, *opened.model,
                   decoder_chunk_tokens(opened.config.model));
   TokenProgress progress("score", static_cast<int64_t>(rows.ids.size()));
@@ -71,13 +71,13 @@ int cmd_score(const ScoreOptions& options) {
     const std::span<const int64_t> ids = rows.row(b);
     decoder.restart();
     decoder.read(ids, [&](int64_t row, const Tensor& logits) {
-      file.write(logits.bytes());
+      file.append(logits.bytes());
       add_losses(ctx, ids, row, logits, all);
       progress.add(logits.dim(0));
     });
     all.pop_back();  // the last token has no next one
   }
-  file.write(std::as_bytes(std::span(all)));
+  file.append(std::as_bytes(std::span(all)));
   file.commit();
 
   double sum = 0;

@@ -84,37 +84,20 @@ std::string read_text(const std::string& path) {
           file.bytes().size()};
 }
 
-class FileWriter::Part : public FileDescriptor {
- public:
-  using FileDescriptor::FileDescriptor;
-};
-
-FileWriter::FileWriter(const std::string& path)
-    : path_(path),
-      part_(std::make_unique<Part>(path + ".part",
-                                   O_WRONLY | O_CREAT | O_TRUNC)) {}
-
-FileWriter::~FileWriter() {
-  if (part_) ::unlink((path_ + ".part").c_str());
-}
-
-void FileWriter::write(ConstBytes bytes) { part_->write(bytes); }
-
-void FileWriter::commit() {
-  part_->sync();
-  part_->close();
-  if (::rename((path_ + ".part").c_str(), path_.c_str()) != 0) {
-    throw_errno(path_);
-  }
-  part_.reset();
-  const auto folder = std::filesystem::path(path_).parent_path();
-  sync_folder(folder.empty() ? "." : folder.string());
-}
-
 void write_file(const std::string& path, std::span<const ConstBytes> pieces) {
-  FileWriter file(path);
-  for (const ConstBytes piece : pieces) file.write(piece);
-  file.commit();
+  const std::string part = path + ".part";
+  try {
+    FileDescriptor file(part, O_WRONLY | O_CREAT | O_TRUNC);
+    for (const ConstBytes piece : pieces) file.write(piece);
+    file.sync();
+    file.close();
+    if (::rename(part.c_str(), path.c_str()) != 0) throw_errno(path);
+  } catch (...) {
+    ::unlink(part.c_str());
+    throw;
+  }
+  const auto folder = std::filesystem::path(path).parent_path();
+  sync_folder(folder.empty() ? "." : folder.string());
 }
 
 void write_file(const std::string& path, const std::string& text) {

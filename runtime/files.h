@@ -27,27 +27,10 @@ class MappedFile {
 // The whole file as a text. Throws IoError naming path and reason.
 std::string read_text(const std::string& path);
 
-// A file that is made piece by piece; whole or not at all: it is written as
-// PATH.part, synced to the disk and renamed. What had the name stays until
-// then. Throws IoError naming path and reason (a full disk, no permission).
-class FileWriter {
- public:
-  explicit FileWriter(const std::string& path);
-  FileWriter(const FileWriter&) = delete;
-  FileWriter& operator=(const FileWriter&) = delete;
-  // Without commit() the .part file is gone then.
-  ~FileWriter();
-
-  void write(ConstBytes bytes);
-  void commit();
-
- private:
-  class Part;
-  std::string path_;
-  std::unique_ptr<Part> part_;  // null after commit()
-};
-
-// A file of the pieces, one after the other.
+// Makes a file of the pieces, one after the other; whole or not at all: it is
+// written as PATH.part, synced to the disk and renamed. What had the name stays
+// until then. Throws IoError naming path and reason (a full disk, no
+// permission); the .part file is gone then.
 void write_file(const std::string& path, std::span<const ConstBytes> pieces);
 void write_file(const std::string& path, const std::string& text);
 

@@ -116,7 +116,9 @@ run eval hf --data text --context 512 --json hf.json
 run eval imported --data text --context 512 --json eval.json
 [ "$(value loss)" = "$(sed -n 's/^  "loss": \([^,]*\),$/\1/p' hf.json)" ] ||
   fail "another loss of the imported" eval.json
-run generate "$golden" --prompt-file <(:) --max-new-tokens 1 2>/dev/null || true
+printf '\1\0\77\0' >ids.bin
+run generate "$golden" --prompt-file ids.bin --max-new-tokens 5 --ids --ignore-eos
+grep -qE '^([0-9]+ ){5}$' out || fail "no ids" out
 echo "ok: export and import"
 
 # A reader that leaves, and a full disk.
@@ -145,11 +147,12 @@ refused "no tensor named input_ids" score run --logits x \
 refused "prompt: empty" generate run
 refused "prompt: empty" generate run --state-in a.state
 refused "nothing: No such file" generate run --prompt-file nothing
-refused "--prompt-file excludes --prompt" "${generate[@]}" --prompt-file text
+refused "id 97, expected one in [0, 64)" generate "$golden" --prompt a
+refused "--prompt excludes --prompt-file" "${generate[@]}" --prompt-file text
 refused "--temperature: -1" "${generate[@]}" --temperature=-1
 refused "--top-k: -2" "${generate[@]}" --top-k=-2
 refused "--top-p: 0.0" "${generate[@]}" --top-p 0
-refused "--greedy excludes --top-k" "${generate[@]}" --greedy --top-k 5
+refused "--top-k excludes --greedy" "${generate[@]}" --greedy --top-k 5
 refused "--max-new-tokens" "${generate[@]}" --max-new-tokens=-1
 refused "a.state: hidden_size: 32, expected 64" generate wide --prompt a \
   --state-in a.state
