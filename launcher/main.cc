@@ -1,13 +1,17 @@
 #include <glog/logging.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <exception>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "launcher/cmd_data.h"
 #include "launcher/commands.h"
 #include "launcher/config.h"
 #include "launcher/standard_output.h"
@@ -167,37 +171,37 @@ void add_exchange(CLI::App& checkpoint, int& status) {
     int64_t shard_bytes = 5'000'000'000;
   };
   const auto a = std::make_shared<Arguments>();
-  CLI::App& import = *checkpoint.add_subcommand(
+  CLI::App& read = *checkpoint.add_subcommand(
       "import", "Make a run folder of a Hugging Face folder");
-  import.add_option("HF_FOLDER", a->from, "config.json and safetensors")
+  read.add_option("HF_FOLDER", a->from, "config.json and safetensors")
       ->required();
-  import.add_option("RUN_DIR", a->to, "Folder to make")->required();
-  import.footer("Example:\n  timepipe checkpoint import ttt-1.3b runs/ttt");
-  import.callback([=, &status] {
+  read.add_option("RUN_DIR", a->to, "Folder to make")->required();
+  read.footer("Example:\n  timepipe checkpoint import ttt-1.3b runs/ttt");
+  read.callback([=, &status] {
     status = timepipe::cmd_checkpoint_import(a->from, a->to);
-});
-CLI::App& write = *checkpoint.add_subcommand(
-    "export", "Make a Hugging Face folder of a checkpoint");
-write.add_option("CHECKPOINT", a->from, kCheckpointHelp)->required();
-write.add_option("HF_FOLDER", a->to, "Folder to make")->required();
-write.add_option("--dtype", a->dtype, "Type of the weights there")
-    ->check(CLI::IsMember({"f32", "bf16"}))
-    ->capture_default_str();
-write.add_option("--shard-bytes", a->shard_bytes, "Size of a file, at most")
-    ->check(CLI::Range(int64_t{1}, int64_t{1} << 50))
-    ->capture_default_str();
-write.footer("Example:\n  timepipe checkpoint export runs/bible bible-hf");
-write.callback([=, &status] {
-  status =
-      timepipe::cmd_checkpoint_export(a->from, a->to, a->dtype, a->shard_bytes);
-});
-CLI::App& verify = *checkpoint.add_subcommand(
-    "verify-export", "Check the logits of an exported folder");
-verify.add_option("HF_FOLDER", a->from, "What export made")->required();
-verify.footer("Example:\n  timepipe checkpoint verify-export bible-hf");
-verify.callback([=, &status] {
-  status = timepipe::cmd_checkpoint_verify_export(a->from);
-});
+  });
+  CLI::App& write = *checkpoint.add_subcommand(
+      "export", "Make a Hugging Face folder of a checkpoint");
+  write.add_option("CHECKPOINT", a->from, kCheckpointHelp)->required();
+  write.add_option("HF_FOLDER", a->to, "Folder to make")->required();
+  write.add_option("--dtype", a->dtype, "Type of the weights there")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  write.add_option("--shard-bytes", a->shard_bytes, "Size of a file, at most")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 50))
+      ->capture_default_str();
+  write.footer("Example:\n  timepipe checkpoint export runs/bible bible-hf");
+  write.callback([=, &status] {
+    status = timepipe::cmd_checkpoint_export(a->from, a->to, a->dtype,
+                                             a->shard_bytes);
+  });
+  CLI::App& verify = *checkpoint.add_subcommand(
+      "verify-export", "Check the logits of an exported folder");
+  verify.add_option("HF_FOLDER", a->from, "What export made")->required();
+  verify.footer("Example:\n  timepipe checkpoint verify-export bible-hf");
+  verify.callback([=, &status] {
+    status = timepipe::cmd_checkpoint_verify_export(a->from);
+  });
 }  // namespace
 
 void add_checkpoint(CLI::App& app, int& status) {
@@ -246,6 +250,80 @@ void add_config(CLI::App& app) {
   });
 }
 
+void add_data(CLI::App& app, int& status) {
+  CLI::App& data = *app.add_subcommand("data", "Make and look at token files");
+  data.require_subcommand(1);
+  data.footer("Example:\n  timepipe data prepare --help");
+
+  auto prepare_options = std::make_shared<timepipe::PrepareOptions>();
+  timepipe::PrepareOptions& p = *prepare_options;
+  p.threads = static_cast<int>(
+      std::clamp(std::thread::hardware_concurrency(), 1U, 64U));
+  CLI::App& prepare = *data.add_subcommand(
+      "prepare",
+      "Make a token file of texts. The official JAX code joins documents with "
+      "the tokenizer's end-of-document id after each: that is the default "
+      "here, where the tokenizer has one");
+  prepare
+      .add_option("INPUT", p.inputs,
+                  ".jsonl: each line an object, a document in one field; any "
+                  "other: a text, one document")
+      ->required();
+  prepare.add_option("--out", p.out, "Token file to be made, .safetensors")
+      ->required();
+  prepare
+      .add_option("--tokenizer", p.tokenizer,
+                  "bytes, or the path of a sentencepiece model")
+      ->capture_default_str();
+  prepare.add_option("--field", p.field, "Field of .jsonl with the document")
+      ->capture_default_str();
+  prepare
+      .add_option("--threads", p.threads,
+                  "Threads; the file is the same for any number")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  prepare.add_flag("--bos,!--no-bos", p.bos,
+                   "Put the tokenizer's start id before each document");
+  prepare.add_flag("--eos,!--no-eos", p.eos,
+                   "Put the tokenizer's end id after each document; the "
+                   "default if it has one");
+  prepare.add_flag("--overwrite", p.overwrite, "Replace --out if it exists");
+  prepare.footer(
+      "Examples:\n"
+      "  timepipe data prepare books/*.txt --out books.safetensors\n"
+      "  timepipe data prepare pile.jsonl --field text \\\n"
+      "    --tokenizer llama.model --out pile.safetensors");
+  prepare.callback([prepare_options, &status] {
+    status = timepipe::cmd_data_prepare(*prepare_options);
+  });
+
+  auto info_options = std::make_shared<timepipe::DataInfoOptions>();
+  timepipe::DataInfoOptions& i = *info_options;
+  CLI::App& info = *data.add_subcommand(
+      "info", "Print tokens, documents, tokenizer and largest id of files");
+  info.add_option("FILE", i.files,
+                  "Token files (.safetensors, .bin, .npy) or texts")
+      ->required();
+  info.add_option("--sequence-length", i.sequence_length,
+                  "Count the sequences of so many tokens")
+      ->check(CLI::PositiveNumber);
+  info.add_option("--vocab-size", i.vocab_size, "Check that every id is below")
+      ->check(CLI::PositiveNumber);
+  info.add_option("--token-type", i.raw,
+                  "uint16 or uint32: tokens of a .bin without a header")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, timepipe::StoredToken>{
+              {"uint16", timepipe::StoredToken::kU16},
+              {"uint32", timepipe::StoredToken::kU32}}));
+  info.footer(
+      "Example:\n"
+      "  timepipe data info pile.safetensors --sequence-length 2048 "
+      "--vocab-size 32000");
+  info.callback([info_options, &status] {
+    status = timepipe::cmd_data_info(*info_options);
+  });
+}
+
 int run(int* argc, char*** argv) {
   CLI::App app(
       "Trains TTT-layer language models on long sequences, pipelined "
@@ -259,6 +337,7 @@ int run(int* argc, char*** argv) {
   add_eval(app, status);
   add_score(app, status);
   add_generate(app, status);
+  add_data(app, status);
   add_checkpoint(app, status);
   add_config(app);
 
