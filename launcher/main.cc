@@ -52,6 +52,10 @@ constexpr const char* kCheckpointHelp =
     "A checkpoint's folder, a run folder (its newest valid checkpoint) or a "
     "Hugging Face folder";
 
+constexpr const char* kTokenizerHelp =
+    "bytes, or the path of a sentencepiece model. Default: data.tokenizer of "
+    "the model's configuration, tokenizer.model of a Hugging Face folder";
+
 void add_eval(CLI::App& app, int& status) {
   CLI::App& eval = *app.add_subcommand(
       "eval", "Loss, perplexity and bits per byte of a file");
@@ -71,6 +75,7 @@ void add_eval(CLI::App& app, int& status) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   eval.add_flag("--by-position", o->by_position,
                 "Loss by the number of tokens read before, too");
+  eval.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
   eval.add_option("--json", o->json, "Write the result to this file, too");
   eval.footer(
       "JSON keys: checkpoint, step, data, held_out, first_token, context,\n"
@@ -146,6 +151,9 @@ void add_generate(CLI::App& app, int& status) {
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
       ->capture_default_str();
   add_sampling(generate, o->sampler);
+  generate.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
+  generate.add_flag("--bos", o->bos,
+                    "Put the id for a start before the prompt");
   generate.add_option("--state-in", o->state_in,
                       "Hidden state to go on from, instead of the learned one");
   generate.add_option("--state-out", o->state_out,
@@ -221,7 +229,10 @@ void add_checkpoint(CLI::App& app, int& status) {
       [=, &status] { status = timepipe::cmd_checkpoint_list(a->first); });
   CLI::App& verify = *checkpoint.add_subcommand(
       "verify", "Check every checksum of a checkpoint");
-  verify.add_option("CHECKPOINT", a->first, "Its folder")->required();
+  verify
+      .add_option("CHECKPOINT", a->first,
+                  "Its folder, or a run folder: its newest")
+      ->required();
   verify.footer(
       "Example:\n  timepipe checkpoint verify runs/a/checkpoints/step-000100");
   verify.callback(
