@@ -69,7 +69,7 @@ HfConfig hf_config_of(const RunConfig& config) {
 }
 
 int64_t decoder_chunk_tokens(const ModelConfig& model) {
-  constexpr int64_t kTokens = 1024;
+  constexpr int64_t kTokens = 256;
   const int64_t b = model.mini_batch_size;
   return (std::max(kTokens, model.halo_rows()) + b - 1) / b * b;
 }

@@ -34,8 +34,9 @@ RunConfig run_config_of(const HfConfig& hf);
 // length as max_position_embeddings, the ids of special tokens.
 HfConfig hf_config_of(const RunConfig& config);
 
-// The rows that a Decoder reads at once: as many as keep the matrix products
-// large, however long the chunks were in training.
+// The rows that a Decoder reads at once: enough for large matrix products, few
+// enough that a long prompt needs no more memory than a short one, however long
+// the chunks were in training.
 int64_t decoder_chunk_tokens(const ModelConfig& model);
 
 }  // namespace timepipe
