@@ -19,4 +19,8 @@ int cmd_checkpoint_verify(const std::string& folder);
 // the first difference if there is one.
 int cmd_checkpoint_diff(const std::string& a, const std::string& b);
 
+// Prints what n-gram models of orders 2 to max_order that learn from a file of
+// bytes reach on the share at its end, and their formula.
+int cmd_data_ngram(const std::string& file, double held_out, int max_order);
+
 }  // namespace timepipe

@@ -4,6 +4,7 @@
 #include <csignal>
 #include <exception>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,34 @@ struct ConfigArguments {
                        "Fields that differ, such as model.num_layers=4");
   }
 };
+
+void add_data_ngram(CLI::App& data, int& status) {
+  struct Arguments {
+    std::string file;
+    double held_out = 0;
+    int max_order = 4;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  CLI::App& ngram = *data.add_subcommand(
+      "ngram",
+      "Bits per byte of n-gram models, a baseline: they learn from a file of "
+      "bytes and are scored on the share at its end");
+  ngram
+      .add_option("--train", arguments->file, "Text, or a file of byte tokens")
+      ->required();
+  ngram
+      .add_option("--held-out", arguments->held_out,
+                  "Share at the end to score, as data.held_out")
+      ->required();
+  ngram.add_option("--max-order", arguments->max_order,
+                   "Most bytes of a gram, 2 to 8; default 4");
+  ngram.footer(
+      "Example:\n  timepipe data ngram --train book.txt --held-out 0.02");
+  ngram.callback([arguments, &status] {
+    status = timepipe::cmd_data_ngram(arguments->file, arguments->held_out,
+                                      arguments->max_order);
+  });
+}
 
 int run(int* argc, char*** argv) {
   CLI::App app(
@@ -68,6 +97,10 @@ int run(int* argc, char*** argv) {
   diff.add_option("A", first, "Checkpoint or run folder")->required();
   diff.add_option("B", second, "Checkpoint or run folder")->required();
   diff.callback([&] { status = timepipe::cmd_checkpoint_diff(first, second); });
+
+  CLI::App& data = *app.add_subcommand("data", "Look at files of tokens");
+  data.require_subcommand(1);
+  add_data_ngram(data, status);
 
   CLI::App& config = *app.add_subcommand(
       "config", "Print the resolved and validated configuration");
