@@ -12,6 +12,7 @@
 #include "launcher/job.h"
 #include "launcher/metrics.h"
 #include "launcher/progress.h"
+#include "launcher/rank_report.h"
 #include "launcher/train_data.h"
 #include "launcher/trainer.h"
 #include "models/build.h"
@@ -180,7 +181,10 @@ class Run {
       batch.push_back(inputs_.data.held_out(i));
       batch.back().loss_scale /= static_cast<double>(count);
     }
-    return trainer_.evaluate(batch);
+    const int64_t sent = trainer_.grid().time->bytes_sent();
+    const double loss = trainer_.evaluate(batch);
+    sent_to_evaluate_ += trainer_.grid().time->bytes_sent() - sent;
+    return loss;
   }
 
   double peak_of_all_ranks() {
@@ -217,17 +221,15 @@ class Run {
                   : ": the run stops as checkpoint.on_failure says"));
   }
 
+  // Collective.
   void report() {
-    if (world_.rank() != 0) return;
-    std::printf("final digest %016" PRIx64 "\n", digest_);
-    std::printf(
-        "rank 0: %.1f MiB of activations at most, %.1f MiB sent per step "
-        "between time ranks\n",
-        static_cast<double>(ctx_.pool().peak_bytes(MemoryUse::kActivations)) /
-            (1 << 20),
-        static_cast<double>(trainer_.grid().time->bytes_sent()) /
-            static_cast<double>(config_.optimizer.steps - steps_done_) /
-            (1 << 20));
+    if (world_.rank() == 0) {
+      std::printf("final digest %016" PRIx64 "\n", digest_);
+    }
+    report_ranks(
+        world_, config_, config_.optimizer.steps - steps_done_,
+        {.sent_bytes = trainer_.grid().time->bytes_sent() - sent_to_evaluate_,
+         .activation_bytes = ctx_.pool().peak_bytes(MemoryUse::kActivations)});
   }
 
   Communicator& world_;
@@ -236,7 +238,8 @@ class Run {
   Context ctx_;
   Trainer trainer_;
   CheckpointWriter writer_;
-  int64_t steps_done_ = 0;  // when the run was started or resumed
+  int64_t steps_done_ = 0;        // when the run was started or resumed
+  int64_t sent_to_evaluate_ = 0;  // bytes
   int64_t skipped_ = 0, skipped_in_a_row_ = 0;
   uint64_t digest_ = 0;
 };
