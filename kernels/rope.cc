@@ -8,14 +8,17 @@
 namespace timepipe {
 
 void rope(Context& ctx, Rotation rotation, int64_t heads, int64_t mini_batch,
-          double theta, Tensor& x) {
+          double theta, Tensor& x, int64_t place) {
   require_matrix("x", x);
   require(heads > 0 && x.dim(1) % (2 * heads) == 0,
           "x: shape " + to_string(x.shape()) + ", expected columns for " +
               std::to_string(heads) + " heads of an even size");
   require(mini_batch > 0, "mini_batch: " + std::to_string(mini_batch) +
                               ", expected at least 1");
-  cpu::rope(ctx, rotation, heads, mini_batch, theta, x);
+  require(0 <= place && place < mini_batch,
+          "place: " + std::to_string(place) + ", expected one in [0, " +
+              std::to_string(mini_batch) + ")");
+  cpu::rope(ctx, rotation, heads, mini_batch, theta, x, place);
 }
 
 }  // namespace timepipe

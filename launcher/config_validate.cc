@@ -95,8 +95,8 @@ void validate_data(const RunConfig& config) {
          "false: `timepipe train` doesn't read files that way yet");
   expect(d.documents == Documents::kJoined, "data.documents", "not joined",
          "joined: the other ways aren't there yet");
-  expect(d.tokenizer == "bytes", "data.tokenizer", d.tokenizer,
-         "bytes: others aren't there yet");
+  expect(!d.tokenizer.empty(), "data.tokenizer", "\"\"",
+         "bytes or the path of a sentencepiece model");
   expect_range("data.bos_id", d.bos_id, -1, config.model.vocab_size - 1);
   expect(d.loss != Loss::kJax || d.bos_id >= 0, "data.bos_id", d.bos_id,
          "a token with data.loss = jax (1 for Llama 2)");

@@ -118,18 +118,6 @@ std::string differences(const HfTensors& tensors,
   return list;
 }
 
-// Copies with a change of element type where they differ.
-void copy(const Tensor& from, Tensor to) {
-  dispatch(from.dtype(), [&](auto a) {
-    dispatch(to.dtype(), [&](auto b) {
-      using A = decltype(a);
-      using B = decltype(b);
-      std::transform(from.data<A>(), from.data<A>() + from.numel(),
-                     to.data<B>(), [](A v) { return static_cast<B>(v); });
-    });
-  });
-}
-
 struct StoredTensor {
   const Parameter* parameter;
   int64_t bytes;
@@ -223,7 +211,7 @@ void read_hf_weights(const std::string& folder, ParameterStore& weights) {
   const std::string wrong = differences(tensors, weights.layout());
   require(wrong.empty(), folder + ": " + wrong);
   for (const Parameter& p : weights.layout().parameters()) {
-    copy(tensors.file_of(p.name).get(p.name), weights.value(p.name));
+    convert(tensors.file_of(p.name).get(p.name), weights.value(p.name));
   }
 }
 

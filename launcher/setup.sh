@@ -8,6 +8,7 @@ packages=(
   openmpi-bin libopenmpi-dev                       # ranks
   libdnnl-dev libxxhash-dev                        # products, checksums
   protobuf-compiler libprotobuf-dev                # configuration
+  libsentencepiece-dev sentencepiece                # tokenizers, their training
   libcli11-dev libgoogle-glog-dev nlohmann-json3-dev
   libgtest-dev libgmock-dev clang-format clang-tidy  # tests
   procps diffutils

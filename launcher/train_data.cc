@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/cross_entropy.h"
+#include "launcher/require_tokenizer.h"
 #include "runtime/error.h"
 #include "runtime/parameter.h"
 
@@ -37,6 +38,7 @@ TrainData::TrainData(const RunConfig& config)
   int64_t windows = 0;
   for (const std::string& path : config_.train) {
     const TokenFile file(path, raw);
+    require_tokenizer(file.layout(), path, config_.tokenizer);
     const bool text =
         file.layout().type == StoredToken::kU8 && file.layout().begin == 0;
     require(!text || vocab_size_ >= 256,

@@ -24,6 +24,7 @@ class Block {
   // The weights, once they are there. They must outlive the block.
   void bind(const ParameterStore& weights);
   SequenceLayer& layer() { return *layer_; }
+  const SequenceLayer& layer() const { return *layer_; }
 
   // Activations of one chunk in this block.
   struct Lane {

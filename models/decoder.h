@@ -23,7 +23,7 @@ class Decoder {
   using Sink = LogitsSink;
 
   // Throws InvalidArgument naming place and id, before anything is read, if an
-  // id isn't in the vocabulary.
+  // id isn't in the vocabulary. `sink` may be null.
   void read(std::span<const int64_t> ids, const Sink& sink);
   // The logits of the last token alone, [1, vocab]. At least one token.
   Tensor read(std::span<const int64_t> ids);
@@ -35,10 +35,18 @@ class Decoder {
   void restart();
 
  private:
+  void require_in_vocabulary(std::span<const int64_t> ids) const;
+  // Reads on by as many of the tokens as go at once, and returns their number.
+  int64_t read_some(std::span<const int64_t> ids);
+  void run_block(std::size_t layer, const ChunkView& view);
+  // Logits [end - begin, vocab] of rows of what was read last.
+  Tensor logits(int64_t begin, int64_t end);
+
   Context& ctx_;
   LanguageModel& model_;
   int64_t chunk_tokens_;
   HiddenState state_;
+  Block::Lane lane_;  // of one block, used for all; x: its input and output
 };
 
 }  // namespace timepipe

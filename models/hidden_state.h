@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "models/language_model.h"
+#include "runtime/safetensors.h"
 
 namespace timepipe {
 
@@ -33,6 +34,12 @@ HiddenState copy(Context& ctx, const HiddenState& state);
 // metadata has tokens_read and the sizes of the model. Throws IoError.
 void save_hidden_state(const std::string& path, const HiddenState& state,
                        const ModelConfig& config);
+// The tokens_read of a file with this header; a pure function. Throws
+// InvalidArgument ("WHERE: what") naming the first difference from the sizes of
+// the model and the tensors of `like`, a state of it.
+int64_t check_hidden_state(const SafetensorsHeader& header,
+                           const std::string& where, const HiddenState& like,
+                           const ModelConfig& config);
 // Throws IoError, or InvalidArgument naming the first difference from what the
 // model remembers. f32 and f64 are converted.
 HiddenState load_hidden_state(Context& ctx, const std::string& path,

@@ -147,7 +147,7 @@ void LanguageModel::forward(Context& ctx, Part part, int64_t layer,
   if (part != Part::kOutput) return;
   if (!out.empty()) {
     Tensor halo = out.reshape(lane.halo.shape());
-    copy_last_rows(y, halo);
+    push_rows(y, halo);
   }
   observe("hidden." + std::to_string(layer), view, y);
 }

@@ -27,6 +27,12 @@ class LanguageModel : public ChunkProgram {
 
   const ModelConfig& config() const { return config_; }
   ParameterStore& weights() { return *weights_; }
+  const ParameterStore& weights() const { return *weights_; }
+  const std::vector<Block>& blocks() const { return blocks_; }
+  // [vocab,C], [C], [vocab,C].
+  Tensor input_embedding() const { return weights_->value(embedding_); }
+  Tensor final_norm() const { return weights_->value(norm_); }
+  Tensor output_embedding() const { return weights_->value(head_); }
 
   // The batch that the next chunks belong to. Forgets the losses of the last.
   // Throws InvalidArgument if a convolution looks back beyond a chunk, or

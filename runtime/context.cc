@@ -74,4 +74,12 @@ Tensor Context::zeros(Shape shape, DType dtype, MemoryUse use) {
   return t;
 }
 
+Tensor copy(Context& ctx, const Tensor& tensor) {
+  if (tensor.empty()) return {};
+  Tensor result = ctx.allocate(tensor.shape(), tensor.dtype());
+  std::memcpy(result.bytes().data(), tensor.bytes().data(),
+              tensor.bytes().size());
+  return result;
+}
+
 }  // namespace timepipe

@@ -48,4 +48,7 @@ class Context {
   MemoryPool pool_;
 };
 
+// Scratch with the same elements; empty if `tensor` is.
+Tensor copy(Context& ctx, const Tensor& tensor);
+
 }  // namespace timepipe

@@ -1,5 +1,6 @@
 #include "runtime/tensor.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace timepipe {
@@ -95,6 +96,20 @@ void Tensor::require_dtype(DType asked) const {
   if (asked == dtype_) return;
   throw InvalidArgument(std::string("tensor of dtype ") + name_of(dtype_) +
                         " read as " + name_of(asked));
+}
+
+void convert(const Tensor& from, Tensor to) {
+  require(from.numel() == to.numel(), "copy of " + to_string(from.shape()) +
+                                          " to " + to_string(to.shape()) +
+                                          ": number of elements differs");
+  dispatch(from.dtype(), [&](auto a) {
+    dispatch(to.dtype(), [&](auto b) {
+      using A = decltype(a);
+      using B = decltype(b);
+      std::transform(from.data<A>(), from.data<A>() + from.numel(),
+                     to.data<B>(), [](A v) { return static_cast<B>(v); });
+    });
+  });
 }
 
 }  // namespace timepipe

@@ -84,6 +84,10 @@ class Tensor {
   int64_t numel_ = 0;
 };
 
+// Copies the elements of `from` to `to`, which has as many; f32 and f64 are
+// converted. Throws InvalidArgument if their numbers differ.
+void convert(const Tensor& from, Tensor to);
+
 // Calls f with a zero of the tensor's floating type: the one place where a
 // run-time element type becomes a template argument.
 //   dispatch(x.dtype(), [&](auto zero) { using T = decltype(zero); ... });

@@ -35,6 +35,16 @@ TokenLayout parse_bin(ConstBytes bytes, const std::string& where,
                       StoredToken raw);
 // One dimension of <u1, <u2, <u4, <i4 or <i8; versions 1 to 3 of the format.
 TokenLayout parse_npy(ConstBytes bytes, const std::string& where);
+// The same of one or two dimensions, in C's order.
+struct NpyTokens {
+  TokenLayout layout;
+  Shape shape;
+};
+NpyTokens parse_npy_array(ConstBytes bytes, const std::string& where);
+// Copies tokens [first, first + ids.size()) of what `bytes` hold, which they
+// must. Ids aren't checked.
+void copy_tokens(ConstBytes bytes, const TokenLayout& layout, int64_t first,
+                 std::span<int64_t> ids);
 // Tensor `tokens` (U8, U16, U32), tensor `documents` (I64) if there is one.
 TokenLayout parse_token_safetensors(ConstBytes bytes, const std::string& where);
 

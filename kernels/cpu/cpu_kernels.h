@@ -36,7 +36,7 @@ void layernorm_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
                         Tensor& dw, Tensor& db);
 
 void rope(Context& ctx, Rotation rotation, int64_t heads, int64_t mini_batch,
-          double theta, Tensor& x);
+          double theta, Tensor& x, int64_t place);
 
 void causal_conv_forward(Context& ctx, const Tensor& x, const Tensor& halo,
                          const Tensor& w, const Tensor& bias, Segments segments,
@@ -66,6 +66,7 @@ void token_scale_backward(const Tensor& dtok, const Tensor& learnable,
 // Without gradients if dx and dtable are null.
 double cross_entropy(Context& ctx, const CrossEntropy& args, Tensor* dx,
                      Tensor* dtable);
+void token_losses(const Tensor& logits, const Tensor& targets, Tensor& losses);
 
 void adamw(const AdamW& hyper, const Tensor& g, Tensor& m, Tensor& v,
            Tensor& p);

@@ -36,18 +36,19 @@ void rotate(int64_t D, const T* table, T* x) {
 }  // namespace
 
 void rope(Context& ctx, Rotation rotation, int64_t heads, int64_t mini_batch,
-          double theta, Tensor& x) {
+          double theta, Tensor& x, int64_t place) {
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const int64_t rows = x.dim(0), D = x.dim(1) / heads;
-    const int64_t positions = std::min(rows, mini_batch);
+    const int64_t positions = std::min(place + rows, mini_batch);
     Tensor table = ctx.allocate({positions, D}, x.dtype());
     T *angles = table.template data<T>(), *data = x.template data<T>();
     fill_table(positions, D, theta, rotation == Rotation::kForward ? 1 : -1,
                angles);
     parallel_for(rows, [=](int64_t row) {
       for (int64_t h = 0; h < heads; ++h) {
-        rotate(D, angles + row % mini_batch * D, data + (row * heads + h) * D);
+        rotate(D, angles + (place + row) % mini_batch * D,
+               data + (row * heads + h) * D);
       }
     });
   });

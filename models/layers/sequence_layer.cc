@@ -1,5 +1,6 @@
 #include "models/layers/sequence_layer.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/pointwise.h"
@@ -28,9 +29,13 @@ void linear_backward(Context& ctx, const Tensor& dy, const Tensor& x,
                [&](Tensor& dw) { matmul(ctx, Form::kTN, dy, x, dw); });
 }
 
-void copy_last_rows(const Tensor& x, Tensor& halo) {
-  const Tensor last = x.slice(x.dim(0) - halo.dim(0), x.dim(0));
-  std::memcpy(halo.bytes().data(), last.bytes().data(), last.bytes().size());
+void push_rows(const Tensor& x, Tensor& halo) {
+  const int64_t taken = std::min(x.dim(0), halo.dim(0));
+  const Tensor last = x.slice(x.dim(0) - taken, x.dim(0));
+  const std::size_t size = last.bytes().size();
+  const Bytes to = halo.bytes();
+  std::memmove(to.data(), to.data() + size, to.size() - size);
+  std::memcpy(to.data() + to.size() - size, last.bytes().data(), size);
 }
 
 void add_to_last_rows(Context& ctx, const Tensor& dhalo, Tensor& dx) {

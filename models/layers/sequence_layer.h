@@ -42,6 +42,15 @@ class SequenceLayer {
                        const Tensor& u, Lane& lane, const Tensor& border_in,
                        Tensor& border_out, Tensor& y) const = 0;
 
+  // Decoding (kernels/ttt_decode.h): the state that the layer starts from, flat
+  // and of border_elements(kState), and kScan of rows that lie in one
+  // mini-batch of the inner learner, which they needn't fill. `state` is that
+  // before the mini-batch, gradient_sum what its earlier rows left; both are
+  // updated.
+  virtual Tensor start_state(Context& ctx) const = 0;
+  virtual void scan_part(Context& ctx, const ChunkView& view, Lane& lane,
+                         Tensor& state, Tensor& gradient_sum) const = 0;
+
   // Calls see(name, value) for what a lane holds of the chunk, for tests and
   // instruments; names as in the goldens README, module_*.
   virtual void inspect(
@@ -77,9 +86,10 @@ void linear_backward(Context& ctx, const Tensor& dy, const Tensor& x,
                      const ParameterStore& weights, int64_t w, Tensor& dx,
                      Write write_dx, GradientSum& gradients);
 
-// Copies, and sums, of the rows that cross a chunk border: the last halo.dim(0)
-// rows of x. x must have that many.
-void copy_last_rows(const Tensor& x, Tensor& halo);
+// The rows that cross a chunk border: halo becomes the last halo.dim(0) rows of
+// [halo; x].
+void push_rows(const Tensor& x, Tensor& halo);
+// The backward of it for an x that has that many rows.
 void add_to_last_rows(Context& ctx, const Tensor& dhalo, Tensor& dx);
 
 }  // namespace timepipe

@@ -8,6 +8,7 @@
 #include "kernels/layernorm.h"
 #include "kernels/pointwise.h"
 #include "kernels/rope.h"
+#include "kernels/ttt_decode.h"
 
 namespace timepipe {
 namespace {
@@ -107,7 +108,7 @@ void TttLayer::forward(Context& ctx, Part part, const ChunkView& view,
     if (!border_out.empty()) {
       Tensor halo =
           border_out.reshape({config_.conv_kernel - 1, config_.hidden_size});
-      copy_last_rows(p, halo);
+      push_rows(p, halo);
     }
   }
   if (part == Part::kProject) project(ctx, view, u, lane, border_in);
@@ -136,7 +137,7 @@ void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
   linear_forward(ctx, u, weight(wv_), xv);
   for (Tensor* x : {&xq, &xk}) {
     rope(ctx, Rotation::kForward, shape_.heads, shape_.mini_batch,
-         config_.rope_theta, *x);
+         config_.rope_theta, *x, place_of(view));
   }
   if (config_.use_gate) {
     Tensor g = rows(lane.g, view);
@@ -149,8 +150,6 @@ void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
 
 void TttLayer::scan(Context& ctx, const ChunkView& view, TttLane& lane,
                     const Tensor& state_in, Tensor& state_out) const {
-  Tensor tok = ctx.allocate({shape_.mini_batch}, weights_->dtype());
-  token_scale_forward(ctx, weight(token_idx_), tok);
   Tensor o = rows(lane.o, view);
   Tensor checkpoints =
       lane.checkpoints.slice(0, shape_.num_checkpoints(view.tokens));
@@ -159,7 +158,7 @@ void TttLayer::scan(Context& ctx, const ChunkView& view, TttLane& lane,
                          .xk = rows(lane.xk, view),
                          .xv = rows(lane.xv, view),
                          .lr = rows(lane.lr, view),
-                         .tok = tok,
+                         .tok = token_scale(ctx),
                          .ln_w = weight(ln_w_),
                          .ln_b = weight(ln_b_),
                          .start = learned_start(ctx),
@@ -168,6 +167,36 @@ void TttLayer::scan(Context& ctx, const ChunkView& view, TttLane& lane,
                          .y = o,
                          .state_out = state_out,
                          .checkpoints = checkpoints});
+}
+
+void TttLayer::scan_part(Context& ctx, const ChunkView& view, Lane& base,
+                         Tensor& state, Tensor& gradient_sum) const {
+  auto& lane = static_cast<TttLane&>(base);
+  const int64_t place = place_of(view), end = place + view.tokens;
+  const bool completes = end == shape_.mini_batch;
+  Tensor o = rows(lane.o, view), unwanted;
+  ttt_decode_forward(ctx, {.shape = shape_,
+                           .xq = rows(lane.xq, view),
+                           .xk = rows(lane.xk, view),
+                           .xv = rows(lane.xv, view),
+                           .lr = rows(lane.lr, view),
+                           .tok = token_scale(ctx).slice(place, end),
+                           .ln_w = weight(ln_w_),
+                           .ln_b = weight(ln_b_),
+                           .state = state,
+                           .sum_in = gradient_sum,
+                           .y = o,
+                           .sum_out = gradient_sum,
+                           .state_last = completes ? state : unwanted});
+  if (!completes) return;
+  const Bytes sum = gradient_sum.bytes();
+  std::memset(sum.data(), 0, sum.size());
+}
+
+int64_t TttLayer::place_of(const ChunkView& view) const {
+  return view.segments.empty()
+             ? 0
+             : view.segments.front().context % shape_.mini_batch;
 }
 
 // y += Wo (LN(o) [* gelu(g)]).
@@ -274,8 +303,6 @@ void TttLayer::scan_backward(Context& ctx, const ChunkView& view, TttLane& lane,
                              GradientSum& gradients) const {
   const DType dtype = weights_->dtype();
   const Tensor token_idx = weight(token_idx_);
-  Tensor tok = ctx.allocate(token_idx.shape(), dtype);
-  token_scale_forward(ctx, token_idx, tok);
   Tensor dtok = ctx.allocate(token_idx.shape(), dtype);
   Tensor dln_w = ctx.allocate(weight(ln_w_).shape(), dtype);
   Tensor dln_b = ctx.allocate(weight(ln_b_).shape(), dtype);
@@ -287,7 +314,7 @@ void TttLayer::scan_backward(Context& ctx, const ChunkView& view, TttLane& lane,
                           .xk = rows(lane.xk, view),
                           .xv = rows(lane.xv, view),
                           .lr = rows(lane.lr, view),
-                          .tok = tok,
+                          .tok = token_scale(ctx),
                           .ln_w = weight(ln_w_),
                           .ln_b = weight(ln_b_),
                           .start = learned_start(ctx),
@@ -363,6 +390,12 @@ void TttLayer::project_backward(Context& ctx, const ChunkView& view,
   };
   conv_backward(lane.d.xq, conv_q_w_, conv_q_b_, Write::kOverwrite);
   conv_backward(lane.d.xk, conv_k_w_, conv_k_b_, Write::kAdd);
+}
+
+Tensor TttLayer::token_scale(Context& ctx) const {
+  Tensor tok = ctx.allocate({shape_.mini_batch}, weights_->dtype());
+  token_scale_forward(ctx, weight(token_idx_), tok);
+  return tok;
 }
 
 Tensor TttLayer::learned_start(Context& ctx) const {

@@ -29,6 +29,9 @@ class TttLayer : public SequenceLayer {
   void forward(Context& ctx, Part part, const ChunkView& view, const Tensor& u,
                Lane& lane, const Tensor& border_in, Tensor& border_out,
                Tensor& y) const override;
+  Tensor start_state(Context& ctx) const override { return learned_start(ctx); }
+  void scan_part(Context& ctx, const ChunkView& view, Lane& lane, Tensor& state,
+                 Tensor& gradient_sum) const override;
   void inspect(const Lane& lane, const ChunkView& view,
                const std::function<void(const char* name, const Tensor& value)>&
                    see) const override;
@@ -58,6 +61,9 @@ class TttLayer : public SequenceLayer {
 
   Tensor weight(int64_t index) const { return weights_->value(index); }
   Tensor learned_start(Context& ctx) const;
+  Tensor token_scale(Context& ctx) const;  // [b]
+  // Of the chunk's first row in its mini-batch; other than 0 in decoding only.
+  int64_t place_of(const ChunkView& view) const;
   double rate_scale() const;
 
   ModelConfig config_;

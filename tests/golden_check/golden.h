@@ -96,6 +96,8 @@ Values heads_first(const Values& x, int64_t batch, int64_t tokens,
 void check_layer(const Options& options, const Case& golden, Report& report);
 // A layer case in the decoding form.
 void check_primal(const Options& options, const Case& golden, Report& report);
+// Prefill and decoding.
+void check_gen(const Options& options, const Case& golden, Report& report);
 void check_module(const Options& options, const Case& golden,
                   Communicator& world, Report& report);
 void check_model(const Options& options, const Case& golden,

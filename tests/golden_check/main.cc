@@ -24,6 +24,8 @@ void check(const Options& options, Communicator& world, Report& report) {
               " ranks");
   if (golden.has("XQ")) {
     if (world.rank() == 0) check_layer(options, golden, report);
+  } else if (golden.has("step_logits")) {
+    if (world.rank() == 0) check_gen(options, golden, report);
   } else if (golden.has("cot.y")) {
     check_module(options, golden, world, report);
   } else if (golden.has("tokens") && golden.has("grad_norm")) {
@@ -34,7 +36,7 @@ void check(const Options& options, Communicator& world, Report& report) {
     check_hf(options, golden, world, report);
   } else {
     throw InvalidArgument(directory +
-                          ": not a layer, module, model, opt or hf case");
+                          ": not a layer, module, model, gen, opt or hf case");
   }
 }
 

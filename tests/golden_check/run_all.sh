@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # run_all.sh GOLDEN_CHECK one|ranks RANKS [MPIEXEC]
-#   one:   every layer, module, model, opt and hf folder, in both precisions, whole
+#   one:   every folder, in both precisions, whole
 #          and in chunks of 16, 32 and 48, in one process
 #   ranks: every module, model, opt and hf folder on RANKS ranks, in both precisions
 # Folders: tests/golden, and all of the design's goldens where they are at hand.
@@ -12,9 +12,9 @@ roots=("$tests/golden")
 
 folders=()
 for root in "${roots[@]}"; do
-  for folder in "$root"/{layer,module,model,opt,hf}_*; do
+  for folder in "$root"/{layer,module,model,gen,opt,hf}_*; do
     [ -d "$folder" ] || continue
-    [ "$mode" = ranks ] && [[ $(basename "$folder") = layer_* ]] && continue
+    [ "$mode" = ranks ] && [[ $(basename "$folder") =~ ^(layer|gen)_ ]] && continue
     folders+=("$folder")
   done
 done

@@ -60,6 +60,22 @@ TEST_P(Rope, BackwardTurnsBack) {
   EXPECT_TRUE(close(x, before, rounding(dtype, 4)));
 }
 
+// Rows from any place on are turned as those of the whole.
+TEST_P(Rope, GoesOnFromAPlaceInTheMiniBatch) {
+  const auto& [dtype, s] = GetParam();
+  Context ctx;
+  Tensor whole = normal(ctx, 1, {s.rows, s.heads * s.head_size}, dtype);
+  for (int64_t first = 0; first < s.rows; ++first) {
+    const Tensor before = clone(ctx, whole);
+    Tensor expected = clone(ctx, whole);
+    rope(ctx, Rotation::kForward, s.heads, s.mini_batch, kTheta, expected);
+    Tensor rest = before.slice(first, s.rows);
+    rope(ctx, Rotation::kForward, s.heads, s.mini_batch, kTheta, rest,
+         first % s.mini_batch);
+    EXPECT_TRUE(same_bits(rest, expected.slice(first, s.rows)));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Sizes, Rope,
     Combine(Values(DType::kF32, DType::kF64),
@@ -100,6 +116,10 @@ TEST(RopeArguments, AreChecked) {
   EXPECT_THAT([&] { rope(ctx, Rotation::kForward, 1, 0, kTheta, x); },
               ThrowsMessage<InvalidArgument>(HasSubstr("mini_batch: 0")));
   Tensor ids = from_ids(ctx, {1, 2});
+  for (const int64_t place : {-1, 4}) {
+    EXPECT_THAT([&] { rope(ctx, Rotation::kForward, 1, 4, kTheta, x, place); },
+                ThrowsMessage<InvalidArgument>(HasSubstr("place")));
+  }
   EXPECT_THAT([&] { rope(ctx, Rotation::kForward, 1, 4, kTheta, ids); },
               ThrowsMessage<InvalidArgument>(HasSubstr("x: dtype i64")));
 }

@@ -1,0 +1,122 @@
+#include "models/decoder.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "kernels/embedding.h"
+#include "kernels/rmsnorm.h"
+
+namespace timepipe {
+
+Decoder::Decoder(Context& ctx, LanguageModel& model, int64_t chunk_tokens)
+    : ctx_(ctx), model_(model), chunk_tokens_(chunk_tokens) {
+  const int64_t b = model.config().mini_batch_size;
+  require(chunk_tokens > 0 && chunk_tokens % b == 0,
+          "chunk_tokens: " + std::to_string(chunk_tokens) +
+              ", expected a multiple of the mini-batch, " + std::to_string(b));
+  model.set_inner_rate_multiplier(1.0);
+  lane_ = model.blocks().front().make_lane(ctx, chunk_tokens);
+  restart();
+}
+
+void Decoder::restart() { state_ = learned_start(ctx_, model_); }
+
+void Decoder::restart(const HiddenState& state) { state_ = copy(ctx_, state); }
+
+void Decoder::read(std::span<const int64_t> ids, const Sink& sink) {
+  require_in_vocabulary(ids);
+  const int64_t tile = cross_entropy_tile_rows(model_.config().vocab_size);
+  for (int64_t first = 0; first < std::ssize(ids);) {
+    const int64_t rows = read_some(ids.subspan(first));
+    for (int64_t row = 0; sink && row < rows; row += tile) {
+      sink(first + row, logits(row, std::min(row + tile, rows)));
+    }
+    first += rows;
+  }
+}
+
+Tensor Decoder::read(std::span<const int64_t> ids) {
+  require(!ids.empty(), "tokens: none, expected at least one");
+  require_in_vocabulary(ids);
+  int64_t rows = 0;
+  for (; !ids.empty(); ids = ids.subspan(rows)) rows = read_some(ids);
+  return logits(rows - 1, rows);
+}
+
+void Decoder::require_in_vocabulary(std::span<const int64_t> ids) const {
+  const int64_t vocab = model_.config().vocab_size;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    require(0 <= ids[i] && ids[i] < vocab,
+            "token " + std::to_string(i) + ": id " + std::to_string(ids[i]) +
+                ", expected one in [0, " + std::to_string(vocab) + ")");
+  }
+}
+
+int64_t Decoder::read_some(std::span<const int64_t> ids) {
+  const int64_t b = model_.config().mini_batch_size;
+  const int64_t place = state_.tokens_read % b;
+  const int64_t whole = std::ssize(ids) / b * b;
+  const int64_t rows = place == 0 && whole > 0
+                           ? std::min(chunk_tokens_, whole)
+                           : std::min<int64_t>(std::ssize(ids), b - place);
+  const std::array segments{Segment{
+      .row = 0, .rows = rows, .context = state_.tokens_read, .resets = false}};
+  const ChunkView view{.sequence = 0,
+                       .chunk = 0,
+                       .first = state_.tokens_read,
+                       .tokens = rows,
+                       .segments = segments,
+                       .detached = true};
+  Tensor x = lane_.x.slice(0, rows);
+  embedding_forward(
+      ctx_,
+      Tensor::view(static_cast<const void*>(ids.data()), DType::kI64, {rows}),
+      model_.input_embedding(), x);
+  for (std::size_t l = 0; l < state_.layers.size(); ++l) run_block(l, view);
+  state_.tokens_read += rows;
+  return rows;
+}
+
+// The block's parts, with what they look back to in place of a chunk's borders.
+void Decoder::run_block(std::size_t l, const ChunkView& view) {
+  const ModelConfig& config = model_.config();
+  const Block& block = model_.blocks()[l];
+  HiddenState::Layer& layer = state_.layers[l];
+  Tensor x = lane_.x.slice(0, view.tokens), none;
+  const auto run = [&](Part part, const Tensor& in, Tensor& out) {
+    block.forward(ctx_, part, view, lane_, in, out, x);
+  };
+  const bool starts = view.first == 0;  // nothing to look back to
+  const Tensor halo_qk_before = copy(ctx_, layer.halo_qk);
+  run(Part::kConv, starts ? none : layer.halo_x, layer.halo_qk);
+  if (!layer.halo_x.empty()) {
+    Tensor halo =
+        layer.halo_x.reshape({config.conv_kernel - 1, config.hidden_size});
+    push_rows(x, halo);
+  }
+  run(Part::kProject, starts ? none : halo_qk_before, none);
+  if (view.tokens % config.mini_batch_size == 0) {
+    Tensor after = ctx_.allocate(layer.state.shape(), layer.state.dtype());
+    run(Part::kScan, layer.state, after);
+    layer.state = after;
+  } else {
+    block.layer().scan_part(ctx_, view, *lane_.layer, layer.state,
+                            layer.gradient_sum);
+  }
+  run(Part::kOutput, none, none);
+}
+
+Tensor Decoder::logits(int64_t begin, int64_t end) {
+  const Tensor y = lane_.x.slice(begin, end);
+  Tensor n = ctx_.allocate(y.shape(), y.dtype());
+  Tensor rstd = ctx_.allocate({end - begin}, y.dtype());
+  rmsnorm_forward(ctx_, y, model_.final_norm(), model_.config().rms_norm_eps, n,
+                  rstd);
+  Tensor logits =
+      ctx_.allocate({end - begin, model_.config().vocab_size}, y.dtype());
+  matmul(ctx_, Form::kNT, n, model_.output_embedding(), logits);
+  return logits;
+}
+
+}  // namespace timepipe
