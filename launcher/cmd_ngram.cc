@@ -18,7 +18,8 @@ std::string name_of(int order) {
 
 }  // namespace
 
-int cmd_data_ngram(const std::string& path, double held_out, int max_order) {
+int cmd_data_ngram(const NgramOptions& options) {
+  const auto& [path, held_out, max_order] = options;
   require(0 < held_out && held_out < 1,
           "--held-out: " + std::to_string(held_out) +
               ", expected a share above 0 and below 1");

@@ -62,7 +62,10 @@ heading "Evaluation on the held-out text"
 
 heading "The model goes on after \"And God said\""
 "$timepipe" generate "$run_dir" --prompt "And God said" \
-  --max-new-tokens 400 --temperature 0.8 --seed 1
+  --max-new-tokens 400 --temperature 0.8 --seed 1 >build/demo/sample.txt
+printf 'And God said'
+cat build/demo/sample.txt
+echo
 
 heading "Beside n-gram models"
 "$timepipe" data ngram --train "$text" --held-out "$held_out" \

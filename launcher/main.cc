@@ -251,31 +251,19 @@ void add_config(CLI::App& app) {
 }
 
 void add_data_ngram(CLI::App& data, int& status) {
-  struct Arguments {
-    std::string file;
-    double held_out = 0;
-    int max_order = 4;
-  };
-  const auto arguments = std::make_shared<Arguments>();
+  const auto o = std::make_shared<timepipe::NgramOptions>();
   CLI::App& ngram = *data.add_subcommand(
-      "ngram",
-      "Bits per byte of n-gram models, a baseline: they learn from a file of "
-      "bytes and are scored on the share at its end");
-  ngram
-      .add_option("--train", arguments->file, "Text, or a file of byte tokens")
+      "ngram", "Bits per byte of n-gram models, as a baseline");
+  ngram.add_option("--train", o->file, "Text to learn from, but for its end")
       ->required();
   ngram
-      .add_option("--held-out", arguments->held_out,
-                  "Share at the end to score, as data.held_out")
+      .add_option("--held-out", o->held_out,
+                  "Share at its end to score, as data.held_out")
       ->required();
-  ngram.add_option("--max-order", arguments->max_order,
-                   "Most bytes of a gram, 2 to 8; default 4");
-  ngram.footer(
-      "Example:\n  timepipe data ngram --train book.txt --held-out 0.02");
-  ngram.callback([arguments, &status] {
-    status = timepipe::cmd_data_ngram(arguments->file, arguments->held_out,
-                                      arguments->max_order);
-  });
+  ngram.add_option("--max-order", o->max_order, "Bytes of a gram at most, 2-8")
+      ->capture_default_str();
+  ngram.footer("Example:\n  timepipe data ngram --train a.txt --held-out 0.02");
+  ngram.callback([=, &status] { status = timepipe::cmd_data_ngram(*o); });
 }
 
 void add_data(CLI::App& app, int& status) {
