@@ -7,9 +7,11 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <iostream>
+#include <optional>
 #include <utility>
 
+#include "launcher/job.h"
+#include "launcher/rank_log.h"
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
 
@@ -32,19 +34,19 @@ bool on_any_rank(Communicator& world, bool own) {
 }
 
 void report_failure(int rank, const std::string& error) {
-  std::cerr << "timepipe: rank " + std::to_string(rank) +
-                   ": checkpoint not saved: " + error + "\n"
-            << std::flush;
+  tell("rank " + std::to_string(rank) + ": checkpoint not saved: " + error);
 }
 
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(Context& ctx, Communicator& world,
-                                   const RunConfig& config, Trainer& trainer)
+                                   const RunConfig& config, Trainer& trainer,
+                                   std::vector<Manifest::DataFile> data)
     : ctx_(ctx),
       world_(world),
       config_(config),
       trainer_(trainer),
+      data_(std::move(data)),
       shard_file_(shard_name(world.rank(), world.size())) {}
 
 CheckpointWriter::~CheckpointWriter() {
@@ -84,6 +86,35 @@ int64_t CheckpointWriter::place_in_copy(const Manifest::Piece& piece) const {
          trainer_.optimizer().shard_begin(world_.rank());
 }
 
+void CheckpointWriter::copy_carried() {
+  constexpr int64_t kNumbers = 5;  // of a border
+  carried_copy_.clear();
+  std::vector<int64_t> own;
+  for (const Trainer::CarriedBorder& border : trainer_.carried_borders()) {
+    carried_copy_.push_back(copy(ctx_, border.bytes));
+    const auto size = static_cast<int64_t>(carried_copy_.back().bytes().size());
+    own.insert(own.end(),
+               {border.sequence, border.border.layer,
+                static_cast<int64_t>(border.border.border), border.steps,
+                size / size_of(trainer_.model().weights().dtype())});
+  }
+  const auto counts = gather_values(world_, std::ssize(own));
+  const auto all = gather_values(world_, own, counts);
+  carried_.assign(counts.size(), {});
+  auto next = all.begin();
+  for (std::size_t rank = 0; rank < counts.size(); ++rank) {
+    for (int64_t i = 0; i < counts[rank] / kNumbers; ++i, next += kNumbers) {
+      carried_[rank].push_back({.sequence = next[0],
+                                .layer = next[1],
+                                .border = name_of(static_cast<Border>(next[2])),
+                                .steps = next[3],
+                                .count = next[4],
+                                .shard = 0,
+                                .xxh64 = 0});
+    }
+  }
+}
+
 CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
                                                  int64_t skipped_steps,
                                                  uint64_t digest) {
@@ -101,6 +132,7 @@ CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
     std::ranges::copy(std::as_const(parts[i]).bytes(),
                       copy_.slice(i, i + 1).bytes().data());
   }
+  copy_carried();
   pending_ = {};
   pending_.steps = steps;
   pending_.skipped_steps = skipped_steps;
@@ -108,6 +140,7 @@ CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
   pending_.dtype = weights.dtype();
   pending_.configuration = to_text(config_);
   pending_.parameters = weights.layout().parameters();
+  pending_.data = data_;
   writing_ = std::async(std::launch::async, [this] { return write(); });
   if (config_.checkpoint.background) return before;
   return std::max(before, settle(/*wait=*/true));
@@ -121,16 +154,19 @@ CheckpointWriter::Written CheckpointWriter::write() const {
   try {
     fs::create_directories(folder);
     std::vector<SafetensorsItem> items;
+    const char* const dtype = copy_.dtype() == DType::kF64 ? "F64" : "F32";
+    const auto add = [&](const auto& part, ConstBytes bytes) {
+      items.push_back({part.tensor(), dtype, {part.count}, bytes});
+      written.hashes.push_back(XXH64(bytes.data(), bytes.size(), 0));
+    };
     const int64_t element = size_of(copy_.dtype());
     for (const Manifest::Piece& piece : pieces_of(world_.rank())) {
-      const auto* bytes =
-          std::as_const(copy_).bytes().data() + place_in_copy(piece) * element;
-      const auto size = static_cast<std::size_t>(piece.count * element);
-      items.push_back({piece.tensor(),
-                       copy_.dtype() == DType::kF64 ? "F64" : "F32",
-                       {piece.count},
-                       {bytes, size}});
-      written.hashes.push_back(XXH64(bytes, size, 0));
+      add(piece, std::as_const(copy_).bytes().subspan(
+                     place_in_copy(piece) * element, piece.count * element));
+    }
+    const auto& carried = carried_[world_.rank()];
+    for (std::size_t i = 0; i < carried.size(); ++i) {
+      add(carried[i], std::as_const(carried_copy_[i]).bytes());
     }
     const std::string file = folder + "/" + shard_file_;
     write_safetensors(file, items);
@@ -158,7 +194,9 @@ CheckpointWriter::Outcome CheckpointWriter::settle(bool wait) {
   std::vector<int64_t> counts;
   counts.reserve(static_cast<std::size_t>(world_.size()));
   for (int rank = 0; rank < world_.size(); ++rank) {
-    counts.push_back(1 + static_cast<int64_t>(pieces_of(rank).size()));
+    counts.push_back(1 + static_cast<int64_t>(
+                             pieces_of(rank).size() +
+                             carried_[static_cast<std::size_t>(rank)].size()));
   }
   std::vector<uint64_t> own = {static_cast<uint64_t>(written.size_bytes)};
   own.insert(own.end(), written.hashes.begin(), written.hashes.end());
@@ -185,6 +223,11 @@ bool CheckpointWriter::commit(const std::vector<uint64_t>& shards) const {
       piece.xxh64 = *next++;
       manifest.pieces.push_back(std::move(piece));
     }
+    for (Manifest::Carried carried : carried_[rank]) {
+      carried.shard = index;
+      carried.xxh64 = *next++;
+      manifest.carried.push_back(std::move(carried));
+    }
   }
   try {
     write_file(pending_folder() + "/manifest.json", to_json(manifest));
@@ -196,9 +239,7 @@ bool CheckpointWriter::commit(const std::vector<uint64_t>& shards) const {
   try {
     remove_old();
   } catch (const std::exception& error) {  // it is saved all the same
-    std::cerr << std::string("timepipe: old checkpoints can't be removed: ") +
-                     error.what() + "\n"
-              << std::flush;
+    tell(std::string("old checkpoints can't be removed: ") + error.what());
   }
   return true;
 }
@@ -221,25 +262,38 @@ void CheckpointWriter::remove_old() const {
   }
 }
 
-void restore_weights(const CheckpointReader& checkpoint,
-                     ParameterStore& weights) {
-  const Manifest& manifest = checkpoint.manifest();
-  require_same_parameters(checkpoint.folder(), manifest.parameters,
-                          weights.layout().parameters());
-  require(manifest.dtype == weights.dtype(),
-          checkpoint.folder() + ": dtype " + name_of(manifest.dtype) +
-              ", expected train.dtype = " + name_of(weights.dtype()));
-  checkpoint.read("weights", 0, weights.layout().numel(), weights.flat());
-}
-
-void restore(const CheckpointReader& checkpoint, Trainer& trainer) {
-  restore_weights(checkpoint, trainer.model().weights());
-  ShardedOptimizer& optimizer = trainer.optimizer();
-  const int rank = trainer.grid().world.rank();
-  const int64_t begin = optimizer.shard_begin(rank);
-  const int64_t end = optimizer.shard_begin(rank + 1);
-  checkpoint.read("adam_m", begin, end, optimizer.first_moment());
-  checkpoint.read("adam_v", begin, end, optimizer.second_moment());
+CheckpointReader open_checkpoint_together(
+    Communicator& world, const std::string& path,
+    const std::function<void(const std::string&)>& say) {
+  const auto folders = checkpoint_candidates(path);
+  std::string names;
+  for (const std::string& folder : folders) names += folder + "\n";
+  require_same_on_all_ranks(world, "list of checkpoints in " + path,
+                            std::hash<std::string>()(names));
+  for (const std::string& folder : folders) {
+    std::optional<CheckpointReader> reader;
+    const auto error_of = [&](int share, int shares) -> std::string {
+      try {
+        if (!reader) reader.emplace(folder);
+        reader->verify(share, shares);
+      } catch (const std::exception& broken) {
+        return broken.what();
+      }
+      return "";
+    };
+    std::string error = error_of(world.rank(), world.size());
+    if (!on_any_rank(world, !error.empty())) {
+      reader->trust();
+      return std::move(*reader);
+    }
+    if (error.empty()) error = error_of(0, 1);  // to name it here as well
+    if (error.empty()) error = folder + ": broken as another rank sees it";
+    if (folder == path) throw InvalidArgument(error);
+    say("broken checkpoint passed over: " + error);
+  }
+  throw InvalidArgument(path +
+                        ": expected a checkpoint, or a run folder with a valid "
+                        "one");
 }
 
 }  // namespace timepipe

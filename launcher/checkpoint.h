@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <future>
 #include <string>
 #include <vector>
@@ -17,8 +18,9 @@ namespace timepipe {
 // stays until the next is whole.
 class CheckpointWriter {
  public:
+  // data: the files that the run is trained on.
   CheckpointWriter(Context& ctx, Communicator& world, const RunConfig& config,
-                   Trainer& trainer);
+                   Trainer& trainer, std::vector<Manifest::DataFile> data);
   // Waits for this rank's own file.
   ~CheckpointWriter();
 
@@ -37,10 +39,12 @@ class CheckpointWriter {
   struct Written {
     std::string error;  // "" if whole
     int64_t size_bytes = 0;
-    std::vector<uint64_t> hashes;  // of the pieces
+    std::vector<uint64_t> hashes;  // of the pieces, then of what is carried
   };
 
   std::vector<Manifest::Piece> pieces_of(int rank) const;
+  // Copies what this rank carries and learns what the others do.
+  void copy_carried();
   int64_t place_in_copy(const Manifest::Piece& piece) const;
   Written write() const;
   std::string pending_folder() const;
@@ -51,15 +55,32 @@ class CheckpointWriter {
   Communicator& world_;
   const RunConfig& config_;
   Trainer& trainer_;
+  std::vector<Manifest::DataFile> data_;
   std::string shard_file_;
   Tensor copy_;  // [3, elements of the shard]: weights, moments
+  std::vector<std::vector<Manifest::Carried>> carried_;  // of every rank
+  std::vector<Tensor> carried_copy_;                     // of this rank's
   Manifest pending_;
   std::future<Written> writing_;
 };
 
-// Sets weights and this rank's moments. Throws InvalidArgument naming the first
-// difference if the checkpoint is of another model or dtype.
-void restore(const CheckpointReader& checkpoint, Trainer& trainer);
+// As open_checkpoint(), for a file system that all ranks see: each verifies its
+// share, and a broken checkpoint is passed over by all. Collective; throws on
+// all ranks or on none.
+CheckpointReader open_checkpoint_together(
+    Communicator& world, const std::string& path,
+    const std::function<void(const std::string&)>& say);
+
+// Sets weights, this rank's moments and what the sequences of a batch carry on.
+// Throws InvalidArgument naming the first difference if the checkpoint is of
+// another model or dtype, or what it carries isn't this model's.
+void restore(Context& ctx, const CheckpointReader& checkpoint, Trainer& trainer,
+             int64_t sequences);
+
+// Lets the first step's sequences go on from a hidden-state file. Throws
+// IoError or InvalidArgument naming the file and what was expected.
+void start_from_state(Context& ctx, const std::string& path, Trainer& trainer,
+                      int64_t sequences);
 
 // The weights alone.
 void restore_weights(const CheckpointReader& checkpoint,

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <map>
+#include <utility>
 
 #include "runtime/error.h"
 #include "runtime/files.h"
@@ -45,14 +47,48 @@ std::vector<std::pair<int64_t, std::string>> list_steps(
   return found;
 }
 
-std::string value_text(const Tensor& t, int64_t i) {
-  char text[64];
-  dispatch(t.dtype(), [&](auto zero) {
+// The first element in which they differ, as a text; "" if there is none.
+std::string first_different_element(DType dtype, ConstBytes a, ConstBytes b) {
+  std::string text;
+  dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
-    std::snprintf(text, sizeof(text), "%.17g",
-                  static_cast<double>(t.data<T>()[i]));
+    for (std::size_t i = 0; i + sizeof(T) <= a.size(); i += sizeof(T)) {
+      if (std::memcmp(a.data() + i, b.data() + i, sizeof(T)) == 0) continue;
+      T u, v;
+      std::memcpy(&u, a.data() + i, sizeof(T));
+      std::memcpy(&v, b.data() + i, sizeof(T));
+      char line[128];
+      std::snprintf(line, sizeof(line), "element %zu: %.17g and %.17g",
+                    i / sizeof(T), static_cast<double>(u),
+                    static_cast<double>(v));
+      text = line;
+      return;
+    }
   });
   return text;
+}
+
+// Of what sequences carry on; "" if there is none.
+std::string first_carried_difference(const CheckpointReader& a,
+                                     const CheckpointReader& b) {
+  std::map<std::string, const Manifest::Carried*> left;  // by name
+  for (const auto& c : b.manifest().carried) left[c.tensor()] = &c;
+  for (const Manifest::Carried& c : a.manifest().carried) {
+    const auto found = left.find(c.tensor());
+    if (found == left.end()) return c.tensor() + ": only in " + a.folder();
+    const Manifest::Carried& other = *found->second;
+    left.erase(found);
+    if (c.steps != other.steps || c.count != other.count) {
+      return c.tensor() + ": steps, elements: " + std::to_string(c.steps) +
+             ", " + std::to_string(c.count) + " and " +
+             std::to_string(other.steps) + ", " + std::to_string(other.count);
+    }
+    const std::string difference =
+        first_different_element(a.manifest().dtype, a.bytes(c), b.bytes(other));
+    if (!difference.empty()) return c.tensor() + ", " + difference;
+  }
+  if (left.empty()) return "";
+  return left.begin()->first + ": only in " + b.folder();
 }
 
 }  // namespace
@@ -95,22 +131,45 @@ CheckpointReader::CheckpointReader(const std::string& folder)
 }
 
 ConstBytes CheckpointReader::bytes(const Manifest::Piece& piece) const {
-  const auto shard = static_cast<std::size_t>(piece.shard);
+  return checked_bytes(piece.shard, piece.tensor(), piece.count, piece.xxh64);
+}
+
+ConstBytes CheckpointReader::bytes(const Manifest::Carried& carried) const {
+  return checked_bytes(carried.shard, carried.tensor(), carried.count,
+                       carried.xxh64);
+}
+
+ConstBytes CheckpointReader::checked_bytes(int64_t index,
+                                           const std::string& tensor,
+                                           int64_t count,
+                                           uint64_t xxh64) const {
+  const auto shard = static_cast<std::size_t>(index);
   const std::string where =
-      folder_ + "/" + manifest_.shards[shard].file + ": " + piece.tensor();
-  const SafetensorsEntry& entry = shards_[shard].entry(piece.tensor());
-  const ConstBytes bytes = shards_[shard].bytes(piece.tensor());
+      folder_ + "/" + manifest_.shards[shard].file + ": " + tensor;
+  const SafetensorsEntry& entry = shards_[shard].entry(tensor);
+  const ConstBytes bytes = shards_[shard].bytes(tensor);
   const std::string dtype = manifest_.dtype == DType::kF64 ? "F64" : "F32";
-  require(entry.dtype == dtype && entry.shape == Shape{piece.count},
+  require(entry.dtype == dtype && entry.shape == Shape{count},
           where + ": " + entry.dtype + " " + to_string(entry.shape) +
-              ", expected " + dtype + " " + to_string(Shape{piece.count}));
-  require(XXH64(bytes.data(), bytes.size(), 0) == piece.xxh64,
+              ", expected " + dtype + " " + to_string(Shape{count}));
+  require(trusted_ || XXH64(bytes.data(), bytes.size(), 0) == xxh64,
           where + ": wrong checksum: the file is damaged");
   return bytes;
 }
 
-void CheckpointReader::verify() const {
-  for (const Manifest::Piece& piece : manifest_.pieces) bytes(piece);
+void CheckpointReader::verify(int share, int shares) const {
+  int64_t total = 0, before = 0;
+  for (const Manifest::Piece& piece : manifest_.pieces) total += piece.count;
+  for (const Manifest::Piece& piece : manifest_.pieces) {
+    const int64_t middle = before + piece.count / 2;
+    before += piece.count;
+    if (middle * shares / total == share) bytes(piece);
+  }
+  for (std::size_t i = 0; i < manifest_.carried.size(); ++i) {
+    if (static_cast<int>(i % static_cast<std::size_t>(shares)) == share) {
+      bytes(manifest_.carried[i]);
+    }
+  }
 }
 
 void CheckpointReader::read(const std::string& kind, int64_t begin, int64_t end,
@@ -129,23 +188,28 @@ void CheckpointReader::read(const std::string& kind, int64_t begin, int64_t end,
   }
 }
 
+std::vector<std::string> checkpoint_candidates(const std::string& path) {
+  std::error_code error;
+  if (fs::exists(path + "/manifest.json", error)) return {path};
+  std::vector<std::string> folders;
+  for (auto& [steps, folder] : list_checkpoints(path)) {
+    folders.push_back(std::move(folder));
+  }
+  std::ranges::reverse(folders);
+  return folders;
+}
+
 CheckpointReader open_checkpoint(
     const std::string& path,
     const std::function<void(const std::string&)>& say) {
-  std::error_code error;
-  if (fs::exists(path + "/manifest.json", error)) {
-    CheckpointReader reader(path);
-    reader.verify();
-    return reader;
-  }
-  auto checkpoints = list_checkpoints(path);
-  std::ranges::reverse(checkpoints);
-  for (const auto& [steps, folder] : checkpoints) {
+  for (const std::string& folder : checkpoint_candidates(path)) {
     try {
       CheckpointReader reader(folder);
       reader.verify();
+      reader.trust();
       return reader;
     } catch (const std::exception& broken) {
+      if (folder == path) throw;
       say(std::string("broken checkpoint passed over: ") + broken.what());
     }
   }
@@ -181,18 +245,14 @@ std::string first_difference(const CheckpointReader& a,
       Tensor v = ctx.allocate({p.count}, x.dtype);
       a.read(kind, p.offset, p.offset + p.count, u);
       b.read(kind, p.offset, p.offset + p.count, v);
-      const auto bits = static_cast<std::size_t>(size_of(x.dtype));
-      for (int64_t i = 0; i < p.count; ++i) {
-        if (std::memcmp(u.bytes().data() + i * bits,
-                        v.bytes().data() + i * bits, bits) == 0) {
-          continue;
-        }
-        return kind + " of " + p.name + ", element " + std::to_string(i) +
-               ": " + value_text(u, i) + " and " + value_text(v, i);
+      const std::string difference = first_different_element(
+          x.dtype, std::as_const(u).bytes(), std::as_const(v).bytes());
+      if (!difference.empty()) {
+        return kind + " of " + p.name + ", " + difference;
       }
     }
   }
-  return "";
+  return first_carried_difference(a, b);
 }
 
 }  // namespace timepipe

@@ -34,20 +34,33 @@ class CheckpointReader {
   const std::string& folder() const { return folder_; }
 
   // The piece's bytes, as mapped. Throws InvalidArgument naming shard and
-  // tensor if their checksum isn't that of the manifest.
+  // tensor if their checksum, unless all is trusted, isn't that of the
+  // manifest.
   ConstBytes bytes(const Manifest::Piece& piece) const;
-  // Checks every piece.
-  void verify() const;
+  ConstBytes bytes(const Manifest::Carried& carried) const;
+  // Checks every piece and what is carried, or one of `shares` about equal
+  // shares of them.
+  void verify(int share = 0, int shares = 1) const;
+  // All was verified, here or by other ranks: no checksum again.
+  void trust() { trusted_ = true; }
   // Copies elements [begin, end) of the flat buffer of `kind` to `out`.
   void read(const std::string& kind, int64_t begin, int64_t end,
             Tensor& out) const;
 
  private:
+  ConstBytes checked_bytes(int64_t shard, const std::string& tensor,
+                           int64_t count, uint64_t xxh64) const;
+
   std::string folder_;
   Manifest manifest_;
   std::vector<SafetensorsFile> shards_;
   std::map<std::string, int64_t> offsets_;  // of the parameters
+  bool trusted_ = false;
 };
+
+// The folders that `path` may mean, in the order in which they are tried:
+// itself if it is a checkpoint, else a run folder's, the newest first.
+std::vector<std::string> checkpoint_candidates(const std::string& path);
 
 // The checkpoint that `path` means: itself, or the newest valid one of a run
 // folder; what is broken is told to `say`, a line each. Throws InvalidArgument
@@ -56,8 +69,8 @@ CheckpointReader open_checkpoint(
     const std::string& path,
     const std::function<void(const std::string&)>& say);
 
-// The first difference of two checkpoints in counters, weights and optimizer
-// state, as a line; "" if they are the same bits.
+// The first difference of two checkpoints in counters, weights, optimizer state
+// and carried states, as a line; "" if they are the same bits.
 std::string first_difference(const CheckpointReader& a,
                              const CheckpointReader& b);
 

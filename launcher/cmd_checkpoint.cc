@@ -50,7 +50,10 @@ int cmd_checkpoint_list(const std::string& run_dir) {
 }
 
 int cmd_checkpoint_verify(const std::string& folder) {
-  return print(folder) ? 0 : 1;
+  const auto checkpoints = list_checkpoints(folder);
+  const std::string& path =
+      checkpoints.empty() ? folder : checkpoints.back().second;
+  return print(path) ? 0 : 1;
 }
 
 int cmd_checkpoint_diff(const std::string& a, const std::string& b) {
@@ -58,9 +61,10 @@ int cmd_checkpoint_diff(const std::string& a, const std::string& b) {
   const CheckpointReader second = open_checkpoint(b, say);
   const std::string difference = first_difference(first, second);
   if (difference.empty()) {
-    std::printf("same: weights, optimizer state and counters of step %" PRId64
-                "\n",
-                first.manifest().steps);
+    std::printf(
+        "same: weights, optimizer state, counters and carried states of "
+        "step %" PRId64 "\n",
+        first.manifest().steps);
     return 0;
   }
   std::printf("different: %s\n", difference.c_str());

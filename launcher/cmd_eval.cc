@@ -11,8 +11,10 @@
 #include "launcher/commands.h"
 #include "launcher/loss_by_position.h"
 #include "launcher/open_model.h"
+#include "launcher/read_progress.h"
+#include "launcher/require_tokenizer.h"
 #include "launcher/standard_output.h"
-#include "launcher/token_progress.h"
+#include "launcher/tokenizer.h"
 #include "models/decoder.h"
 #include "runtime/files.h"
 #include "runtime/token_file.h"
@@ -25,6 +27,7 @@ struct Range {
   int64_t begin, end;
 };
 
+// The held-out share as TrainData cuts it.
 Range range_of(const EvalOptions& options, const DataConfig& data,
                int64_t tokens) {
   Range range{0, tokens};
@@ -64,7 +67,7 @@ class Evaluation {
   }
 
   LossByPosition run(const Range& range, int64_t context,
-                     TokenProgress& progress) {
+                     ReadProgress& progress) {
     losses_ = {};
     for (int64_t first = range.begin; first < range.end - 1;) {
       const int64_t tokens = std::min(context, range.end - 1 - first);
@@ -76,7 +79,7 @@ class Evaluation {
 
  private:
   // In pieces, so that memory doesn't grow with the window.
-  void window(int64_t first, int64_t tokens, TokenProgress& progress) {
+  void window(int64_t first, int64_t tokens, ReadProgress& progress) {
     decoder_.restart();
     for (int64_t done = 0; done < tokens;) {
       const int64_t count = std::min(piece_, tokens - done);
@@ -116,6 +119,41 @@ class Evaluation {
   std::vector<int64_t> ids_;
   LossByPosition losses_;
 };
+
+// Bytes of the text that the range's predictions stand for; none if that isn't
+// known, and a line that says why if the tokenizer should have told.
+std::optional<int64_t> bytes_of_text(const TokenFile& file, const Range& range,
+                                     const std::string& name,
+                                     int64_t vocab_size) {
+  const int64_t predictions = range.end - range.begin - 1;
+  if (name == "bytes") {
+    // Files of wider ids don't say what made them.
+    if (vocab_size == 256 || file.layout().type == StoredToken::kU8) {
+      return predictions;
+    }
+    return std::nullopt;
+  }
+  constexpr int64_t kPiece = 1 << 16;
+  try {
+    const auto tokenizer = make_tokenizer(name);
+    int64_t bytes = 0;
+    std::vector<int64_t> ids;
+    for (int64_t first = range.begin; first < range.end - 1; first += kPiece) {
+      // With the token before, so that the first one's space counts.
+      ids.resize(static_cast<std::size_t>(
+          1 + std::min(kPiece, range.end - 1 - first)));
+      file.read(first, ids, vocab_size);
+      bytes += std::ssize(tokenizer->decode(ids)) -
+               std::ssize(tokenizer->decode(std::span(ids).first(1)));
+    }
+    if (bytes > 0) return bytes;
+    std::fprintf(stderr, "timepipe: bits per byte not known: no text\n");
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "timepipe: bits per byte not known: %s\n",
+                 error.what());
+  }
+  return std::nullopt;
+}
 
 // What a run of the command found.
 struct Findings {
@@ -192,13 +230,16 @@ int cmd_eval(const EvalOptions& options) {
   const TokenFile file(options.data, data.token_type == TokenType::kUint16
                                          ? StoredToken::kU16
                                          : StoredToken::kU32);
+  const std::string& tokenizer =
+      options.tokenizer.empty() ? data.tokenizer : options.tokenizer;
+  require_tokenizer(file.layout(), options.data, tokenizer);
   const Range range = range_of(options, data, file.num_tokens());
   const int64_t predictions = range.end - range.begin - 1;
   int64_t context =
       options.context < 0 ? data.sequence_length : options.context;
   if (context == 0 || context > predictions) context = predictions;
 
-  TokenProgress progress("eval", predictions);
+  ReadProgress progress("eval", predictions);
   Findings findings{options,
                     opened,
                     range,
@@ -210,9 +251,13 @@ int cmd_eval(const EvalOptions& options) {
           options.data +
               ": no label: all are data.bos_id, which "
               "data.loss = jax leaves out");
-  const bool bytes =
-      file.layout().type == StoredToken::kU8 && data.tokenizer == "bytes";
-  if (bytes) findings.bits_per_byte = findings.bits_per_token();
+  const std::optional<int64_t> bytes =
+      bytes_of_text(file, range, tokenizer, opened.config.model.vocab_size);
+  if (bytes) {
+    findings.bits_per_byte = findings.bits_per_token() *
+                             static_cast<double>(findings.losses.tokens()) /
+                             static_cast<double>(*bytes);
+  }
   write_output(text_of(findings));
   if (!options.json.empty()) write_file(options.json, json_of(findings));
   return 0;

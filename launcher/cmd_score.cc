@@ -7,7 +7,7 @@
 #include "kernels/cross_entropy.h"
 #include "launcher/commands.h"
 #include "launcher/open_model.h"
-#include "launcher/token_progress.h"
+#include "launcher/read_progress.h"
 #include "launcher/token_rows.h"
 #include "models/decoder.h"
 #include "runtime/files.h"
@@ -65,7 +65,7 @@ int cmd_score(const ScoreOptions& options) {
   file.append(std::as_bytes(std::span(header)));
   Decoder decoder(ctx, *opened.model,
                   decoder_chunk_tokens(opened.config.model));
-  TokenProgress progress("score", static_cast<int64_t>(rows.ids.size()));
+  ReadProgress progress("score", static_cast<int64_t>(rows.ids.size()));
   std::vector<double> all;
   for (int64_t b = 0; b < rows.rows(); ++b) {
     const std::span<const int64_t> ids = rows.row(b);

@@ -12,6 +12,7 @@
 #include "launcher/job.h"
 #include "launcher/metrics.h"
 #include "launcher/progress.h"
+#include "launcher/rank_log.h"
 #include "launcher/rank_report.h"
 #include "launcher/train_data.h"
 #include "launcher/trainer.h"
@@ -49,6 +50,14 @@ struct TrainInputs {
   }
 };
 
+std::vector<Manifest::DataFile> files_of(const TrainData& data) {
+  std::vector<Manifest::DataFile> files;
+  for (const TrainData::File& file : data.trained_files()) {
+    files.push_back({file.path, file.hash});
+  }
+  return files;
+}
+
 uint64_t hash_of(const ParameterStore& weights) {
   const auto blocks = static_cast<int64_t>(weights.layout().blocks().size());
   return combine_hashes(
@@ -65,84 +74,105 @@ class Run {
         config_(inputs.config),
         trainer_(ctx_, world, config_.model, config_.train, config_.parallel,
                  config_.optimizer.adamw),
-        writer_(ctx_, world, config_, trainer_) {
+        writer_(ctx_, world, config_, trainer_, files_of(inputs.data)) {
     prepare_together(world, [&] { start(); });
     // Made on every rank: another processor or library may round differently,
     // another host see other files.
     require_same_on_all_ranks(world, "number of steps done", steps_done_);
-    require_same_on_all_ranks(world, "initial weights",
-                              hash_of(trainer_.model().weights()));
+    require_same_on_all_ranks(world, "file data.start_state", start_hash_);
     digest_ = hash_of(trainer_.model().weights());
+    require_same_on_all_ranks(world, "initial weights", digest_);
+    log_line("starts after step " + std::to_string(steps_done_));
   }
 
-  void train() {
+  // Returns the exit status: 0 once all steps are done, or 128 + the signal
+  // that asked for an earlier end.
+  int train() {
     const bool speaks = world_.rank() == 0;
     const int64_t steps = config_.optimizer.steps;
     if (steps_done_ >= steps) {
       if (speaks) {
         std::printf("finished: %" PRId64 " steps done\n", steps_done_);
       }
-      return;
+      return 0;
     }
+    answer_signals();
     Progress progress(config_, peak_of_all_ranks(), steps_done_, speaks);
-    progress.banner(trainer_.model().weights().layout());
+    const MemoryPlan memory =
+        trainer_.memory_plan(inputs_.data.batch(steps_done_), saves());
+    log_line("memory: " + to_string(memory));
+    progress.banner(trainer_.model().weights().layout(), memory);
     std::optional<Metrics> metrics;
     if (speaks && saves()) metrics.emplace(config_.run_dir, steps_done_);
     if (steps_done_ > 0) {
       progress.say("resumed after step " + std::to_string(steps_done_));
     }
-
-    for (int64_t step = steps_done_; step < steps; ++step) {
-      const double lr = learning_rate(config_.optimizer, step);
-      const Trainer::StepResult result =
-          trainer_.step(inputs_.data.batch(step), lr,
-                        inner_rate_multiplier(config_.optimizer,
-                                              config_.model.ttt_base_lr, step),
-                        step);
-      const StepTime time = progress.step_time();
-      progress.step(step, result, time);
-      if (metrics) metrics->write(step, result, lr, time);
-      digest_ = result.digest;
-      count_skipped(result.finite);
-      save_if_due(step + 1);
-      if (evaluates(step + 1)) {
-        progress.say("step " + std::to_string(step + 1) + ": held-out loss " +
-                     std::to_string(held_out_loss()));
-        progress.leave_out();
-      }
+    int signal = 0;
+    int64_t step = steps_done_;
+    while (step < steps && signal == 0) {
+      do_step(step, progress, metrics);
+      ++step;
+      signal = asked_on_any_rank();
+      save_if_due(step, step == steps || signal != 0);
+      if (signal != 0 || !evaluates(step)) continue;
+      evaluate(step, progress);
+      signal = asked_on_any_rank();
+      if (signal != 0) save_if_due(step, /*leaves=*/true);
     }
     progress.finish();
+    if (step < steps) return leave_early(step, signal, progress);
+    log_line("all steps done, memory taken: " + taken_text());
     report();
+    return 0;
   }
 
  private:
   bool saves() const { return !config_.run_dir.empty(); }
 
+  // Collective: all ranks must see the same folder.
+  bool resumes() {
+    if (!saves()) return false;
+    const auto found =
+        static_cast<uint64_t>(list_checkpoints(config_.run_dir).size());
+    require_same_on_all_ranks(
+        world_, "number of checkpoints in " + config_.run_dir, found);
+    return found > 0;
+  }
+
   // Weights and counters of the newest checkpoint, of init_from, or new ones.
   void start() {
     ParameterStore& weights = trainer_.model().weights();
     const auto say = [&](const std::string& line) {
-      if (world_.rank() == 0) {
-        std::fprintf(stderr, "timepipe: %s\n", line.c_str());
-      }
+      if (world_.rank() == 0) tell(line);
     };
-    if (saves() && !list_checkpoints(config_.run_dir).empty()) {
-      const CheckpointReader checkpoint = open_checkpoint(config_.run_dir, say);
+    if (resumes()) {
+      const CheckpointReader checkpoint =
+          open_checkpoint_together(world_, config_.run_dir, say);
       const Manifest& manifest = checkpoint.manifest();
       const std::string difference = first_difference(
           config_, config_from_text(manifest.configuration,
                                     checkpoint.folder() + "/manifest.json"));
       require(difference.empty(), difference + " (as " + checkpoint.folder() +
                                       "; another run needs another run_dir)");
-      restore(checkpoint, trainer_);
+      require_same_data(checkpoint);
+      restore(ctx_, checkpoint, trainer_, config_.data.batch);
       steps_done_ = manifest.steps;
       skipped_ = manifest.skipped_steps;
+      require(hash_of(weights) == manifest.digest,
+              checkpoint.folder() + ": the weights read aren't those of the " +
+                  "step's digest");
       return;
     }
     if (saves() && world_.rank() == 0) {
       write_file(config_.run_dir + "/config.textproto", to_text(config_));
     }
     initialise(config_.model, config_.train.seed, weights);
+    if (!config_.data.start_state.empty()) {
+      start_from_state(ctx_, config_.data.start_state, trainer_,
+                       config_.data.batch);
+      start_hash_ =
+          std::hash<std::string>()(read_text(config_.data.start_state));
+    }
     if (config_.init_from.empty()) return;
     if (is_hf_folder(config_.init_from)) {
       require_model(read_hf_config(config_.init_from).model);
@@ -158,6 +188,17 @@ class Run {
     restore_weights(checkpoint, weights);
   }
 
+  // The configuration has the same names of files; are they the same files?
+  void require_same_data(const CheckpointReader& checkpoint) const {
+    const auto now = files_of(inputs_.data);
+    const auto& before = checkpoint.manifest().data;
+    for (std::size_t f = 0; f < std::min(now.size(), before.size()); ++f) {
+      require(now[f].hash == before[f].hash,
+              "data.train: " + now[f].path + ": its tokens aren't those that " +
+                  checkpoint.folder() + " was trained on");
+    }
+  }
+
   // That of init_from must be this run's, but for how weights start.
   void require_model(ModelConfig model) const {
     model.initializer_range = config_.model.initializer_range;
@@ -169,22 +210,72 @@ class Run {
                                     config_.init_from + ": another model)");
   }
 
+  // With a folder, training goes on to where it can be resumed from.
+  void answer_signals() const {
+    if (!saves()) {
+      return set_on_signal(OnSignal::kLeave,
+                           "leaves at once; nothing is saved without run_dir");
+    }
+    set_on_signal(OnSignal::kAsk,
+                  "saves at the end of this step and leaves; again: leaves at "
+                  "once");
+  }
+
+  // The signal that the lowest of the asked ranks got; 0 if none was asked.
+  // Collective.
+  int asked_on_any_rank() {
+    const auto all = gather_values(world_, int64_t{asked_signal()});
+    const auto asked = std::ranges::find_if(all, [](int64_t s) { return s; });
+    return asked == all.end() ? 0 : static_cast<int>(*asked);
+  }
+
+  int leave_early(int64_t steps_done, int signal, Progress& progress) {
+    set_on_signal(OnSignal::kIgnore, "");  // mpirun ends the later ranks by one
+    const std::string line = std::string(name_of_signal(signal)) +
+                             ": saved after step " +
+                             std::to_string(steps_done) + " of " +
+                             std::to_string(config_.optimizer.steps) + " in " +
+                             checkpoint_folder(config_.run_dir, steps_done) +
+                             "; the same command goes on from there";
+    progress.say(line);
+    log_line(line);
+    return 128 + signal;
+  }
+
+  void do_step(int64_t step, Progress& progress,
+               std::optional<Metrics>& metrics) {
+    const double lr = learning_rate(config_.optimizer, step);
+    if (world_.rank() == 0) {
+      trainer_.set_watch([step, &progress](const StepPosition& position) {
+        progress.within(step, position);
+      });
+    }
+    const Trainer::StepResult result =
+        trainer_.step(inputs_.data.batch(step), lr,
+                      inner_rate_multiplier(config_.optimizer,
+                                            config_.model.ttt_base_lr, step),
+                      step);
+    const StepTime time = progress.step_time();
+    progress.step(step, result, time);
+    if (metrics) metrics->write(step, result, lr, time);
+    digest_ = result.digest;
+    count_skipped(result.finite);
+  }
+
+  void evaluate(int64_t steps_done, Progress& progress) {
+    progress.say("step " + std::to_string(steps_done) + ": held-out loss " +
+                 std::to_string(held_out_loss()));
+    progress.leave_out();
+  }
+
   bool evaluates(int64_t steps_done) const {
     return config_.eval.every > 0 && steps_done % config_.eval.every == 0;
   }
 
   // The mean over the first held-out sequences, whatever the step. Collective.
   double held_out_loss() {
-    Batch batch;
-    const int64_t count = config_.eval.sequences;
-    for (int64_t i = 0; i < count; ++i) {
-      batch.push_back(inputs_.data.held_out(i));
-      batch.back().loss_scale /= static_cast<double>(count);
-    }
-    const int64_t sent = trainer_.grid().time->bytes_sent();
-    const double loss = trainer_.evaluate(batch);
-    sent_to_evaluate_ += trainer_.grid().time->bytes_sent() - sent;
-    return loss;
+    return trainer_.evaluate(
+        inputs_.data.held_out_batch(config_.eval.sequences));
   }
 
   double peak_of_all_ranks() {
@@ -204,21 +295,50 @@ class Run {
                 std::to_string(most));
   }
 
-  void save_if_due(int64_t steps_done) {
+  // Starts a save if one is due; if the run leaves here, all is saved on
+  // return.
+  void save_if_due(int64_t steps_done, bool leaves) {
     if (!saves()) return;
     const int64_t every = config_.checkpoint.every;
-    const bool last = steps_done == config_.optimizer.steps;
-    auto outcome = CheckpointWriter::Outcome::kNothing;
-    if (last || (every > 0 && steps_done % every == 0)) {
-      outcome = writer_.save(steps_done, skipped_, digest_);
+    const bool due = leaves || (every > 0 && steps_done % every == 0);
+    const bool starts = due && steps_done != last_save_;
+    check_save(writer_.settle(/*wait=*/due), /*must=*/leaves && !starts);
+    if (!starts) return;
+    last_save_ = steps_done;
+    log_line("checkpoint of step " + std::to_string(steps_done) + " begun");
+    const auto outcome = writer_.save(steps_done, skipped_, digest_);
+    check_save(std::max(outcome, writer_.settle(/*wait=*/leaves)), leaves);
+  }
+
+  // What became of the save of last_save_. `must`: the run is lost without it.
+  void check_save(CheckpointWriter::Outcome outcome, bool must) const {
+    using Outcome = CheckpointWriter::Outcome;
+    if (outcome == Outcome::kCommitted) {
+      log_line("checkpoint of step " + std::to_string(last_save_) +
+               " committed");
     }
-    outcome = std::max(outcome, writer_.settle(/*wait=*/last));
-    const bool failed = outcome == CheckpointWriter::Outcome::kFailed;
-    require(
-        !failed || (!last && config_.checkpoint.on_failure == OnFailure::kGoOn),
-        "a checkpoint could not be saved to " + config_.run_dir +
-            (last ? ": the last step isn't saved"
-                  : ": the run stops as checkpoint.on_failure says"));
+    require(outcome != Outcome::kFailed ||
+                (!must && config_.checkpoint.on_failure == OnFailure::kGoOn),
+            "a checkpoint could not be saved to " + config_.run_dir +
+                (must ? ": the last step isn't saved"
+                      : ": the run stops as checkpoint.on_failure says"));
+  }
+
+  // What this rank's pool gave out at most, by use, and has now.
+  std::string taken_text() {
+    const auto mib = [](int64_t bytes) {
+      char text[32];
+      std::snprintf(text, sizeof(text), "%.1f MiB",
+                    static_cast<double>(bytes) / (1 << 20));
+      return std::string(text);
+    };
+    const MemoryPool& pool = ctx_.pool();
+    return "parameters and sums " +
+           mib(pool.peak_bytes(MemoryUse::kParameters)) + ", activations " +
+           mib(pool.peak_bytes(MemoryUse::kActivations)) + ", borders " +
+           mib(pool.peak_bytes(MemoryUse::kBorders)) + ", scratch " +
+           mib(pool.peak_bytes(MemoryUse::kScratch)) + "; held " +
+           mib(pool.held_bytes());
   }
 
   // Collective.
@@ -228,7 +348,7 @@ class Run {
     }
     report_ranks(
         world_, config_, config_.optimizer.steps - steps_done_,
-        {.sent_bytes = trainer_.grid().time->bytes_sent() - sent_to_evaluate_,
+        {.sent_bytes = trainer_.bytes_sent_in_steps(),
          .activation_bytes = ctx_.pool().peak_bytes(MemoryUse::kActivations)});
   }
 
@@ -238,14 +358,27 @@ class Run {
   Context ctx_;
   Trainer trainer_;
   CheckpointWriter writer_;
-  int64_t steps_done_ = 0;        // when the run was started or resumed
-  int64_t sent_to_evaluate_ = 0;  // bytes
+  int64_t steps_done_ = 0;  // when the run was started or resumed
+  int64_t last_save_ = -1;  // its steps
   int64_t skipped_ = 0, skipped_in_a_row_ = 0;
-  uint64_t digest_ = 0;
+  uint64_t digest_ = 0, start_hash_ = 0;
 };
 
-void train(Communicator& world, const std::string& path,
-           const std::vector<std::string>& overrides) {
+// What a rank is, at the head of its log.
+void open_log(const RunConfig& config, const Communicator& world) {
+  start_rank_log(config.run_dir, world.rank());
+  log_line("rank " + std::to_string(world.rank()) + " of " +
+           std::to_string(world.size()) + ", " + describe_process());
+  log_line(std::to_string(config.parallel.time) + " time x " +
+           std::to_string(config.parallel.data) + " data rank(s), " +
+           std::to_string(config.num_chunks()) + " chunk(s) of " +
+           std::to_string(config.train.chunk_tokens) + " tokens, " +
+           std::to_string(config.train.hot_rounds) + " hot round(s), device " +
+           config.device);
+}
+
+int train(Communicator& world, const std::string& path,
+          const std::vector<std::string>& overrides) {
   std::optional<TrainInputs> inputs;
   prepare_together(world,
                    [&] { inputs.emplace(path, overrides, world.size()); });
@@ -253,15 +386,21 @@ void train(Communicator& world, const std::string& path,
                             std::hash<std::string>()(to_text(inputs->config)));
   require_same_on_all_ranks(world, "file data.train", inputs->data.hash());
   world.set_timeout(inputs->config.parallel.timeout_seconds);
-  Run(world, *inputs).train();
+  if (!inputs->config.run_dir.empty()) {
+    prepare_together(world, [&] { open_log(inputs->config, world); });
+  }
+  return Run(world, *inputs).train();
 }
 
 }  // namespace
 
 int cmd_train(int* argc, char*** argv, const std::string& config,
               const std::vector<std::string>& overrides) {
-  return run_job(argc, argv,
-                 [&](Communicator& world) { train(world, config, overrides); });
+  int trained = 0;
+  const int status = run_job(argc, argv, [&](Communicator& world) {
+    trained = train(world, config, overrides);
+  });
+  return status != 0 ? status : trained;
 }
 
 }  // namespace timepipe

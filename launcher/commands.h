@@ -16,7 +16,8 @@ int cmd_train(int* argc, char*** argv, const std::string& config,
 
 // Prints the checkpoints of a run folder; 1 if one is broken.
 int cmd_checkpoint_list(const std::string& run_dir);
-// Checks every checksum of a checkpoint; 1 and what is wrong if it is broken.
+// Checks every checksum of a checkpoint, or of the newest of a run folder; 1
+// and what is wrong if it is broken.
 int cmd_checkpoint_verify(const std::string& folder);
 // Compares two checkpoints, or the newest of two run folders, bit by bit; 1 and
 // the first difference if there is one.
@@ -40,6 +41,7 @@ int cmd_score(const ScoreOptions& options);
 
 struct EvalOptions {
   std::string checkpoint, data, json;
+  std::string tokenizer;   // empty: the model's
   int64_t context = -1;    // tokens of a window; 0: all; -1: as in training
   int64_t max_tokens = 0;  // predictions; 0: all
   bool by_position = false, held_out = false;
@@ -49,9 +51,10 @@ int cmd_eval(const EvalOptions& options);
 
 struct GenerateOptions {
   std::string checkpoint, prompt, prompt_file, state_in, state_out;
+  std::string tokenizer;  // empty: the model's
   int64_t max_new_tokens = 256;
   SamplerOptions sampler;
-  bool ignore_eos = false, ids = false;
+  bool bos = false, ignore_eos = false, ids = false;
 };
 // Writes text that goes on from a prompt.
 int cmd_generate(const GenerateOptions& options);

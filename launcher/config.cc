@@ -57,6 +57,7 @@ void each_field(Config& c, F&& field) {
   field("data.seed", c.data.seed);
   field("data.documents", c.data.documents);
   field("data.carry_state", c.data.carry_state);
+  field("data.start_state", c.data.start_state);
   field("data.loss", c.data.loss);
   field("data.bos_id", c.data.bos_id);
   field("data.token_type", c.data.token_type);
@@ -271,7 +272,7 @@ bool may_differ(const std::string& field) {
   }
   return field == "train.hot_rounds" || field == "run_dir" ||
          field == "device" || field == "init_from" ||
-         field == "optimizer.steps";
+         field == "data.start_state" || field == "optimizer.steps";
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ struct DataConfig {
   uint64_t seed = 0;
   Documents documents = Documents::kJoined;
   bool carry_state = false;
+  std::string start_state;
   Loss loss = Loss::kTokenMean;
   int64_t bos_id = -1;
   TokenType token_type = TokenType::kUint16;
@@ -104,7 +105,7 @@ RunConfig config_from_text(const std::string& text, const std::string& where);
 // The first field in which a run that goes on must not differ, and does: "path:
 // {value}, expected {value}"; "" if there is none. Those that change no result
 // (parallel.*, train.hot_rounds, run_dir, device, checkpoint.*, eval.*,
-// init_from) and optimizer.steps may differ.
+// init_from, data.start_state) and optimizer.steps may differ.
 std::string first_difference(const RunConfig& now, const RunConfig& before);
 
 // Every field, in text format: load_config() of it gives the same values.

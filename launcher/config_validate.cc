@@ -91,15 +91,34 @@ void validate_data(const RunConfig& config) {
   }
   expect(d.held_out >= 0 && d.held_out < 1, "data.held_out", d.held_out,
          "a number from 0 to below 1");
-  expect(!d.carry_state, "data.carry_state", "true",
-         "false: `timepipe train` doesn't read files that way yet");
-  expect(d.documents == Documents::kJoined, "data.documents", "not joined",
-         "joined: the other ways aren't there yet");
   expect(!d.tokenizer.empty(), "data.tokenizer", "\"\"",
          "bytes or the path of a sentencepiece model");
   expect_range("data.bos_id", d.bos_id, -1, config.model.vocab_size - 1);
   expect(d.loss != Loss::kJax || d.bos_id >= 0, "data.bos_id", d.bos_id,
          "a token with data.loss = jax (1 for Llama 2)");
+}
+
+void validate_carry_state(const RunConfig& config) {
+  const DataConfig& d = config.data;
+  if (!d.carry_state) {
+    expect(d.start_state.empty(), "data.start_state", d.start_state,
+           "none without data.carry_state");
+    return;
+  }
+  const int64_t mini_batch = config.model.mini_batch_size;
+  const int64_t halo = config.model.halo_rows();
+  expect(d.sequence_length % mini_batch == 0, "data.sequence_length",
+         d.sequence_length,
+         "a multiple of model.mini_batch_size = " + std::to_string(mini_batch) +
+             " with data.carry_state");
+  expect(mini_batch >= halo, "model.mini_batch_size", mini_batch,
+         "at least model.conv_kernel - 1 = " + std::to_string(halo) +
+             " with data.carry_state");
+  expect(d.train_weights.empty(), "data.train_weights",
+         std::to_string(d.train_weights.size()) + " value(s)",
+         "none with data.carry_state: files are read in their order");
+  expect(d.seed == 0, "data.seed", d.seed,
+         "0 with data.carry_state: files are read in their order");
 }
 
 void validate_checkpoint(const RunConfig& config) {
@@ -114,13 +133,11 @@ void validate_checkpoint(const RunConfig& config) {
          "checkpoint.milestone_every", c.milestone_every,
          "a multiple of checkpoint.every = " + std::to_string(c.every));
   expect_range("eval.every", config.eval.every, 0, kMostSteps);
-  expect(config.eval.data.empty(), "eval.data",
-         std::to_string(config.eval.data.size()) + " file(s)",
-         "none: only data.held_out is there yet");
   expect_range("eval.sequences", config.eval.sequences, 1, kMostRanks);
-  expect(config.eval.every == 0 || config.data.held_out > 0, "eval.every",
-         config.eval.every,
-         "0 without data.held_out: there is no held-out text");
+  expect(config.eval.every == 0 || config.data.held_out > 0 ||
+             !config.eval.data.empty(),
+         "eval.every", config.eval.every,
+         "0 without data.held_out or eval.data: there is no held-out text");
 }
 
 void validate_chunks(const RunConfig& config) {
@@ -200,6 +217,7 @@ void validate(const RunConfig& config) {
   validate_optimizer(config.optimizer, config.model.ttt_base_lr);
   validate_chunks(config);
   validate_data(config);
+  validate_carry_state(config);
   validate_ranks(config);
   validate_room(config);
   validate_checkpoint(config);

@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
-#include <iostream>
 #include <memory>
 #include <vector>
 
+#include "launcher/rank_log.h"
 #include "runtime/error.h"
 
 namespace timepipe {
@@ -25,11 +25,6 @@ std::unique_ptr<Communicator> connect(int* argc, char*** argv) {
   static_cast<void>(argc), static_cast<void>(argv);
 #endif
   return make_self_communicator();
-}
-
-// In one write, so that the lines of several ranks don't mix.
-void say(const std::string& text) {
-  std::cerr << "timepipe: " + text + "\n" << std::flush;
 }
 
 // Ends all ranks, without waiting for any.
@@ -54,10 +49,10 @@ int run_job(int* argc, char*** argv,
   } catch (const Mistake&) {
     return kExitMistake;
   } catch (const Blocked& error) {  // its text begins with the rank
-    say(error.what());
+    tell(error.what());
     leave(*world, kExitBlocked);
   } catch (const std::exception& error) {
-    say("rank " + std::to_string(world->rank()) + ": " + error.what());
+    tell("rank " + std::to_string(world->rank()) + ": " + error.what());
     leave(*world, kExitMistake);
   }
   return 0;
@@ -75,7 +70,7 @@ void prepare_together(Communicator& world,
   const auto first = std::find(all.begin(), all.end(), 1);
   if (first == all.end()) return;
   if (first - all.begin() == world.rank()) {
-    say(error);
+    tell(error);
   }
   throw Mistake{};
 }

@@ -41,7 +41,13 @@ void add_train(CLI::App& app, int* argc, char*** argv, int& status) {
   train.footer(
       "Example: a sequence shared by two ranks\n"
       "  mpirun -n 2 timepipe train configs/demo.textproto parallel.time=2 \\\n"
-      "    data.train=book.txt optimizer.steps=100");
+      "    data.train=book.txt optimizer.steps=100\n"
+      "SIGINT (Ctrl-C), SIGTERM or SIGUSR1 to any rank: a run with run_dir\n"
+      "saves at the end of the step and leaves, at a second signal at once;\n"
+      "the same command goes on from there. Without run_dir it leaves at\n"
+      "once. Exit status: 0 when all steps are done, 128 + signal (130, 143,\n"
+      "138) when one ended the run before, so that it doesn't look finished,\n"
+      "1 for a mistake, 75 when a rank is gone.");
   train.callback([=, &status] {
     status =
         timepipe::cmd_train(argc, argv, arguments->path, arguments->overrides);
@@ -51,6 +57,10 @@ void add_train(CLI::App& app, int* argc, char*** argv, int& status) {
 constexpr const char* kCheckpointHelp =
     "A checkpoint's folder, a run folder (its newest valid checkpoint) or a "
     "Hugging Face folder";
+
+constexpr const char* kTokenizerHelp =
+    "bytes, or the path of a sentencepiece model. Default: data.tokenizer of "
+    "the model's configuration, tokenizer.model of a Hugging Face folder";
 
 void add_eval(CLI::App& app, int& status) {
   CLI::App& eval = *app.add_subcommand(
@@ -71,6 +81,7 @@ void add_eval(CLI::App& app, int& status) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   eval.add_flag("--by-position", o->by_position,
                 "Loss by the number of tokens read before, too");
+  eval.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
   eval.add_option("--json", o->json, "Write the result to this file, too");
   eval.footer(
       "JSON keys: checkpoint, step, data, held_out, first_token, context,\n"
@@ -146,6 +157,9 @@ void add_generate(CLI::App& app, int& status) {
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
       ->capture_default_str();
   add_sampling(generate, o->sampler);
+  generate.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
+  generate.add_flag("--bos", o->bos,
+                    "Put the id for a start before the prompt");
   generate.add_option("--state-in", o->state_in,
                       "Hidden state to go on from, instead of the learned one");
   generate.add_option("--state-out", o->state_out,
@@ -221,7 +235,10 @@ void add_checkpoint(CLI::App& app, int& status) {
       [=, &status] { status = timepipe::cmd_checkpoint_list(a->first); });
   CLI::App& verify = *checkpoint.add_subcommand(
       "verify", "Check every checksum of a checkpoint");
-  verify.add_option("CHECKPOINT", a->first, "Its folder")->required();
+  verify
+      .add_option("CHECKPOINT", a->first,
+                  "Its folder, or a run folder: its newest")
+      ->required();
   verify.footer(
       "Example:\n  timepipe checkpoint verify runs/a/checkpoints/step-000100");
   verify.callback(

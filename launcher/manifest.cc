@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "runtime/error.h"
@@ -19,7 +20,9 @@ using nlohmann::json;
 constexpr int64_t kMaxInt64 = std::numeric_limits<int64_t>::max();
 // No model, and no text of a configuration, comes near.
 constexpr int64_t kMostElements = int64_t{1} << 48;
-constexpr std::size_t kLongestName = 200;
+constexpr int64_t kMostSequences = int64_t{1} << 20;
+constexpr int64_t kMostLayers = int64_t{1} << 14;
+constexpr std::size_t kLongestName = 200, kLongestPath = 4096;
 constexpr std::size_t kMostBytes = std::size_t{1} << 30;
 
 std::string hex(uint64_t value) {
@@ -72,6 +75,8 @@ class Fields {
             ", expected 16 hexadecimal digits");
     return value;
   }
+
+  bool has(const char* name) const { return value_.contains(name); }
 
   const json& array(const char* name) const {
     const json& field = get(name);
@@ -148,6 +153,47 @@ void require_whole(const Manifest& manifest, const std::string& where) {
               ", which isn't among the parameters");
 }
 
+Manifest::Carried parse_carried(const Fields& fields, const Manifest& m) {
+  Manifest::Carried carried{
+      .sequence = fields.integer("sequence", 0, kMostSequences),
+      .layer = fields.integer("layer", 0, kMostLayers),
+      .border = fields.text("border"),
+      .steps = fields.integer("steps", 0, m.steps),
+      .count = fields.integer("count", 1, kMostElements),
+      .shard =
+          fields.integer("shard", 0, static_cast<int64_t>(m.shards.size()) - 1),
+      .xxh64 = fields.hash("xxh64")};
+  require(carried.border == "halo_x" || carried.border == "halo_qk" ||
+              carried.border == "state",
+          fields.where() + ": border: " + carried.border.substr(0, 40) +
+              ", expected halo_x, halo_qk or state");
+  return carried;
+}
+
+// Those of a sequence were all left after the same step, each once.
+void require_carried_once(const Manifest& manifest, const std::string& where) {
+  std::map<int64_t, int64_t> steps;  // of the sequences
+  std::set<std::string> tensors;
+  for (const Manifest::Carried& carried : manifest.carried) {
+    const int64_t first =
+        steps.try_emplace(carried.sequence, carried.steps).first->second;
+    require(carried.steps == first,
+            where + ": " + carried.tensor() +
+                ": steps: " + std::to_string(carried.steps) + ", expected " +
+                std::to_string(first) + " as in the rest of the sequence");
+    require(tensors.insert(carried.tensor()).second,
+            where + ": " + carried.tensor() + ": expected once");
+  }
+}
+
+Manifest::DataFile parse_data_file(const Fields& fields) {
+  Manifest::DataFile file{fields.text("path"), fields.hash("hash")};
+  require(file.path.size() <= kLongestPath,
+          fields.where() + ": path: " + std::to_string(file.path.size()) +
+              " characters, expected at most " + std::to_string(kLongestPath));
+  return file;
+}
+
 DType parse_dtype(const Fields& fields) {
   const std::string name = fields.text("dtype");
   for (const DType dtype : {DType::kF32, DType::kF64}) {
@@ -195,6 +241,20 @@ Manifest parse(const json& value, const std::string& where) {
          .xxh64 = piece.hash("xxh64")});
   }
   require_whole(m, where);
+  // Checkpoints of earlier versions have neither of these lists.
+  if (fields.has("carried")) {
+    for (const json& item : fields.array("carried")) {
+      m.carried.push_back(
+          parse_carried({item, item_name("carried", m.carried.size())}, m));
+    }
+    require_carried_once(m, where);
+  }
+  if (fields.has("data")) {
+    for (const json& item : fields.array("data")) {
+      m.data.push_back(
+          parse_data_file({item, item_name("data", m.data.size())}));
+    }
+  }
   return m;
 }
 
@@ -209,6 +269,11 @@ std::string Manifest::Piece::tensor() const {
   return kind + "." + parameter + "@" + std::to_string(first);
 }
 
+std::string Manifest::Carried::tensor() const {
+  return "carried." + std::to_string(sequence) + "." + std::to_string(layer) +
+         "." + border;
+}
+
 std::string to_json(const Manifest& manifest) {
   nlohmann::ordered_json value;
   value["format"] = Manifest::kFormat;
@@ -220,7 +285,8 @@ std::string to_json(const Manifest& manifest) {
   if (!manifest.hugging_face.empty()) {
     value["hugging_face"] = manifest.hugging_face;
   }
-  for (const char* list : {"parameters", "shards", "pieces"}) {
+  for (const char* list :
+       {"data", "parameters", "shards", "pieces", "carried"}) {
     value[list] = json::array();
   }
   for (const Parameter& p : manifest.parameters) {
@@ -238,7 +304,20 @@ std::string to_json(const Manifest& manifest) {
                                {"shard", piece.shard},
                                {"xxh64", hex(piece.xxh64)}});
   }
-  return value.dump(1) + "\n";
+  for (const Manifest::Carried& carried : manifest.carried) {
+    value["carried"].push_back({{"sequence", carried.sequence},
+                                {"layer", carried.layer},
+                                {"border", carried.border},
+                                {"steps", carried.steps},
+                                {"count", carried.count},
+                                {"shard", carried.shard},
+                                {"xxh64", hex(carried.xxh64)}});
+  }
+  for (const Manifest::DataFile& file : manifest.data) {
+    value["data"].push_back({{"path", file.path}, {"hash", hex(file.hash)}});
+  }
+  // A path may be no UTF-8.
+  return value.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
 Manifest parse_manifest(const std::string& text, const std::string& where) {

@@ -26,6 +26,23 @@ struct Manifest {
     std::string file;
     int64_t size_bytes;
   };
+  // What a sequence of the batch left for the next step (data.carry_state), in
+  // one layer: the tensor "carried.SEQUENCE.LAYER.BORDER" of a shard.
+  struct Carried {
+    int64_t sequence, layer;
+    std::string border;  // halo_x, halo_qk, state
+    int64_t steps;       // that were done then
+    int64_t count;       // elements
+    int64_t shard;       // index
+    uint64_t xxh64;
+
+    std::string tensor() const;
+  };
+  // A file that the run is trained on.
+  struct DataFile {
+    std::string path;
+    uint64_t hash;  // TokenFile::hash
+  };
 
   static constexpr int64_t kFormat = 1;
   static const std::vector<std::string>& kinds();  // weights, adam_m, adam_v
@@ -39,6 +56,8 @@ struct Manifest {
   std::vector<Parameter> parameters;  // in the order of the flat buffer
   std::vector<Shard> shards;
   std::vector<Piece> pieces;
+  std::vector<Carried> carried;  // each border of a sequence and layer once
+  std::vector<DataFile> data;    // empty: not known
 };
 
 std::string to_json(const Manifest& manifest);

@@ -36,6 +36,10 @@ OpenModel open_hf(Context& ctx, const std::string& folder, DType dtype) {
   opened.hf = read_hf_config(folder);
   opened.config = run_config_of(opened.hf);
   opened.config.train.dtype = dtype;
+  const auto tokenizer = std::filesystem::absolute(folder) / "tokenizer.model";
+  if (std::filesystem::exists(tokenizer)) {
+    opened.config.data.tokenizer = tokenizer.string();
+  }
   opened.model = std::make_unique<LanguageModel>(ctx, opened.hf.model, dtype);
   read_hf_weights(folder, opened.model->weights());
   return opened;

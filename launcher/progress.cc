@@ -57,9 +57,11 @@ Progress::Progress(const RunConfig& config, double peak_flops,
       terminal_(::isatty(STDOUT_FILENO) == 1 &&
                 config.parallel.time * config.parallel.data == 1),
       start_(Clock::now()),
-      last_(start_) {}
+      last_(start_),
+      last_line_(start_) {}
 
-void Progress::banner(const ParameterLayout& layout) const {
+void Progress::banner(const ParameterLayout& layout,
+                      const MemoryPlan& memory) const {
   if (!speaks_) return;
   const ModelConfig& model = config_.model;
   const ParameterCount count = count_parameters(layout);
@@ -79,6 +81,7 @@ void Progress::banner(const ParameterLayout& layout) const {
               training_flops_per_token(model) * step_tokens() * 1e-9,
               config_.num_chunks(), config_.train.chunk_tokens,
               config_.parallel.time, config_.parallel.data);
+  std::printf("memory: %s\n", to_string(memory).c_str());
   std::printf("peak:  %.1f GFLOP/s in matrix products of all ranks\n",
               peak_flops_ * 1e-9);
   std::fflush(stdout);
@@ -107,6 +110,7 @@ void Progress::leave_out() {
 void Progress::step(int64_t step, const Trainer::StepResult& result,
                     const StepTime& time) {
   if (!speaks_) return;
+  last_line_ = Clock::now();
   const int64_t steps = config_.optimizer.steps;
   std::printf("%sstep %" PRId64 "/%" PRId64
               "  loss %.6f (%.4f bits/token)  grad norm %.4f  tokens/s %.0f  "
@@ -128,6 +132,34 @@ void Progress::step(int64_t step, const Trainer::StepResult& result,
     say("step " + std::to_string(step + 1) +
         ": loss or gradient isn't finite, skipped");
   }
+  std::fflush(stdout);
+}
+
+void Progress::within(int64_t step, const StepPosition& position) {
+  constexpr std::chrono::seconds kOnTerminal(1), kInLog(30);
+  if (!speaks_ || !(position.share > 0)) return;
+  const auto now = Clock::now();
+  if (now - last_line_ < (terminal_ ? kOnTerminal : kInLog)) return;
+  last_line_ = now;
+  const double seconds = std::chrono::duration<double>(now - last_).count();
+  std::string line = terminal_ ? "\r\033[K" : "";
+  line += position.training ? "step " + std::to_string(step + 1) + "/" +
+                                  std::to_string(config_.optimizer.steps)
+                            : "held-out text";
+  line += std::string(": ") + name_of(position.phase) + " of chunk " +
+          std::to_string(position.chunk + 1) + "/" +
+          std::to_string(position.chunks);
+  if (position.sequences > 1) {
+    line += " of sequence " + std::to_string(position.sequence + 1) + "/" +
+            std::to_string(position.sequences);
+  }
+  char rest[64];
+  std::snprintf(rest, sizeof(rest), ", %.0f %% done, left %s%s",
+                100 * position.share,
+                clock_text(seconds / position.share - seconds).c_str(),
+                terminal_ ? "" : "\n");
+  std::printf("%s%s", line.c_str(), rest);
+  line_open_ = terminal_;
   std::fflush(stdout);
 }
 

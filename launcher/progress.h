@@ -31,7 +31,7 @@ class Progress {
   Progress(const RunConfig& config, double peak_flops, int64_t first_step,
            bool speaks);
 
-  void banner(const ParameterLayout& layout) const;
+  void banner(const ParameterLayout& layout, const MemoryPlan& memory) const;
   // The time since the last call, or since this was made; what was saved after
   // a step counts for the next.
   StepTime step_time();
@@ -39,6 +39,9 @@ class Progress {
   void leave_out();
   void step(int64_t step, const Trainer::StepResult& result,
             const StepTime& time);
+  // Within a step (0-based) or an evaluation: a line at times, so that long
+  // ones are seen to go on. Every 30 s, on a terminal every second.
+  void within(int64_t step, const StepPosition& position);
   // A line of its own, on a terminal above the one that is written over.
   void say(const std::string& line);
   // Leaves the last line standing.
@@ -54,7 +57,7 @@ class Progress {
   int64_t first_step_;
   bool speaks_, terminal_;
   bool line_open_ = false;
-  Clock::time_point start_, last_;
+  Clock::time_point start_, last_, last_line_;
 };
 
 }  // namespace timepipe

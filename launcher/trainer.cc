@@ -50,24 +50,55 @@ double inner_rate_multiplier(const OptimizerConfig& config, double base_lr,
   return (init + share * (base_lr - init)) / base_lr;
 }
 
-void ScheduleRunner::run(ScheduleShape shape, int64_t hot_rounds,
-                         GradientSum& gradients) {
-  int64_t most_chunks = 0, most_tokens = 0;
+void ScheduleRunner::prepare(ScheduleShape shape, int64_t hot_rounds) {
+  int64_t most_chunks = 0;
+  lane_tokens_ = 0;
   for (const SequenceShape& sequence : shape.sequences) {
     const auto chunks = static_cast<int64_t>(sequence.size());
     most_chunks = std::max(most_chunks, num_chunks(chunks, time_.size()));
-    most_tokens = std::max(most_tokens, sequence.front().tokens);
+    lane_tokens_ = std::max(lane_tokens_, sequence.front().tokens);
   }
   shape.ranks = time_.size();
   shape.hot_rounds = std::min(hot_rounds, most_chunks);
-  if (!(shape == last_shape_)) {
-    operations_ = make_schedule(shape)[time_.rank()];
-    last_shape_ = shape;
-  }
+  if (shape == last_shape_) return;
+  operations_ = make_schedule(shape)[time_.rank()];
+  last_shape_ = std::move(shape);
+  add_prices();
+}
+
+void ScheduleRunner::run(ScheduleShape shape, int64_t hot_rounds,
+                         GradientSum& gradients) {
+  prepare(std::move(shape), hot_rounds);
   if (!operations_.empty()) {
-    program_.reserve_lanes(ctx_, shape.num_lanes(), most_tokens);
+    program_.reserve_lanes(ctx_, last_shape_.num_lanes(), lane_tokens_);
   }
-  executor_.run(shape, operations_, gradients);
+  Executor::Watch watch;
+  if (watch_) watch = [this](std::size_t done) { tell_position(done); };
+  executor_.run(last_shape_, operations_, gradients, watch);
+}
+
+void ScheduleRunner::add_prices() {
+  prices_.clear();
+  int64_t sum = 0;
+  for (const Operation& op : operations_) {
+    if (op.kind == Operation::Kind::kCompute) {
+      sum +=
+          last_shape_.price(op.phase, op.part, op.layer, op.sequence, op.chunk);
+    }
+    prices_.push_back(sum);
+  }
+}
+
+void ScheduleRunner::tell_position(std::size_t done) const {
+  const Operation& op = operations_[done - 1];
+  watch_({.training = last_shape_.training,
+          .phase = op.phase,
+          .sequence = op.sequence,
+          .sequences = std::ssize(last_shape_.sequences),
+          .chunk = op.chunk,
+          .chunks = std::ssize(last_shape_.sequences[op.sequence]),
+          .share = static_cast<double>(prices_[done - 1]) /
+                   static_cast<double>(prices_.back())});
 }
 
 Trainer::Trainer(Context& ctx, Communicator& world, const ModelConfig& model,
@@ -81,13 +112,16 @@ Trainer::Trainer(Context& ctx, Communicator& world, const ModelConfig& model,
       optimizer_(ctx, world, model_.weights(), optimizer),
       runner_(ctx, *grid_.time, model_) {}
 
-Trainer::StepResult Trainer::step(const Batch& batch, double lr,
+Trainer::StepResult Trainer::step(Batch batch, double lr,
                                   double inner_multiplier, int64_t step) {
+  go_on_from_what_is_there(batch, step);
   set_current_step(step);
   set_activity("computing step " + std::to_string(step));
   model_.set_inner_rate_multiplier(inner_multiplier);
   StepResult result{};
+  const int64_t sent = grid_.time->bytes_sent();
   result.loss = forward_backward(batch);
+  bytes_sent_in_steps_ += grid_.time->bytes_sent() - sent;
   const ShardedOptimizer::Gradient gradient = optimizer_.reduce(gradients_);
   result.grad_norm = gradient.norm;
   result.finite = gradient.finite && std::isfinite(result.loss);
@@ -95,8 +129,64 @@ Trainer::StepResult Trainer::step(const Batch& batch, double lr,
     optimizer_.step(lr, step);
     go_on_from_kept_states();
   }
+  remember_what_is_carried(batch, step, result.finite);
   result.digest = optimizer_.digest();
   return result;
+}
+
+void Trainer::go_on_from_what_is_there(Batch& batch, int64_t step) {
+  carried_since_.resize(batch.size(), -1);
+  for (std::size_t s = 0; s < batch.size(); ++s) {
+    Sequence& sequence = batch[s];
+    if (!sequence.continues || carried_since_[s] == step) continue;
+    sequence.ids_before.clear();
+    if (carried_since_[s] >= 0) continue;
+    sequence.continues = false;
+    if (!sequence.documents.empty()) sequence.documents.front().resets = true;
+  }
+}
+
+void Trainer::remember_what_is_carried(const Batch& batch, int64_t step,
+                                       bool finite) {
+  for (std::size_t s = 0; s < batch.size(); ++s) {
+    if (finite) {
+      carried_since_[s] = batch[s].hands_on ? step + 1 : -1;
+    } else if (!batch[s].continues) {
+      carried_since_[s] = -1;  // what is there is of another text
+    }
+  }
+}
+
+std::vector<Trainer::CarriedBorder> Trainer::carried_borders() {
+  std::vector<CarriedBorder> borders;
+  for (const auto& border : runner_.executor().carried_borders()) {
+    const int64_t s = border.sequence * grid_.data_ranks + grid_.data_rank;
+    const auto index = static_cast<std::size_t>(s);
+    if (border.bytes.empty() || index >= carried_since_.size()) continue;
+    if (carried_since_[index] < 0) continue;
+    borders.push_back({s, carried_since_[index], border.border, border.bytes});
+  }
+  return borders;
+}
+
+bool Trainer::takes_carried(int64_t sequence) const {
+  return sequence % grid_.data_ranks == grid_.data_rank &&
+         sequence / grid_.data_ranks % grid_.time_ranks == grid_.time_rank;
+}
+
+void Trainer::carry(const std::vector<CarriedBorder>& borders) {
+  std::vector<Executor::CarriedBorder> mine;
+  carried_since_.clear();
+  for (const CarriedBorder& border : borders) {
+    const int64_t s = border.sequence;
+    if (s >= std::ssize(carried_since_)) carried_since_.resize(s + 1, -1);
+    carried_since_[s] = border.steps;
+    if (s % grid_.data_ranks != grid_.data_rank) continue;
+    const int64_t local = s / grid_.data_ranks;
+    mine.push_back({local, border.border,
+                    static_cast<int>(local % grid_.time_ranks), border.bytes});
+  }
+  runner_.executor().carry(std::move(mine));
 }
 
 double Trainer::forward_backward(const Batch& batch) {
@@ -114,6 +204,10 @@ double Trainer::evaluate(const Batch& batch) {
 }
 
 void Trainer::run(const Batch& batch, bool training) {
+  runner_.run(set_batch(batch, training), train_.hot_rounds, gradients_);
+}
+
+ScheduleShape Trainer::set_batch(const Batch& batch, bool training) {
   Batch mine = sequences_of(batch, grid_.data_rank, grid_.data_ranks);
   model_.set_batch(ChunkedBatch(std::move(mine), train_.chunk_tokens,
                                 model_.config().mini_batch_size,
@@ -123,7 +217,19 @@ void Trainer::run(const Batch& batch, bool training) {
   shape.training = training;
   shape.keeps_borders =
       training && std::ranges::any_of(batch, &Sequence::hands_on);
-  runner_.run(std::move(shape), train_.hot_rounds, gradients_);
+  return shape;
+}
+
+MemoryPlan Trainer::memory_plan(const Batch& batch, bool saves) {
+  runner_.prepare(set_batch(batch, /*training=*/true), train_.hot_rounds);
+  const int rank = grid_.world.rank();
+  return plan_memory({.model = model_,
+                      .shape = runner_.shape(),
+                      .operations = runner_.operations(),
+                      .time_rank = grid_.time->rank(),
+                      .shard_elements = optimizer_.shard_begin(rank + 1) -
+                                        optimizer_.shard_begin(rank),
+                      .saves = saves});
 }
 
 // The losses of all (sequence, chunk) pairs, wherever they were computed, added

@@ -1,9 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "launcher/config.h"
+#include "launcher/memory_plan.h"
 #include "models/language_model.h"
 #include "parallel/executor.h"
 #include "parallel/process_grid.h"
@@ -20,6 +23,16 @@ double learning_rate(const OptimizerConfig& config, int64_t step);
 double inner_rate_multiplier(const OptimizerConfig& config, double base_lr,
                              int64_t step);
 
+// Where a rank is in the list of operations of a step, or of an evaluation.
+struct StepPosition {
+  bool training;
+  Phase phase;
+  int64_t sequence, sequences;  // of this data rank
+  int64_t chunk, chunks;        // of that sequence
+  double share;  // of the rank's own work that is done, by its prices
+};
+using Watch = std::function<void(const StepPosition&)>;
+
 // Runs program parts of a step in the order of its schedule, on the lane memory
 // that the schedule needs. Keeps the lists of the last shape.
 class ScheduleRunner {
@@ -30,20 +43,32 @@ class ScheduleRunner {
         program_(program),
         executor_(ctx, time, program) {}
 
-  // shape.ranks and shape.hot_rounds are set here: hot rounds beyond the chunks
-  // of a rank mean all of them.
+  // Makes the lists of a shape. shape.ranks and shape.hot_rounds are set here:
+  // hot rounds beyond the chunks of a rank mean all of them.
+  void prepare(ScheduleShape shape, int64_t hot_rounds);
+  // Also runs this rank's.
   void run(ScheduleShape shape, int64_t hot_rounds, GradientSum& gradients);
 
-  // See Executor.
-  void go_on_from_kept_borders() { executor_.go_on_from_kept_borders(); }
+  Executor& executor() { return executor_; }
+  const ScheduleShape& shape() const { return last_shape_; }
+  const OperationList& operations() const { return operations_; }
+
+  // Told where this rank is after every compute operation; changes no result.
+  void set_watch(Watch watch) { watch_ = std::move(watch); }
 
  private:
+  void add_prices();
+  void tell_position(std::size_t done) const;
+
   Context& ctx_;
   Communicator& time_;
   ChunkProgram& program_;
   Executor executor_;
   ScheduleShape last_shape_;
   OperationList operations_;
+  int64_t lane_tokens_ = 0;
+  std::vector<int64_t> prices_;  // of the operations up to each, this included
+  Watch watch_;
 };
 
 // A model, its optimizer and its place among the ranks: all of a training step.
@@ -62,15 +87,41 @@ class Trainer {
 
   // One optimizer step on the same batch on all ranks, of which every data
   // rank takes its sequences. Sequences that go on do so from the states that
-  // the last finite step left. Collective.
-  StepResult step(const Batch& batch, double lr, double inner_multiplier,
+  // the last finite step left: if that isn't the step before, convolutions
+  // start afresh; if there is none, the sequence does. Collective.
+  StepResult step(Batch batch, double lr, double inner_multiplier,
                   int64_t step);
+
+  // Between time ranks, of all steps so far.
+  int64_t bytes_sent_in_steps() const { return bytes_sent_in_steps_; }
 
   // Its first half: the loss, and this rank's share of the gradient.
   double forward_backward(const Batch& batch);
   // The sequences that go on do so from the states that the last
   // forward_backward() left.
-  void go_on_from_kept_states() { runner_.go_on_from_kept_borders(); }
+  void go_on_from_kept_states() {
+    runner_.executor().go_on_from_kept_borders();
+  }
+
+  // What a sequence of the batch left for that of the next step.
+  struct CarriedBorder {
+    int64_t sequence;  // in the batch
+    int64_t steps;     // that were done then
+    LayerBorder border;
+    Tensor bytes;
+  };
+  // Those that this rank has.
+  std::vector<CarriedBorder> carried_borders();
+  // Whether this rank takes those of a sequence. Then all ranks carry() all,
+  // with their bytes where the sequence is taken.
+  bool takes_carried(int64_t sequence) const;
+  void carry(const std::vector<CarriedBorder>& borders);
+
+  // What a step on such a batch takes on this rank; `saves`: checkpoints too.
+  MemoryPlan memory_plan(const Batch& batch, bool saves);
+
+  // See ScheduleRunner.
+  void set_watch(Watch watch) { runner_.set_watch(std::move(watch)); }
 
   // The loss of a batch, by forward passes alone. Collective.
   double evaluate(const Batch& batch);
@@ -81,7 +132,10 @@ class Trainer {
   const ProcessGrid& grid() const { return grid_; }
 
  private:
+  void go_on_from_what_is_there(Batch& batch, int64_t step);
+  void remember_what_is_carried(const Batch& batch, int64_t step, bool finite);
   void run(const Batch& batch, bool training);
+  ScheduleShape set_batch(const Batch& batch, bool training);
   double gather_loss(const Batch& batch);
 
   TrainConfig train_;
@@ -89,7 +143,11 @@ class Trainer {
   LanguageModel model_;
   GradientSum gradients_;
   ShardedOptimizer optimizer_;
+  int64_t bytes_sent_in_steps_ = 0;
   ScheduleRunner runner_;
+  // Of each sequence of the batch: the steps that were done when it left what
+  // is carried; -1: nothing is.
+  std::vector<int64_t> carried_since_;
 };
 
 }  // namespace timepipe

@@ -4,16 +4,26 @@
 #include <string>
 #include <utility>
 
+#include "kernels/cross_entropy.h"
 #include "runtime/error.h"
 
 namespace timepipe {
 namespace {
 
 // Documents must lie in the sequence in order, without overlap, each from a
-// multiple of the mini-batch; the first has nothing to carry on from.
+// multiple of the mini-batch; the first has nothing to carry on from. What lies
+// between them, padding, has no labels.
 void check_documents(const Sequence& sequence, std::size_t index,
                      int64_t mini_batch_size) {
   int64_t end = 0;
+  const auto require_no_label = [&](int64_t to) {
+    for (int64_t t = end; t < to; ++t) {
+      require(sequence.targets[t] == kIgnoredTarget,
+              "sequence " + std::to_string(index) + ", token " +
+                  std::to_string(t) + ": padding has label " +
+                  std::to_string(sequence.targets[t]) + ", expected none");
+    }
+  };
   for (std::size_t d = 0; d < sequence.documents.size(); ++d) {
     const Document& document = sequence.documents[d];
     const std::string where = "sequence " + std::to_string(index) +
@@ -33,8 +43,10 @@ void check_documents(const Sequence& sequence, std::size_t index,
         where +
             "must start at token 0, from the learned state unless the "
             "sequence goes on with that of the step before");
+    require_no_label(document.first);
     end = document.first + document.tokens;
   }
+  require_no_label(sequence.tokens());
   require(!sequence.documents.empty(),
           "sequence " + std::to_string(index) + ": has no document");
 }

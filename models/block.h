@@ -35,6 +35,11 @@ class Block {
   };
   Lane make_lane(Context& ctx, int64_t tokens) const;
 
+  // Elements that backward() takes in kOutput and gives back in kConv.
+  int64_t backward_elements(int64_t tokens) const {
+    return tokens * config_.hidden_size + layer_->backward_elements(tokens);
+  }
+
   int64_t border_elements(Border border) const;
 
   // Reads lane.x; kOutput writes y [T,C], which may be lane.x.

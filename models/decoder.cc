@@ -67,7 +67,8 @@ int64_t Decoder::read_some(std::span<const int64_t> ids) {
                        .first = state_.tokens_read,
                        .tokens = rows,
                        .segments = segments,
-                       .detached = true};
+                       .detached = true,
+                       .place = place};
   Tensor x = lane_.x.slice(0, rows);
   embedding_forward(
       ctx_,

@@ -90,16 +90,28 @@ void LanguageModel::reserve_lanes(Context& ctx, int64_t num_lanes,
   const auto wanted = static_cast<std::size_t>(num_lanes + 1);
   if (lanes_.size() == wanted && lane_tokens_ == tokens) return;
   lanes_.clear();
-  lanes_.resize(wanted);
+  lanes_ = make_lanes(ctx, num_lanes, tokens);
   lane_tokens_ = tokens;
-  make_lane(ctx, tokens, 1, lane(kColdLane));
-  for (int i = 0; i < num_lanes; ++i) {
-    make_lane(ctx, tokens, blocks_.size(), lane(i));
+}
+
+int64_t LanguageModel::lane_bytes(int64_t num_lanes, int64_t tokens) const {
+  Context counts(MemoryPool::Mode::kCount);
+  make_lanes(counts, num_lanes, tokens);
+  return counts.pool().peak_bytes(MemoryUse::kActivations);
+}
+
+std::vector<LanguageModel::Lane> LanguageModel::make_lanes(
+    Context& ctx, int64_t num_lanes, int64_t tokens) const {
+  std::vector<Lane> lanes(static_cast<std::size_t>(num_lanes + 1));
+  make_lane(ctx, tokens, 1, lanes.front());  // kColdLane
+  for (std::size_t i = 1; i < lanes.size(); ++i) {
+    make_lane(ctx, tokens, blocks_.size(), lanes[i]);
   }
+  return lanes;
 }
 
 void LanguageModel::make_lane(Context& ctx, int64_t tokens, std::size_t blocks,
-                              Lane& lane) {
+                              Lane& lane) const {
   const auto take = [&](Shape shape) {
     return ctx.allocate(std::move(shape), weights_->dtype(),
                         MemoryUse::kActivations);

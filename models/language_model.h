@@ -54,6 +54,14 @@ class LanguageModel : public ChunkProgram {
     return config_.tie_word_embeddings ? 2 : 1;
   }
 
+  // Bytes that reserve_lanes() takes, and those that the backward pass of one
+  // block on one chunk takes beside them, from kOutput to kConv.
+  int64_t lane_bytes(int64_t num_lanes, int64_t tokens) const;
+  int64_t backward_bytes(int64_t tokens) const {
+    return blocks_.front().backward_elements(tokens) *
+           size_of(weights_->dtype());
+  }
+
   void reserve_lanes(Context& ctx, int64_t num_lanes, int64_t tokens) override;
   ChunkView view(int64_t sequence, int64_t chunk) const override {
     return batch_.view(sequence, chunk);
@@ -72,7 +80,10 @@ class LanguageModel : public ChunkProgram {
     Tensor dx;                        // gradient of the residual stream
   };
 
-  void make_lane(Context& ctx, int64_t tokens, std::size_t blocks, Lane& lane);
+  std::vector<Lane> make_lanes(Context& ctx, int64_t num_lanes,
+                               int64_t tokens) const;
+  void make_lane(Context& ctx, int64_t tokens, std::size_t blocks,
+                 Lane& lane) const;
   Lane& lane(int index) { return lanes_.at(index + 1); }  // [0]: kColdLane
   // The input of a block; of the one after the last: the output.
   Tensor block_input(Lane& lane, int64_t layer, const ChunkView& view);

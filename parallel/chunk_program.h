@@ -16,6 +16,8 @@ struct ChunkView {
   int64_t first, tokens;  // first token in the sequence, number of tokens
   Segments segments;      // pieces of documents inside the chunk
   bool detached;          // no gradient goes to the chunk before it
+  int64_t place = 0;      // of the first token in its mini-batch of the inner
+                          // learner; only decoding starts inside one
 };
 
 // What the executor asks of a model: run one part of one layer on one chunk. A

@@ -1,16 +1,11 @@
 #include "parallel/communicator.h"
 
 #include <sched.h>
-#include <signal.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <bit>
 #include <chrono>
-#include <cstdio>
 #include <sstream>
 #include <thread>
 
@@ -19,48 +14,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-struct ThisThread {
-  std::string activity = "starting";
-  int64_t step = 0;
-  bool reports = false;  // its activity is what SIGTERM prints
-};
-thread_local ThisThread this_thread;
-
-// What the signal handler writes: whole lines, made beforehand. The handler may
-// run on another thread than the writer, which would have to come round the
-// ring to disturb it.
-struct Line {
-  std::array<char, 512> text;
-  std::size_t length = 0;
-};
-constexpr int kLines = 8;
-std::array<Line, kLines> lines;
-std::atomic<int> current_line = 0;
-std::atomic<int> reporting_rank = 0;
-
-static_assert(std::atomic<int>::is_always_lock_free);
-
-void publish(const std::string& activity) {
-  const int next = (current_line.load(std::memory_order_relaxed) + 1) % kLines;
-  Line& line = lines[next];
-  const int length = std::snprintf(line.text.data(), line.text.size(),
-                                   "rank %d: terminated while %s",
-                                   reporting_rank.load(), activity.c_str());
-  line.length = std::min<std::size_t>(length, line.text.size() - 1);
-  line.text[line.length++] = '\n';
-  current_line.store(next, std::memory_order_release);
-}
-
-// Seen: once a rank of a host has ended by SIGTERM, Open MPI 4.1 may kill the
-// others at once (SIGCHLD seems to end its sleep before SIGKILL): so linger.
-extern "C" void report_termination(int) {
-  constexpr timespec kLetOthersWrite = {.tv_sec = 0, .tv_nsec = 300'000'000};
-  const Line& line = lines[current_line.load(std::memory_order_acquire)];
-  if (write(STDERR_FILENO, line.text.data(), line.length) > 0) {
-    nanosleep(&kLetOthersWrite, nullptr);
-  }
-  _exit(128 + SIGTERM);
-}
+thread_local int64_t current_step = 0;
 
 // Between two polls. A message is often microseconds away; else ranks that
 // share a core with this one should get it.
@@ -77,8 +31,8 @@ void pause_after(Clock::duration waited) {
 
 std::string blocked_text(const Request::Impl& request, double seconds) {
   std::ostringstream text;
-  text << "rank " << request.rank() << ", step " << this_thread.step
-       << ": waited " << seconds << " s for " << request.describe();
+  text << "rank " << request.rank() << ", step " << current_step << ": waited "
+       << seconds << " s for " << request.describe();
   return text.str();
 }
 
@@ -123,7 +77,7 @@ void Request::wait() {
   if (test()) return;
   const auto start = Clock::now();
   const std::chrono::duration<double> timeout(timeout_seconds_);
-  const std::string before = this_thread.activity;
+  const std::string before = activity();
   set_activity("waiting for " + impl_->describe());
   while (!test()) {
     const auto waited = Clock::now() - start;
@@ -133,20 +87,6 @@ void Request::wait() {
   set_activity(before);  // not after Blocked: it is why this rank ends
 }
 
-void set_activity(const std::string& text) {
-  this_thread.activity = text;
-  if (this_thread.reports) publish(text);
-}
-
-void set_current_step(int64_t step) { this_thread.step = step; }
-
-void install_termination_report(int rank) {
-  reporting_rank = rank;
-  this_thread.reports = true;
-  publish(this_thread.activity);
-  struct sigaction action = {};
-  action.sa_handler = report_termination;
-  sigaction(SIGTERM, &action, nullptr);
-}
+void set_current_step(int64_t step) { current_step = step; }
 
 }  // namespace timepipe

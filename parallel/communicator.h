@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "parallel/schedule.h"
+#include "parallel/termination.h"
 #include "runtime/context.h"
 
 namespace timepipe {
@@ -139,13 +140,6 @@ bool started_by_mpi();
 [[noreturn]] void abort_all_ranks(int exit_status);
 #endif
 
-// What this rank is doing, for the one line that it prints when it is told to
-// end (SIGTERM) or gives up; safe to read in a signal handler.
-void set_activity(const std::string& text);
-// On SIGTERM: print "rank R: terminated while <activity>" to stderr and, 0.3 s
-// later, exit with status 143. The activity is the calling thread's;
-// set_activity of other threads is not shown.
-void install_termination_report(int rank);
 // The step that errors of waiting name.
 void set_current_step(int64_t step);
 

@@ -25,8 +25,9 @@ void for_each_border(const ScheduleShape& shape, F&& f) {
 }  // namespace
 
 void Executor::run(const ScheduleShape& shape, const OperationList& operations,
-                   GradientSum& gradients) {
+                   GradientSum& gradients, const Watch& watch) {
   hand_over_borders(shape);
+  std::size_t done = 0;
   for (const Operation& op : operations) {
     switch (op.kind) {
       case Operation::Kind::kReceive:
@@ -43,6 +44,8 @@ void Executor::run(const ScheduleShape& shape, const OperationList& operations,
         }
     }
     progress();
+    ++done;
+    if (watch && op.kind == Operation::Kind::kCompute) watch(done);
   }
   if (shape.keeps_borders) keep_borders(shape);
   for (Outgoing& message : outgoing_) message.send.wait();
@@ -108,52 +111,60 @@ ConstBytes Executor::from_before(const ScheduleShape& shape,
                                  const Operation& op,
                                  LayerBorder border) const {
   if (op.chunk > 0 || !shape.continues(op.sequence, border)) return {};
-  const auto kept = before_.borders.find(key(false, op.sequence, 0, border));
-  CHECK(kept != before_.borders.end()) << "no border was kept to go on from";
-  return kept->second.bytes();
+  const auto kept = before_.find(key(false, op.sequence, 0, border));
+  CHECK(kept != before_.end()) << "no border was kept to go on from";
+  return kept->second.bytes.bytes();
 }
 
 void Executor::keep_borders(const ScheduleShape& shape) {
-  kept_ = {};
+  kept_.clear();
   for_each_border(shape, [&](int32_t sequence, LayerBorder border) {
     const auto chunks = static_cast<int64_t>(shape.sequences[sequence].size());
-    const int rank = shape.rank_of(sequence, chunks - 1);
-    kept_.ranks.push_back(rank);
-    if (!shape.keeps(sequence, chunks - 1, border) || time_.rank() != rank) {
-      return;
-    }
+    if (!shape.keeps(sequence, chunks - 1, border)) return;
+    CarriedBorder& kept = kept_[key(false, sequence, 0, border)];
+    kept = {sequence, border, shape.rank_of(sequence, chunks - 1), {}};
+    if (time_.rank() != kept.rank) return;
     auto slot = slots_.extract(key(false, sequence, chunks, border));
     CHECK(!slot.empty()) << "a border was not kept";
-    kept_.borders[key(false, sequence, 0, border)] =
-        std::move(slot.mapped().bytes);
+    kept.bytes = std::move(slot.mapped().bytes);
   });
+}
+
+std::vector<Executor::CarriedBorder> Executor::carried_borders() const {
+  std::vector<CarriedBorder> borders;
+  for (const auto& [key, border] : before_) borders.push_back(border);
+  return borders;
+}
+
+void Executor::carry(std::vector<CarriedBorder> borders) {
+  before_.clear();
+  for (CarriedBorder& border : borders) {
+    const Key k = key(false, border.sequence, 0, border.border);
+    before_[k] = std::move(border);
+  }
 }
 
 // The borders that first chunks take go to the ranks of those chunks.
 void Executor::hand_over_borders(const ScheduleShape& shape) {
   std::vector<Request> receives;
-  std::size_t index = 0;  // of (sequence, layer, border)
   for_each_border(shape, [&](int32_t sequence, LayerBorder border) {
-    const std::size_t i = index++;
     if (!shape.continues(sequence, border)) return;
-    CHECK(i < before_.ranks.size()) << "no border was kept to go on from";
-    const int from =
-        std::exchange(before_.ranks[i], shape.rank_of(sequence, 0));
-    const int to = before_.ranks[i];
+    const auto kept = before_.find(key(false, sequence, 0, border));
+    CHECK(kept != before_.end()) << "no border was kept to go on from";
+    Tensor& bytes = kept->second.bytes;
+    const int to = shape.rank_of(sequence, 0);
+    const int from = std::exchange(kept->second.rank, to);
     if (from == to) return;
-    const Key k = key(false, sequence, 0, border);
     const Tag tag{border.border, false, sequence, 0,
                   static_cast<int32_t>(border.layer)};
     if (time_.rank() == from) {
-      Tensor bytes = std::move(before_.borders.extract(k).mapped());
       const ConstBytes payload = std::as_const(bytes).bytes();
       Request send = time_.isend(payload, to, tag);
-      outgoing_.push_back({std::move(bytes), std::move(send)});
+      outgoing_.push_back({std::exchange(bytes, {}), std::move(send)});
     } else if (time_.rank() == to) {
-      Tensor bytes = ctx_.allocate({shape.bytes(border) / size_of(DType::kF32)},
-                                   DType::kF32, MemoryUse::kBorders);
+      bytes = ctx_.allocate({shape.bytes(border) / size_of(DType::kF32)},
+                            DType::kF32, MemoryUse::kBorders);
       receives.push_back(time_.irecv(bytes.bytes(), from, tag));
-      before_.borders[k] = std::move(bytes);
     }
   });
   for (Request& receive : receives) receive.wait();

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
+#include <map>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -21,13 +23,27 @@ class Executor {
   Executor(Context& ctx, Communicator& time, ChunkProgram& program)
       : ctx_(ctx), time_(time), program_(program) {}
 
+  // Told after every compute operation how many of the list are done.
+  using Watch = std::function<void(std::size_t done)>;
+
   // Throws Blocked if a peer doesn't answer before the deadline.
   void run(const ScheduleShape& shape, const OperationList& operations,
-           GradientSum& gradients);
+           GradientSum& gradients, const Watch& watch = {});
 
   // With shape.keeps_borders: the next run's sequences go on from the borders
   // that the last one left. Without this call, from those that it went on from.
-  void go_on_from_kept_borders() { before_ = std::move(kept_); }
+  void go_on_from_kept_borders() { before_ = std::exchange(kept_, {}); }
+
+  // What a sequence left for the next run.
+  struct CarriedBorder {
+    int64_t sequence;
+    LayerBorder border;
+    int rank;      // that has it
+    Tensor bytes;  // only there
+  };
+  // What the next run goes on from. Those of all sequences, in their order.
+  std::vector<CarriedBorder> carried_borders() const;
+  void carry(std::vector<CarriedBorder> borders);
 
  private:
   // A border or its gradient, from the moment that it is produced here or its
@@ -65,13 +81,8 @@ class Executor {
   std::unordered_map<Key, Slot> slots_;
   std::list<Outgoing> outgoing_;
 
-  // What sequences left for the next run, and the rank that has it, by
-  // sequence, layer and border.
-  struct Kept {
-    std::unordered_map<Key, Tensor> borders;
-    std::vector<int> ranks;
-  };
-  Kept before_, kept_;  // from the run before, by this one
+  using Carried = std::map<Key, CarriedBorder>;
+  Carried before_, kept_;  // from the run before, by this one
 };
 
 }  // namespace timepipe

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <tuple>
 #include <utility>
 
 namespace timepipe {
@@ -11,6 +12,7 @@ namespace timepipe {
 struct MemoryPool::Ledger {
   std::array<int64_t, kMemoryUses> current{}, peak{};
   std::multimap<int64_t, void*> free_blocks;
+  int64_t held = 0;
 
   Ledger() = default;
   Ledger(const Ledger&) = delete;
@@ -25,26 +27,37 @@ std::shared_ptr<MemoryPool::Ledger> MemoryPool::ledger() {
   return ledger_;
 }
 
+int64_t MemoryPool::block_bytes(int64_t size_bytes) {
+  constexpr int64_t kAlign = kAlignment;
+  return std::max(kAlign, (size_bytes + kAlign - 1) / kAlign * kAlign);
+}
+
 std::shared_ptr<void> MemoryPool::allocate(int64_t size_bytes, MemoryUse use) {
-  const int64_t align = kAlignment;
-  const int64_t size =
-      std::max(align, (size_bytes + align - 1) / align * align);
+  const int64_t size = block_bytes(size_bytes);
   std::shared_ptr<Ledger> books = ledger();
-  void* block = nullptr;
-  if (auto found = books->free_blocks.find(size);
-      found != books->free_blocks.end()) {
-    block = found->second;
-    books->free_blocks.erase(found);
-  } else {
-    block = std::aligned_alloc(kAlignment, static_cast<std::size_t>(size));
-    if (block == nullptr) throw std::bad_alloc();
-  }
   const auto u = static_cast<std::size_t>(use);
   books->current[u] += size;
   books->peak[u] = std::max(books->peak[u], books->current[u]);
-  return {block, [books, size, u](void* p) {
+  if (mode_ == Mode::kCount) {
+    return {nullptr, [books, size, u](void*) { books->current[u] -= size; }};
+  }
+  int64_t block_size = size;
+  void* block = nullptr;
+  if (auto found = books->free_blocks.lower_bound(size);
+      found != books->free_blocks.end() && found->first <= size + size / 4) {
+    std::tie(block_size, block) = *found;
+    books->free_blocks.erase(found);
+  } else {
+    block = std::aligned_alloc(kAlignment, static_cast<std::size_t>(size));
+    if (block == nullptr) {
+      books->current[u] -= size;
+      throw std::bad_alloc();
+    }
+    books->held += size;
+  }
+  return {block, [books, size, block_size, u](void* p) {
             books->current[u] -= size;
-            books->free_blocks.emplace(size, p);
+            books->free_blocks.emplace(block_size, p);
           }};
 }
 
@@ -55,6 +68,8 @@ int64_t MemoryPool::current_bytes(MemoryUse use) const {
 int64_t MemoryPool::peak_bytes(MemoryUse use) const {
   return ledger_ ? ledger_->peak[static_cast<std::size_t>(use)] : 0;
 }
+
+int64_t MemoryPool::held_bytes() const { return ledger_ ? ledger_->held : 0; }
 
 void MemoryPool::reset_peaks() {
   if (ledger_) ledger_->peak = ledger_->current;

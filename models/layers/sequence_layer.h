@@ -32,6 +32,9 @@ class SequenceLayer {
   virtual std::unique_ptr<Lane> make_lane(Context& ctx,
                                           int64_t tokens) const = 0;
 
+  // Elements that backward() takes in kOutput and gives back in kConv.
+  virtual int64_t backward_elements(int64_t tokens) const = 0;
+
   // Elements of kHaloQk and kState; 0: nothing crosses.
   virtual int64_t border_elements(Border border) const = 0;
 

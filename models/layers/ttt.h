@@ -25,6 +25,7 @@ class TttLayer : public SequenceLayer {
   }
 
   std::unique_ptr<Lane> make_lane(Context& ctx, int64_t tokens) const override;
+  int64_t backward_elements(int64_t tokens) const override;
   int64_t border_elements(Border border) const override;
   void forward(Context& ctx, Part part, const ChunkView& view, const Tensor& u,
                Lane& lane, const Tensor& border_in, Tensor& border_out,
@@ -41,7 +42,21 @@ class TttLayer : public SequenceLayer {
                 GradientSum& gradients) const override;
 
  private:
-  struct TttLane;
+  static constexpr double kPostNormEps = 1e-6;
+
+  struct TttLane : Lane {
+    Tensor p;                  // shared q/k projection, only if shared
+    Tensor xq, xk, xv;         // after convolution and RoPE
+    Tensor g;                  // gate projection, only if gated
+    Tensor gate, lr;           // inner rate [T,H]
+    Tensor checkpoints;        // states inside the chunk
+    Tensor o, o_mean, o_rstd;  // output of the scan; statistics of its norm
+
+    // Gradients of the same, from kOutput's backward to kConv's.
+    struct Gradients {
+      Tensor p, xq, xk, xv, g, lr, o;
+    } d;
+  };
 
   void project(Context& ctx, const ChunkView& view, const Tensor& u,
                TttLane& lane, const Tensor& halo) const;
@@ -62,8 +77,6 @@ class TttLayer : public SequenceLayer {
   Tensor weight(int64_t index) const { return weights_->value(index); }
   Tensor learned_start(Context& ctx) const;
   Tensor token_scale(Context& ctx) const;  // [b]
-  // Of the chunk's first row in its mini-batch; other than 0 in decoding only.
-  int64_t place_of(const ChunkView& view) const;
   double rate_scale() const;
 
   ModelConfig config_;

@@ -178,10 +178,9 @@ TEST_F(Config, ValuesOutOfRangeAreRefused) {
                                "optimizer.max_skipped_steps=0",
                                "data.held_out=1",
                                "data.train_weights=x",
-                               "data.documents=reset",
+                               "data.start_state=a.safetensors",
                                "data.train_weights=1",
                                "data.bos_id=256",
-                               "eval.data=a.txt",
                                "data.tokenizer=",
                                "checkpoint.every=3",
                                "checkpoint.keep_last=-1",
@@ -224,6 +223,23 @@ TEST_F(Config, ChunkHoldsTheHaloOfTheConvolutions) {
             "train.chunk_tokens: 2, expected at least model.conv_kernel - 1 = "
             "3");
   EXPECT_EQ(load(kSmallest, {overrides[0], overrides[1]}).num_chunks(), 500);
+}
+
+TEST_F(Config, CarriedStatesNeedWholeMiniBatchesInOrder) {
+  const std::string carry = "data.carry_state=true";
+  const std::string whole = "data.sequence_length=1024";
+  EXPECT_TRUE(load(kSmallest, {carry, whole}).data.carry_state);
+  const auto refused = [&](std::vector<std::string> overrides) {
+    overrides.insert(overrides.begin(), {carry, whole});
+    return mistake(kSmallest, overrides);
+  };
+  EXPECT_THAT(refused({"data.sequence_length=1000"}),
+              HasSubstr("data.sequence_length: 1000, expected a multiple"));
+  EXPECT_THAT(refused({"data.seed=1"}), HasSubstr("data.seed: 1, expected 0"));
+  EXPECT_THAT(refused({"data.train=a", "data.train_weights=1"}),
+              HasSubstr("data.train_weights: 1 value(s), expected none"));
+  EXPECT_THAT(refused({"model.mini_batch_size=2", "model.pre_conv=true"}),
+              HasSubstr("model.mini_batch_size: 2, expected at least"));
 }
 
 TEST_F(Config, LimitsOfTagsAndSumsShowBeforeAnyWork) {

@@ -29,6 +29,9 @@ Manifest example() {
     manifest.pieces.push_back({kind, "a", 16, 4, 1, 2});
     manifest.pieces.push_back({kind, "b", 0, 3, 1, 0xffffffffffffffff});
   }
+  manifest.carried = {{3, 0, "state", 7, 12, 1, 5},
+                      {3, 1, "halo_x", 7, 6, 0, 6}};
+  manifest.data = {{"a\xff.txt", 0x12}, {"b.bin", 9}};
   return manifest;
 }
 
@@ -52,7 +55,36 @@ TEST(Manifest, ReadsWhatItWrote) {
   EXPECT_EQ(read.pieces[2].xxh64, 0xffffffffffffffff);
   EXPECT_EQ(read.pieces[4].tensor(), "adam_m.a@16");
   EXPECT_EQ(read.parameters[1].offset, 32);  // as in the flat buffer
+  EXPECT_EQ(read.carried[1].tensor(), "carried.3.1.halo_x");
+  EXPECT_EQ(read.data[1].hash, 9u);
   EXPECT_EQ(to_json(read), to_json(example()));
+}
+
+TEST(Manifest, OfEarlierVersionsCarriesNothing) {
+  auto object = nlohmann::json::parse(to_json(example()));
+  object.erase("carried");
+  object.erase("data");
+  const Manifest read = parse_manifest(object.dump(), "M");
+  EXPECT_TRUE(read.carried.empty() && read.data.empty());
+}
+
+TEST(Manifest, RefusesImpossibleCarriedStates) {
+  expect_refused(with("/carried/0/sequence", -1), "carried 0: sequence: -1");
+  expect_refused(with("/carried/0/sequence", 1 << 30), "carried 0: sequence");
+  expect_refused(with("/carried/0/layer", 1 << 20), "carried 0: layer");
+  expect_refused(with("/carried/0/border", "../state"), "carried 0: border");
+  expect_refused(with("/carried/0/steps", 8), "carried 0: steps: 8");
+  expect_refused(with("/carried/0/steps", 6), "steps: 7, expected 6");
+  expect_refused(with("/carried/0/count", 0), "carried 0: count: 0");
+  expect_refused(with("/carried/0/count", 1e300), "carried 0: count");
+  expect_refused(with("/carried/0/shard", 2), "carried 0: shard: 2");
+  expect_refused(with("/carried/0/xxh64", "x"), "carried 0: xxh64");
+  auto object = nlohmann::json::parse(to_json(example()));
+  object["carried"][1] = object["carried"][0];
+  expect_refused(object.dump(), "carried.3.0.state: expected once");
+  expect_refused(with("/carried", 3), "M: carried: not an array");
+  expect_refused(with("/data/0/hash", 3), "data 0: hash: 3");
+  expect_refused(with("/data/0/path", std::string(5000, 'x')), "data 0: path");
 }
 
 TEST(Manifest, RefusesNumbersOutOfRange) {

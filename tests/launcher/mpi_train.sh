@@ -15,7 +15,7 @@ fail() {
   exit 1
 }
 
-for scenario in linear_mamba mlp_transformer; do
+for scenario in linear_mamba mlp_transformer carried; do
   "$digests" $scenario 1 1 1 >"$work/alone"
   [ "$(sort -u "$work/alone" | wc -l)" -ge 38 ] ||
     fail "digests of $scenario repeat" "$work/alone"
@@ -56,7 +56,7 @@ grep -q "^timepipe: .*$work/none" "$work/out" ||
 echo "ok: mistakes end with one line"
 
 "$mpiexec" -n 3 "$timepipe" train "${tiny[@]}" parallel.time=3 \
-  >"$work/out" 2>&1 &
+  run_dir="$work/run" >"$work/out" 2>&1 &
 job=$!
 until grep -q '^step 1/' "$work/out"; do
   kill -0 $job 2>/dev/null || fail "training ended early" "$work/out"
@@ -65,7 +65,7 @@ done
 victim=$(pgrep -P $job -f train | tail -n 1)
 kill -KILL "$victim"
 wait $job && fail "a killed rank went unnoticed" "$work/out"
-[ "$(grep -c '^rank [0-9]*: terminated while ' "$work/out")" -eq 2 ] ||
+[ "$(grep -c '^rank [0-9]*: SIGTERM while ' "$work/out")" -eq 2 ] ||
   fail "not every survivor said what it was doing" "$work/out"
-grep '^rank [0-9]*: terminated while ' "$work/out"
+grep '^rank [0-9]*: SIGTERM while ' "$work/out"
 echo "ok: a killed rank ends all"

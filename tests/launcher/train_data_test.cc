@@ -16,6 +16,7 @@
 namespace timepipe {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::TemporaryFile;
 using ::testing::ThrowsMessage;
@@ -116,11 +117,56 @@ TEST(TrainData, NamesWhatItRefuses) {
   run = config({a.path()});
   run.data.documents = Documents::kReset;
   EXPECT_THAT([&] { TrainData data(run); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("data.documents")));
+              ThrowsMessage<InvalidArgument>(
+                  AllOf(HasSubstr("data.bos_id: -1"), HasSubstr(a.path()))));
   run = config({a.path()});
   run.data.carry_state = true;
+  run.data.batch = 5;  // 4 windows
   EXPECT_THAT([&] { TrainData data(run); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("data.carry_state")));
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr("data.batch: 5, expected at most 4, ")));
+  run = config({a.path()});
+  run.eval.data = {a.path(), shorter.path()};
+  run.eval.every = 1;
+  run.eval.sequences = 5;
+  EXPECT_THAT([&] { TrainData data(run); },
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr("eval.sequences: 5, expected at most 4, ")));
+}
+
+TEST(TrainData, SeedsOfFilesDoNotFollowOneAnother) {
+  const TemporaryFile a(bytes(0, 201));
+  RunConfig run = config({a.path(), a.path()});
+  run.data.train_weights = {1, 1};
+  const auto order_of = [&](uint64_t seed, int64_t file) {
+    run.data.seed = seed;
+    const TrainData data(run);
+    std::vector<int64_t> order;
+    for (int64_t i = file; i < 100; i += 2) {
+      order.push_back(data.batch(i)[0].ids[0]);
+    }
+    return order;
+  };
+  EXPECT_NE(order_of(7, 1), order_of(8, 0));
+  EXPECT_NE(order_of(7, 1), order_of(7, 0));
+}
+
+TEST(TrainData, EvaluatesFilesOfTheirOwn) {
+  const TemporaryFile a(bytes(0, 101)), b(bytes(128, 13)), c(bytes(160, 9));
+  RunConfig run = config({a.path()});
+  run.data.held_out = 0.2;
+  run.eval.data = {b.path(), c.path()};
+  const TrainData data(run);
+  ASSERT_EQ(data.num_held_out(), 3 + 2);
+  EXPECT_EQ(data.held_out(0).ids.front(), 128);
+  EXPECT_EQ(data.held_out(3).ids.front(), 160);
+  EXPECT_EQ(data.held_out(3).loss_scale, 1.0 / 4);
+  EXPECT_EQ(data.held_out_batch(3)[2].loss_scale, 1.0 / 12);
+  EXPECT_EQ(data.trained_files().size(), 1u);
+  run.eval.data = {b.path()};
+  EXPECT_NE(TrainData(run).hash(), data.hash());  // ranks must agree on all
+  EXPECT_EQ(TrainData(run).trained_files()[0].hash,
+            data.trained_files()[0].hash);
 }
 
 }  // namespace

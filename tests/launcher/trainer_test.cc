@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "models/build.h"
@@ -74,7 +75,8 @@ TEST(LayoutDoesNotChangeTheBitsOfAWideModel, OfThreadsAndRanks) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backbones, LayoutDoesNotChangeTheBits,
-                         ::testing::Values("linear_mamba", "mlp_transformer"),
+                         ::testing::Values("linear_mamba", "mlp_transformer",
+                                           "carried"),
                          [](const auto& info) { return info.param; });
 
 // One document over `chunks` chunks, so that every border is crossed.
@@ -166,6 +168,90 @@ TEST(PeakActivations, DoNotGrowWithTheSequence) {
   EXPECT_GT(few.peak_activations, 0);
   EXPECT_LE(static_cast<double>(many.peak_activations),
             1.1 * static_cast<double>(few.peak_activations));
+}
+
+struct Taken {
+  MemoryPlan plan;
+  int64_t parameters, activations, borders, scratch, held;
+  int64_t one_visit;  // bytes of all borders of one chunk
+};
+
+std::vector<Taken> taken_by_step(const Scenario& scenario,
+                                 const Layout& layout) {
+  std::vector<Taken> taken(layout.time * layout.data);
+  run_thread_ranks(static_cast<int>(taken.size()), [&](Communicator& world) {
+    const Threads one_thread(1);
+    Context ctx;
+    Trainer trainer(ctx, world, scenario.model,
+                    {.chunk_tokens = scenario.chunk_tokens,
+                     .hot_rounds = layout.hot_rounds},
+                    {.time = layout.time, .data = layout.data}, {});
+    initialise(scenario.model, 3, trainer.model().weights());
+    const Batch batch = scenario_batch(scenario, 0);
+    Taken& mine = taken[world.rank()];
+    mine.plan = trainer.memory_plan(batch, /*saves=*/false);
+    trainer.step(batch, 1e-3, 1.0, 0);
+    const MemoryPool& pool = ctx.pool();
+    mine.parameters = pool.peak_bytes(MemoryUse::kParameters);
+    mine.activations = pool.peak_bytes(MemoryUse::kActivations);
+    mine.borders = pool.peak_bytes(MemoryUse::kBorders);
+    mine.scratch = pool.peak_bytes(MemoryUse::kScratch);
+    mine.held = pool.held_bytes();
+    mine.one_visit = 0;
+    for (const LayerShape& layer : trainer.model().schedule_shape().layers) {
+      for (const int64_t bytes : layer.border_bytes) mine.one_visit += bytes;
+    }
+  });
+  return taken;
+}
+
+// Never below what is taken; weights, sums and activations to the byte, borders
+// by what is on its way.
+TEST(MemoryPlan, IsNearWhatAStepTakes) {
+  for (const char* name : {"linear_mamba", "mlp_transformer"}) {
+    for (const Layout& layout : std::vector<Layout>{
+             {1, 1, 1}, {1, 1, 0}, {2, 1, 1}, {3, 1, 2}, {2, 2, kAll}}) {
+      SCOPED_TRACE(std::string(name) + " on " + std::to_string(layout.time) +
+                   " x " + std::to_string(layout.data));
+      for (const Taken& t : taken_by_step(scenario_named(name), layout)) {
+        EXPECT_EQ(t.plan.weights + t.plan.optimizer + t.plan.gradient_sums,
+                  t.parameters);
+        EXPECT_EQ(t.plan.activations, t.activations);
+        EXPECT_GE(t.plan.borders, t.borders);
+        EXPECT_LE(t.plan.borders, t.borders + 2 * t.one_visit);
+      }
+    }
+  }
+}
+
+// Also that being watched changes no bits: the digest is that of the others.
+TEST(Watch, TellsHowFarAStepIs) {
+  const Scenario scenario = linear_mamba();
+  const auto world = make_self_communicator();
+  std::vector<uint64_t> digests;
+  for (const bool watched : {false, true}) {
+    Context ctx;
+    Trainer trainer(ctx, *world, scenario.model,
+                    {.chunk_tokens = scenario.chunk_tokens}, {}, {});
+    initialise(scenario.model, 3, trainer.model().weights());
+    std::vector<StepPosition> told;
+    if (watched) {
+      trainer.set_watch([&](const StepPosition& p) { told.push_back(p); });
+    }
+    digests.push_back(
+        trainer.step(scenario_batch(scenario, 0), 1e-3, 1.0, 0).digest);
+    if (!watched) continue;
+    ASSERT_FALSE(told.empty());
+    EXPECT_EQ(told.back().share, 1.0);
+    EXPECT_EQ(told.back().chunk, 0);  // backward, last chunk first
+    EXPECT_EQ(told.back().sequences, 2);
+    EXPECT_TRUE(std::ranges::is_sorted(told, {}, &StepPosition::share));
+    told.clear();
+    trainer.evaluate(scenario_batch(scenario, 0));
+    EXPECT_FALSE(told.back().training);
+    EXPECT_EQ(told.back().share, 1.0);
+  }
+  EXPECT_EQ(digests[0], digests[1]);
 }
 
 TEST(LearningRate, WarmsUpThenFollowsACosine) {

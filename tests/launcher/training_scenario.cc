@@ -4,6 +4,7 @@
 
 #include "models/build.h"
 #include "runtime/rng.h"
+#include "tests/support/sequences.h"
 
 namespace timepipe::testing {
 namespace {
@@ -52,6 +53,11 @@ Scenario scenario(InnerModel inner, bool mamba) {
 }  // namespace
 
 Scenario linear_mamba() { return scenario(InnerModel::kLinear, true); }
+Scenario carried() {
+  Scenario s = linear_mamba();
+  s.carries = true;
+  return s;
+}
 Scenario mlp_transformer() { return scenario(InnerModel::kMlp, false); }
 
 Scenario wide() {
@@ -67,37 +73,57 @@ Scenario wide() {
 Scenario scenario_named(const std::string& name) {
   if (name == "linear_mamba") return linear_mamba();
   if (name == "mlp_transformer") return mlp_transformer();
+  if (name == "carried") return carried();
   if (name == "wide") return wide();
   throw InvalidArgument("scenario: " + name);
 }
 
 Batch scenario_batch(const Scenario& scenario, int64_t step) {
   const int64_t lengths[] = {304, 168};  // the last chunks are short
+  const ModelConfig& model = scenario.model;
+  const int64_t steps = scenario.carries ? 5 : 1, place = step % steps;
   Batch batch;
   for (const int64_t length : lengths) {
-    batch.push_back(packed_sequence(length, scenario.model.mini_batch_size,
-                                    1.0 / 472, Rng(7 + step, length)));
+    const Sequence whole =
+        packed_sequence(steps * length, model.mini_batch_size, 1.0 / 472,
+                        Rng(7 + step / steps, length));
+    if (!scenario.carries) {
+      batch.push_back(whole);
+      continue;
+    }
+    batch.push_back(piece_of(whole, place * length, (place + 1) * length,
+                             model.halo_rows()));
+    batch.back().hands_on &= place + 1 < steps;
   }
   return batch;
 }
 
-std::vector<uint64_t> run_scenario(const Scenario& scenario,
-                                   const Layout& layout, Communicator& world) {
+Trainer make_trainer(const Scenario& scenario, const Layout& layout,
+                     Context& ctx, Communicator& world) {
   TrainConfig train;
   train.chunk_tokens = scenario.chunk_tokens;
   train.hot_rounds = layout.hot_rounds;
   ParallelConfig parallel;
   parallel.time = layout.time;
   parallel.data = layout.data;
+  return Trainer(ctx, world, scenario.model, train, parallel,
+                 scenario.optimizer.adamw);
+}
+
+Trainer::StepResult run_step(Trainer& trainer, const Scenario& scenario,
+                             int64_t step) {
+  return trainer.step(scenario_batch(scenario, step),
+                      learning_rate(scenario.optimizer, step), 1.0, step);
+}
+
+std::vector<uint64_t> run_scenario(const Scenario& scenario,
+                                   const Layout& layout, Communicator& world) {
   Context ctx;
-  Trainer trainer(ctx, world, scenario.model, train, parallel,
-                  scenario.optimizer.adamw);
+  Trainer trainer = make_trainer(scenario, layout, ctx, world);
   initialise(scenario.model, 1, trainer.model().weights());
   std::vector<uint64_t> digests, losses;
   for (int64_t step = 0; step < scenario.steps; ++step) {
-    const Trainer::StepResult result =
-        trainer.step(scenario_batch(scenario, step),
-                     learning_rate(scenario.optimizer, step), 1.0, step);
+    const Trainer::StepResult result = run_step(trainer, scenario, step);
     digests.push_back(result.digest);
     losses.push_back(std::bit_cast<uint64_t>(result.loss));
   }

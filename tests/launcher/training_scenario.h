@@ -14,10 +14,12 @@ struct Scenario {
   ModelConfig model;
   OptimizerConfig optimizer;
   int64_t chunk_tokens, steps;
+  bool carries = false;  // sequences go on from step to step, five at a time
 };
 
 Scenario linear_mamba();     // TTT-Linear, Mamba backbone
 Scenario mlp_transformer();  // TTT-MLP, Transformer backbone
+Scenario carried();          // linear_mamba() whose sequences go on
 Scenario wide();  // 3 steps of a model that threads have sums to split in
 // Of the names above. Throws InvalidArgument for another one.
 Scenario scenario_named(const std::string& name);
@@ -29,6 +31,11 @@ Batch scenario_batch(const Scenario& scenario, int64_t step);
 struct Layout {
   int64_t time = 1, data = 1, hot_rounds = 1;
 };
+
+Trainer make_trainer(const Scenario& scenario, const Layout& layout,
+                     Context& ctx, Communicator& world);
+Trainer::StepResult run_step(Trainer& trainer, const Scenario& scenario,
+                             int64_t step);
 
 // Digests of the weights after every step, followed by the bits of the losses.
 // Collective over world.

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -21,8 +23,14 @@ constexpr int64_t kMiniBatch = 4;
 
 Sequence sequence_of(int64_t tokens, std::vector<Document> documents) {
   const auto n = static_cast<std::size_t>(tokens);
+  std::vector<int64_t> targets(n, kIgnoredTarget);
+  for (const Document& d : documents) {
+    for (int64_t t = d.first; t < std::min(d.first + d.tokens, tokens); ++t) {
+      targets[static_cast<std::size_t>(t)] = 1;
+    }
+  }
   return {.ids = std::vector<int64_t>(n, 1),
-          .targets = std::vector<int64_t>(n, 1),
+          .targets = std::move(targets),
           .documents = std::move(documents),
           .loss_scale = 1};
 }
@@ -85,6 +93,16 @@ TEST(ChunkedBatch, CutsDocumentsIntoSegments) {
   EXPECT_EQ(last.chunk, 3);
   EXPECT_EQ(last.first, 24);
   EXPECT_EQ(last.tokens, 3);
+}
+
+TEST(ChunkedBatch, RefusesLabelsOnPadding) {
+  for (const int64_t token : {3, 10, 11}) {
+    Sequence sequence = sequence_of(12, {{0, 3, true}, {4, 6, true}});
+    sequence.targets[static_cast<std::size_t>(token)] = 5;
+    const std::string message = "sequence 1, token " + std::to_string(token) +
+                                ": padding has label 5, expected none";
+    expect_refused(std::move(sequence), message.c_str());
+  }
 }
 
 TEST(ChunkedBatch, TellsWhatCrossesTheBorders) {

@@ -1,12 +1,12 @@
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "tests/models/model_runs.h"
+#include "tests/support/sequences.h"
 
 // Sequences that go on, in the next step, with the state that they left.
 
@@ -32,35 +32,11 @@ Batch whole_batch() {
   return batch;
 }
 
-// Tokens [begin, end) of a sequence.
-Sequence piece(const Sequence& whole, int64_t begin, int64_t end,
-               int64_t halo_rows) {
-  Sequence piece{
-      .ids = {whole.ids.begin() + begin, whole.ids.begin() + end},
-      .targets = {whole.targets.begin() + begin, whole.targets.begin() + end},
-      .documents = {},
-      .loss_scale = whole.loss_scale,
-      .continues = begin > 0,
-      .hands_on = true};
-  for (const Document& document : whole.documents) {
-    const int64_t first = std::max(document.first, begin);
-    const int64_t last = std::min(document.first + document.tokens, end);
-    if (first >= last) continue;
-    if (document.first < begin) {
-      piece.ids_before.assign(whole.ids.begin() + begin - halo_rows,
-                              whole.ids.begin() + begin);
-    }
-    piece.documents.push_back({first - begin, last - first,
-                               document.first >= begin && document.resets});
-  }
-  return piece;
-}
-
 Batch pieces(const Batch& whole, int64_t begin, int64_t end,
              int64_t halo_rows) {
   Batch batch;
   for (const Sequence& sequence : whole) {
-    batch.push_back(piece(sequence, begin, end, halo_rows));
+    batch.push_back(testing::piece_of(sequence, begin, end, halo_rows));
   }
   return batch;
 }

@@ -241,14 +241,15 @@ TEST_F(TerminationTest, TellsTheActivity) {
         install_termination_report(4);
         raise(SIGTERM);
       },
-      ExitedWithCode(143), "rank 4: terminated while computing layer 1\n");
+      ExitedWithCode(143),
+      "rank 4: SIGTERM while computing layer 1: leaves at once\n");
   EXPECT_EXIT(
       {
         install_termination_report(4);
         for (int i = 0; i < 100; ++i) set_activity("at " + std::to_string(i));
         raise(SIGTERM);
       },
-      ExitedWithCode(143), "rank 4: terminated while at 99\n");
+      ExitedWithCode(143), "rank 4: SIGTERM while at 99: leaves at once\n");
 }
 
 TEST_F(TerminationTest, TellsWhatItWaitsFor) {
@@ -258,7 +259,7 @@ TEST_F(TerminationTest, TellsWhatItWaitsFor) {
         Request(std::make_unique<Countdown>(9, SIGTERM), 60).wait();
       },
       ExitedWithCode(143),
-      "rank 6: terminated while waiting for state from rank 5\n");
+      "rank 6: SIGTERM while waiting for state from rank 5: leaves at once\n");
 }
 
 TEST_F(TerminationTest, WaitingIsOverAfterIt) {
@@ -269,7 +270,37 @@ TEST_F(TerminationTest, WaitingIsOverAfterIt) {
         Request(std::make_unique<Countdown>(9), 60).wait();
         raise(SIGTERM);
       },
-      ExitedWithCode(143), "rank 6: terminated while computing\n");
+      ExitedWithCode(143), "rank 6: SIGTERM while computing: leaves at once\n");
+}
+
+TEST_F(TerminationTest, TheFirstAsksAndTheSecondEnds) {
+  for (const int first : {SIGINT, SIGTERM, SIGUSR1}) {
+    EXPECT_EXIT(
+        {
+          install_termination_report(3);
+          set_on_signal(OnSignal::kAsk, "saves");
+          set_activity("computing");
+          const bool asked_before = asked_signal() != 0;
+          raise(first);
+          if (asked_before || asked_signal() != first) _exit(1);
+          raise(SIGINT);
+        },
+        ExitedWithCode(130),
+        std::string("rank 3: ") + name_of_signal(first) +
+            " while computing: saves\n"
+            "rank 3: SIGINT while computing: the second: leaves at once\n");
+  }
+}
+
+TEST_F(TerminationTest, OnTheWayOutSignalsAreIgnored) {
+  EXPECT_EXIT(
+      {
+        install_termination_report(3);
+        set_on_signal(OnSignal::kIgnore, "");
+        raise(SIGTERM);
+        _exit(7);
+      },
+      ExitedWithCode(7), "^$");
 }
 
 TEST_F(TerminationTest, LongTextsAreCutAndOtherThreadsIgnored) {
@@ -280,7 +311,7 @@ TEST_F(TerminationTest, LongTextsAreCutAndOtherThreadsIgnored) {
         run_thread_ranks(2, [](Communicator&) { set_activity("a test"); });
         raise(SIGTERM);
       },
-      ExitedWithCode(143), "rank 2: terminated while x{400,490}\n");
+      ExitedWithCode(143), "rank 2: SIGTERM while x{512}: leaves at once\n");
 }
 
 }  // namespace

@@ -32,30 +32,31 @@ check() {
 }
 
 missing='state of layer 2, chunk 5, sequence 0 from rank 2'
-waited="(, step 7: waited 1 s|: terminated while waiting) for"
+waited="(, step 7: waited 1 s|: SIGTERM while waiting) for"
+end=': leaves at once'
 forever=100000
 
 check 'a rank never answers' 75 "$mpiexec" -n 3 "$program" silent 1 -- \
   "rank [01], step 7: waited 1 s for $missing" \
-  "rank 0$waited $missing" "rank 1$waited $missing" \
-  'rank 2: terminated while not answering'
+  "rank 0$waited $missing($end)?" "rank 1$waited $missing($end)?" \
+  "rank 2: SIGTERM while not answering$end"
 
 check 'a rank is stopped' 75 "$mpiexec" -n 3 "$program" stopped 1 -- \
   "rank [01], step 7: waited 1 s for $missing" \
-  "rank 0$waited $missing" "rank 1$waited $missing"
+  "rank 0$waited $missing($end)?" "rank 1$waited $missing($end)?"
 
 check 'a rank is killed' 137 "$mpiexec" -n 3 "$program" killed $forever -- \
-  "rank 0: terminated while waiting for $missing" \
-  "rank 1: terminated while waiting for $missing"
+  "rank 0: SIGTERM while waiting for $missing$end" \
+  "rank 1: SIGTERM while waiting for $missing$end"
 
 check 'a rank throws' 75 "$mpiexec" -n 3 "$program" throws $forever -- \
   'rank 2: disk full' \
-  "rank 0: terminated while waiting for $missing" \
-  "rank 1: terminated while waiting for $missing"
+  "rank 0: SIGTERM while waiting for $missing$end" \
+  "rank 1: SIGTERM while waiting for $missing$end"
 
 check 'a rank never comes to the end' 75 "$mpiexec" -n 3 "$program" late 1 -- \
   '.* rank [01], step 7: waited 1 s for all ranks in the end' \
-  'rank 2: terminated while not answering'
+  "rank 2: SIGTERM while not answering$end"
 
 # Under a launcher of another MPI every process is rank 0 of 1.
 check 'a launcher of another MPI' 75 \

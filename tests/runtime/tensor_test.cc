@@ -166,6 +166,36 @@ TEST(MemoryPool, AccountsEachUseOnItsOwn) {
   EXPECT_EQ(pool.peak_bytes(MemoryUse::kActivations), 64);
 }
 
+TEST(MemoryPool, BlocksThatLieFreeAreHeldAndServeSmallerRequests) {
+  MemoryPool pool;
+  EXPECT_EQ(pool.held_bytes(), 0);
+  const void* first = pool.allocate(1280, MemoryUse::kScratch).get();
+  EXPECT_EQ(pool.current_bytes(MemoryUse::kScratch), 0);
+  EXPECT_EQ(pool.held_bytes(), 1280);
+  {
+    const auto smaller = pool.allocate(1024, MemoryUse::kBorders);
+    EXPECT_EQ(smaller.get(), first);
+    EXPECT_EQ(pool.current_bytes(MemoryUse::kBorders), 1024);
+    EXPECT_EQ(pool.held_bytes(), 1280);
+  }
+  const auto much_smaller = pool.allocate(960, MemoryUse::kBorders);
+  EXPECT_NE(much_smaller.get(), first);
+  EXPECT_EQ(pool.held_bytes(), 1280 + 960);
+  const auto whole = pool.allocate(1280, MemoryUse::kScratch);
+  EXPECT_EQ(whole.get(), first);
+}
+
+TEST(MemoryPool, CountsWithoutTaking) {
+  Context ctx(MemoryPool::Mode::kCount);
+  {
+    const Tensor huge = ctx.allocate({int64_t{1} << 50}, DType::kF32);
+    EXPECT_EQ(ctx.pool().current_bytes(MemoryUse::kScratch), int64_t{1} << 52);
+  }
+  EXPECT_EQ(ctx.pool().current_bytes(MemoryUse::kScratch), 0);
+  EXPECT_EQ(ctx.pool().peak_bytes(MemoryUse::kScratch), int64_t{1} << 52);
+  EXPECT_EQ(ctx.pool().held_bytes(), 0);
+}
+
 TEST(MemoryPool, BlockGivenBackIsAccountedUnderItsNewUse) {
   MemoryPool pool;
   pool.allocate(64, MemoryUse::kScratch);

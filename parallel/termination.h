@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+
+namespace timepipe {
+
+// What this rank is doing, for the one line that it prints when a signal comes
+// or a wait gives up. Of the calling thread.
+void set_activity(const std::string& text);
+const std::string& activity();
+
+// What SIGINT, SIGTERM and SIGUSR1 do; each also prints a line of stderr with
+// what this rank was doing.
+enum class OnSignal {
+  kLeave,   // exit 0.3 s later with status 128 + signal
+  kAsk,     // the first one asks, see asked_signal(); a second one as kLeave
+  kIgnore,  // nothing, without a line: this rank is on its way out
+};
+
+// Installs the handler, with kLeave. The activity that it prints is the calling
+// thread's; set_activity of other threads is not shown.
+void install_termination_report(int rank);
+// `consequence` ends the line: "saves at the end of this step and leaves".
+void set_on_signal(OnSignal what, const std::string& consequence);
+
+// The signal that asked this rank to come to an end since kAsk was set; 0 if
+// none did.
+int asked_signal();
+// "SIGINT", "SIGTERM", "SIGUSR1"
+const char* name_of_signal(int signal);
+
+}  // namespace timepipe

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# stop_and_resume.sh TIMEPIPE MPIEXEC: runs that are asked to end by a signal.
+# They save, leave with 128 + the signal, and end with the bits of the run that
+# nobody disturbed, resumed on one layout after the other. A second signal, or
+# one to a run without a folder, ends at once.
+set -euo pipefail
+timepipe=$1 mpiexec=$2
+configs=$(cd "$(dirname "$0")/../../configs" && pwd)
+work=$(mktemp -d)
+job=
+leave() {
+  [ -z "$job" ] || kill -KILL "$job" 2>/dev/null || true
+  rm -rf "$work"
+}
+trap leave EXIT
+cd "$work"
+
+fail() {
+  echo "FAILED: $1"
+  [ $# -lt 2 ] || cat "$2"
+  exit 1
+}
+
+head -c 1100000 "$timepipe" >text
+small=(model.hidden_size=64 model.intermediate_size=96 data.train=text)
+run=(train "$configs/demo.textproto" "${small[@]}" data.sequence_length=16384
+  train.chunk_tokens=1024 optimizer.steps=12)
+# A step of minutes: only a signal ends it in time.
+endless=(train "$configs/demo.textproto" "${small[@]}"
+  data.sequence_length=1000000 train.chunk_tokens=1024)
+
+start() { # start COMMAND...: in the background, its output in `out`
+  : >out  # what the last one said is not of this one
+  "$@" >>out 2>&1 &
+  job=$!
+}
+await() { # await PATTERN: until a line of the output matches
+  until grep -qE -- "$1" out; do
+    kill -0 "$job" 2>/dev/null || grep -qE -- "$1" out ||
+      fail "ended before: $1" out
+    read -rt 0.01 <> <(:) || true
+  done
+}
+ends_with() { # ends_with STATUS
+  local status=0
+  wait "$job" || status=$?
+  job=
+  [ "$status" -eq "$1" ] || fail "status $status, expected $1" out
+}
+told() { # told SIGNAL: what was saved
+  grep -qE "^$1: saved after step [0-9]+ of 12 in stopped/checkpoints/step-" \
+    out || fail "not told what was saved" out
+}
+rank() { pgrep -P "$job" -f train | sed -n "$(($1 + 1))p"; } # its process
+
+"$timepipe" "${run[@]}" run_dir=whole >out || fail "undisturbed run" out
+
+start "$timepipe" "${run[@]}" run_dir=stopped checkpoint.every=2
+await '^step 2/'
+kill -INT "$job"
+await '^rank 0: SIGINT while .*: saves at the end of this step and leaves'
+ends_with 130
+told SIGINT
+echo "ok: one process, SIGINT: $(grep '^SIGINT' out)"
+
+start "$mpiexec" -n 2 "$timepipe" "${run[@]}" run_dir=stopped parallel.time=2
+await '^resumed after step'
+await '^step '
+kill -USR1 "$job"  # mpirun forwards it to every rank
+await '^rank 1: SIGUSR1 while '
+ends_with 138
+told SIGUSR1
+echo "ok: two ranks, SIGUSR1 to mpirun: $(grep '^SIGUSR1' out)"
+
+start "$mpiexec" -n 2 "$timepipe" "${run[@]}" run_dir=stopped parallel.time=2
+await '^step '
+kill -TERM "$(rank 1)"
+await '^rank [01]: SIGTERM while '
+ends_with 143
+told SIGTERM
+[ "$(grep -c '^rank [01]: ' out)" -eq 1 ] || fail "more than one was asked" out
+echo "ok: two ranks, SIGTERM to one: $(grep '^SIGTERM' out)"
+
+"$timepipe" "${run[@]}" run_dir=stopped >out 2>&1 || fail "the rest" out
+"$timepipe" checkpoint diff whole stopped || fail "other bits after signals"
+cmp <(grep -o '"digest":.*' whole/metrics.jsonl) \
+  <(grep -o '"digest":.*' stopped/metrics.jsonl) || fail "digests of the steps"
+for r in 0 1; do
+  grep -q "rank $r of 2, host .*, pid " stopped/logs/rank-0000$r.log ||
+    fail "no log of rank $r"
+  grep -q 'SIGTERM: saved after step' stopped/logs/rank-0000$r.log ||
+    fail "the log doesn't know of the end" stopped/logs/rank-0000$r.log
+done
+echo "ok: resumed, same bits"
+
+# Twice: at once, and what was saved before is still there.
+start "$timepipe" "${endless[@]}" run_dir=endless
+await '^peak:'
+kill -TERM "$job"
+await '^rank 0: SIGTERM while .*: saves at the end'
+kill -INT "$job"
+ends_with 130
+grep -q 'SIGINT while .*: the second: leaves at once' out || fail "second" out
+[ -z "$(ls endless/checkpoints)" ] || fail "something was saved"
+start "$mpiexec" -n 2 "$timepipe" "${endless[@]}" run_dir=endless \
+  parallel.time=2
+await '^peak:'
+kill -USR1 "$(rank 0)"
+await '^rank [01]: SIGUSR1 while .*: saves at the end'
+kill -USR1 "$(rank 0)"
+ends_with 138
+grep -q 'SIGUSR1 while .*: the second: leaves at once' out || fail "second" out
+start "$timepipe" "${endless[@]}"
+await '^peak:'
+kill -TERM "$job"
+ends_with 143
+grep -q '^rank 0: SIGTERM while .*nothing is saved without run_dir$' out ||
+  fail "nothing was said about saving" out
+echo "ok: a second signal, or no folder: at once"
