@@ -59,4 +59,14 @@ struct GenerateOptions {
 // Writes text that goes on from a prompt.
 int cmd_generate(const GenerateOptions& options);
 
+struct NgramOptions {
+  std::string file;
+  double held_out = 0;
+  int max_order = 4;
+};
+
+// Prints what n-gram models of orders 2 to max_order that learn from a file of
+// bytes reach on the share at its end, and their formula.
+int cmd_data_ngram(const NgramOptions& options);
+
 }  // namespace timepipe

@@ -268,10 +268,27 @@ void add_config(CLI::App& app) {
   });
 }
 
+void add_data_ngram(CLI::App& data, int& status) {
+  const auto o = std::make_shared<timepipe::NgramOptions>();
+  CLI::App& ngram = *data.add_subcommand(
+      "ngram", "Bits per byte of n-gram models, as a baseline");
+  ngram.add_option("--train", o->file, "Text to learn from, but for its end")
+      ->required();
+  ngram
+      .add_option("--held-out", o->held_out,
+                  "Share at its end to score, as data.held_out")
+      ->required();
+  ngram.add_option("--max-order", o->max_order, "Bytes of a gram at most, 2-8")
+      ->capture_default_str();
+  ngram.footer("Example:\n  timepipe data ngram --train a.txt --held-out 0.02");
+  ngram.callback([=, &status] { status = timepipe::cmd_data_ngram(*o); });
+}
+
 void add_data(CLI::App& app, int& status) {
   CLI::App& data = *app.add_subcommand("data", "Make and look at token files");
   data.require_subcommand(1);
   data.footer("Example:\n  timepipe data prepare --help");
+  add_data_ngram(data, status);
 
   auto prepare_options = std::make_shared<timepipe::PrepareOptions>();
   timepipe::PrepareOptions& p = *prepare_options;

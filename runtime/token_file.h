@@ -60,6 +60,11 @@ class TokenFile {
   const std::string& path() const { return file_.path(); }
   const TokenLayout& layout() const { return layout_; }
   int64_t num_tokens() const { return layout_.count; }
+  // The tokens as they are stored.
+  ConstBytes stored() const {
+    return file_.bytes().subspan(layout_.begin,
+                                 layout_.count * bytes_of(layout_.type));
+  }
   // For ranks to compare: xxh64 of the file's size, its first and last MiB and
   // 64 KiB at 256 places spread evenly; of all bytes up to 18 MiB. Finds
   // another file or another version of it, not each byte changed in a large
