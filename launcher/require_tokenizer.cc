@@ -20,9 +20,9 @@ void require_tokenizer(const TokenLayout& layout, const std::string& path,
   const auto known = layout.metadata.find("tokenizer_fingerprint");
   if (known == layout.metadata.end()) {
     // A file that another program made.
-    require(
-        name == layout.metadata.end() || name->second == tokenizer,
-        path + ": tokens of tokenizer " + name->second + expected + tokenizer);
+    if (name == layout.metadata.end()) return;
+    require(name->second == tokenizer, path + ": tokens of tokenizer " +
+                                           name->second + expected + tokenizer);
     return;
   }
   const std::string fingerprint = tokenizer_fingerprint(tokenizer);
