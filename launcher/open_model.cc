@@ -34,6 +34,7 @@ OpenModel open_hf(Context& ctx, const std::string& folder, DType dtype) {
   OpenModel opened;
   opened.folder = folder;
   opened.hf = read_hf_config(folder);
+  opened.from_hf = true;
   opened.config = run_config_of(opened.hf);
   opened.config.train.dtype = dtype;
   const auto tokenizer = std::filesystem::absolute(folder) / "tokenizer.model";
