@@ -93,10 +93,10 @@ OpenModel open_model(Context& ctx, const std::string& path,
   opened.steps = manifest.steps;
   opened.config = config_from_text(manifest.configuration, where);
   opened.config.train.dtype = dtype.value_or(manifest.dtype);
-  opened.hf =
-      manifest.hugging_face.empty()
-          ? hf_config_of(opened.config)
-          : parse_hf_config(manifest.hugging_face, where + ": hugging_face");
+  opened.from_hf = !manifest.hugging_face.empty();
+  opened.hf = opened.from_hf ? parse_hf_config(manifest.hugging_face,
+                                               where + ": hugging_face")
+                             : hf_config_of(opened.config);
   opened.hf.model = opened.config.model;
   opened.model = std::make_unique<LanguageModel>(ctx, opened.config.model,
                                                  opened.config.train.dtype);
