@@ -8,6 +8,7 @@
 #include "launcher/hf_fixture.h"
 #include "launcher/hf_folder.h"
 #include "launcher/open_model.h"
+#include "launcher/tokenizer.h"
 #include "launcher/weights_checkpoint.h"
 #include "models/model_size.h"
 #include "runtime/files.h"
@@ -25,6 +26,25 @@ void require_finite(const std::string& where, const Tensor& logits) {
                 " tokens gives logits that aren't finite, at token " +
                 std::to_string((bad - z) / logits.dim(1)));
   });
+}
+
+// A run's sentencepiece model goes with its weights: the ids of start and end
+// into config.json, unless that was imported, the file into the folder.
+std::string tokenizer_model(OpenModel& opened) {
+  const std::string& path = opened.config.data.tokenizer;
+  if (path == "bytes") return "";
+  try {
+    const auto tokenizer = make_tokenizer(path);
+    if (!opened.from_hf) {
+      opened.hf.bos_token_id = tokenizer->bos_id();
+      opened.hf.eos_token_id = tokenizer->eos_id();
+    }
+    return path;
+  } catch (const std::exception& error) {  // the weights don't need it
+    std::fprintf(stderr, "timepipe: exported without a tokenizer: %s\n",
+                 error.what());
+    return "";
+  }
 }
 
 }  // namespace
@@ -53,9 +73,11 @@ int cmd_checkpoint_import(const std::string& hf_folder,
 int cmd_checkpoint_export(const std::string& checkpoint,
                           const std::string& hf_folder,
                           const std::string& dtype, int64_t shard_bytes) {
+  std::string tokenizer;
   {
     Context ctx;
-    const OpenModel opened = open_model(ctx, checkpoint);
+    OpenModel opened = open_model(ctx, checkpoint);
+    tokenizer = tokenizer_model(opened);
     write_hf_folder(hf_folder, opened.hf, opened.model->weights(),
                     dtype == "bf16" ? HfDType::kBF16 : HfDType::kF32,
                     shard_bytes);
@@ -64,6 +86,9 @@ int cmd_checkpoint_export(const std::string& checkpoint,
                 dtype.c_str());
   }  // the weights are read back from the folder
   try {
+    if (!tokenizer.empty()) {
+      std::filesystem::copy_file(tokenizer, hf_folder + "/tokenizer.model");
+    }
     write_fixture(hf_folder);
   } catch (...) {  // without it the export isn't whole
     std::error_code ignored;

@@ -34,6 +34,7 @@ OpenModel open_hf(Context& ctx, const std::string& folder, DType dtype) {
   OpenModel opened;
   opened.folder = folder;
   opened.hf = read_hf_config(folder);
+  opened.from_hf = true;
   opened.config = run_config_of(opened.hf);
   opened.config.train.dtype = dtype;
   const auto tokenizer = std::filesystem::absolute(folder) / "tokenizer.model";
@@ -92,10 +93,10 @@ OpenModel open_model(Context& ctx, const std::string& path,
   opened.steps = manifest.steps;
   opened.config = config_from_text(manifest.configuration, where);
   opened.config.train.dtype = dtype.value_or(manifest.dtype);
-  opened.hf =
-      manifest.hugging_face.empty()
-          ? hf_config_of(opened.config)
-          : parse_hf_config(manifest.hugging_face, where + ": hugging_face");
+  opened.from_hf = !manifest.hugging_face.empty();
+  opened.hf = opened.from_hf ? parse_hf_config(manifest.hugging_face,
+                                               where + ": hugging_face")
+                             : hf_config_of(opened.config);
   opened.hf.model = opened.config.model;
   opened.model = std::make_unique<LanguageModel>(ctx, opened.config.model,
                                                  opened.config.train.dtype);

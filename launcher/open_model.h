@@ -12,10 +12,11 @@ namespace timepipe {
 
 // A trained model, from whatever folder it lies in.
 struct OpenModel {
-  std::string folder;  // that was read
-  int64_t steps = 0;   // optimizer steps done; 0 for a Hugging Face folder
-  RunConfig config;    // of the run
-  HfConfig hf;         // what config.json says, or will after an export
+  std::string folder;    // that was read
+  int64_t steps = 0;     // optimizer steps done; 0 for a Hugging Face folder
+  RunConfig config;      // of the run
+  HfConfig hf;           // what config.json says, or will after an export
+  bool from_hf = false;  // it was said; else it follows from the run
   std::unique_ptr<LanguageModel> model;
 };
 

@@ -131,6 +131,7 @@ status=0
 grep -q '^timepipe: standard output: No space' err || fail "full disk" err
 
 # Mistakes.
+rm x
 generate=(generate run --prompt a)
 printf '\377\377' >large.bin
 refused "nowhere: no such folder" eval nowhere --data text
@@ -152,7 +153,7 @@ refused "tokenizer bytes: 256 ids, expected at most the model's 64" \
   generate "$golden" --prompt a
 refused "--bos: neither" "${generate[@]}" --bos
 refused "nothing: No such file" "${generate[@]}" --tokenizer nothing
-refused "isn't a sentencepiece model" "${generate[@]}" --tokenizer text
+refused "not a sentencepiece model" "${generate[@]}" --tokenizer text
 refused "--prompt excludes --prompt-file" "${generate[@]}" --prompt-file text
 refused "--temperature: -1" "${generate[@]}" --temperature=-1
 refused "--top-k: -2" "${generate[@]}" --top-k=-2
