@@ -27,7 +27,6 @@ struct Range {
   int64_t begin, end;
 };
 
-// The held-out share as TrainData cuts it.
 Range range_of(const EvalOptions& options, const DataConfig& data,
                int64_t tokens) {
   Range range{0, tokens};
@@ -35,9 +34,7 @@ Range range_of(const EvalOptions& options, const DataConfig& data,
     require(data.held_out > 0,
             "--held-out: the model's configuration has data.held_out = 0, "
             "expected a share above 0");
-    const auto kept = static_cast<int64_t>(
-        std::floor(static_cast<double>(tokens) * data.held_out));
-    range.begin = tokens - std::clamp<int64_t>(kept, 0, tokens);
+    range.begin = tokens - held_out_tokens(tokens, data.held_out);
   }
   require(range.end - range.begin >= 2,
           options.data + ": " + std::to_string(range.end - range.begin) +

@@ -1,5 +1,4 @@
 #include <cinttypes>
-#include <cmath>
 #include <cstdio>
 
 #include "launcher/commands.h"
@@ -32,8 +31,7 @@ int cmd_data_ngram(const NgramOptions& options) {
   const std::span<const uint8_t> text(
       reinterpret_cast<const uint8_t*>(file.stored().data()),
       file.stored().size());
-  const auto kept = static_cast<std::size_t>(
-      std::floor(static_cast<double>(text.size()) * held_out));
+  const int64_t kept = held_out_tokens(file.num_tokens(), held_out);
   require(kept >= 2, "--held-out: " + std::to_string(held_out) + " of " + path +
                          ": " + std::to_string(kept) +
                          " bytes, expected at least 2");

@@ -1,7 +1,6 @@
 #include "launcher/train_data.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -73,9 +72,7 @@ void TrainData::open_training(const RunConfig& config) {
   for (const std::string& path : config_.train) {
     const TokenFile& file = *open(path);
     const int64_t tokens = file.num_tokens();
-    const auto kept = static_cast<int64_t>(
-        std::floor(static_cast<double>(tokens) * config_.held_out));
-    const int64_t trained = tokens - std::clamp<int64_t>(kept, 0, tokens);
+    const int64_t trained = tokens - held_out_tokens(tokens, config_.held_out);
     require(trained > least, "data.train: " + path + ": " +
                                  std::to_string(trained) +
                                  " tokens, expected more than " +

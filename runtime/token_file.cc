@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -285,6 +286,11 @@ void copy_tokens(ConstBytes bytes, const TokenLayout& layout, int64_t first,
     case StoredToken::kI64:
       return copy_as<int64_t>(from, ids);
   }
+}
+
+int64_t held_out_tokens(int64_t tokens, double share) {
+  const double kept = std::floor(static_cast<double>(tokens) * share);
+  return std::clamp<int64_t>(static_cast<int64_t>(kept), 0, tokens);
 }
 
 TokenFile::TokenFile(const std::string& path, StoredToken raw)

@@ -48,6 +48,9 @@ void copy_tokens(ConstBytes bytes, const TokenLayout& layout, int64_t first,
 // Tensor `tokens` (U8, U16, U32), tensor `documents` (I64) if there is one.
 TokenLayout parse_token_safetensors(ConstBytes bytes, const std::string& where);
 
+// How many of the tokens, at their end, a share of them keeps from training.
+int64_t held_out_tokens(int64_t tokens, double share);
+
 // A file of tokens, memory-mapped. The name's end tells the kind: .bin, .npy,
 // .safetensors; any other is a text whose bytes are the tokens.
 class TokenFile {
