@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # What saving in the background costs: the demo's model on sequences of 16,384
 # tokens over two ranks, a save in ten steps against none, in turn.
-#   bench/checkpoint_cost.sh [ROUNDS]     after a release build; default 3
+#   bench/checkpoint_cost.sh [ROUNDS [TENS]]   after a release build; default 3
+# rounds, each with and without, of 5 times ten steps.
 # Step times are those of metrics.jsonl; what is saved after a step counts for
 # the next. Ten steps in a row hold one save, so the share compares means of
 # ten steps; their quartiles show the machine's noise.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-rounds=${1:-3}
-timepipe=$PWD/build/release/bin/timepipe
-readonly tokens=16384 steps=61 # the first eleven warm up
+rounds=${1:-3} tens=${2:-5}
+timepipe=${TIMEPIPE:-$PWD/build/release/bin/timepipe}
+readonly tokens=16384 steps=$((10 * tens + 11)) # the first eleven warm up
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -35,20 +36,20 @@ quartiles() { # quartiles: of the numbers on stdin
   sort -g | awk '{ x[NR] = $1 } END {
     print x[int((NR + 3) / 4)], x[int((NR + 1) / 2)], x[int((3 * NR + 3) / 4)] }'
 }
-tens() { awk '{ sum += $1 } NR % 10 == 0 { print sum / 10; sum = 0 }'; }
+mean_of_tens() { awk '{ sum += $1 } NR % 10 == 0 { print sum / 10; sum = 0 }'; }
 
 for ((round = 1; round <= rounds; ++round)); do
   train without 0
   train with 10
   echo "round $round of $rounds: median step $(
-    tail -n 50 "$work/without.seconds" | quartiles | cut -d' ' -f2) s without, $(
-    tail -n 50 "$work/with.seconds" | quartiles | cut -d' ' -f2) s with saves"
+    tail -n $((10 * tens)) "$work/without.seconds" | quartiles | cut -d' ' -f2) s without, $(
+    tail -n $((10 * tens)) "$work/with.seconds" | quartiles | cut -d' ' -f2) s with saves"
 done
 
 for name in without with; do
   read -r low middle high < <(quartiles <"$work/$name.seconds")
   echo "step time $name saves: median $middle s, quartiles $low to $high"
-  read -r low "$name" high < <(tens <"$work/$name.seconds" | quartiles)
+  read -r low "$name" high < <(mean_of_tens <"$work/$name.seconds" | quartiles)
   echo "mean of ten steps $name saves: median ${!name} s, quartiles $low to $high"
 done
 # Step 10 k + 1 has what was saved after step 10 k.

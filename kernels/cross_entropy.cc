@@ -52,4 +52,14 @@ double cross_entropy_forward_backward(Context& ctx, const CrossEntropy& args,
   return cpu::cross_entropy(ctx, args, &dx, &dtable);
 }
 
+void token_losses(const Tensor& logits, const Tensor& targets, Tensor& losses) {
+  require_matrix("logits", logits);
+  require_dtype("targets", targets, DType::kI64);
+  require_shape("targets", targets, {logits.dim(0)});
+  require_dtype("losses", losses, DType::kF64);
+  require_shape("losses", losses, {logits.dim(0)});
+  require_targets(targets, logits.dim(1));
+  cpu::token_losses(logits, targets, losses);
+}
+
 }  // namespace timepipe

@@ -32,4 +32,9 @@ double cross_entropy_forward(Context& ctx, const CrossEntropy& args);
 double cross_entropy_forward_backward(Context& ctx, const CrossEntropy& args,
                                       Tensor& dx, Tensor& dtable);
 
+// losses[t] = -log softmax(logits[t])[targets[t]], in f64: what the row adds to
+// the sum above, unscaled; 0 without a label. logits [T,vocab], targets [T],
+// losses [T] f64. Throws as cross_entropy_forward does.
+void token_losses(const Tensor& logits, const Tensor& targets, Tensor& losses);
+
 }  // namespace timepipe

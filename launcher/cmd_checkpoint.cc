@@ -50,7 +50,10 @@ int cmd_checkpoint_list(const std::string& run_dir) {
 }
 
 int cmd_checkpoint_verify(const std::string& folder) {
-  return print(folder) ? 0 : 1;
+  const auto checkpoints = list_checkpoints(folder);
+  const std::string& path =
+      checkpoints.empty() ? folder : checkpoints.back().second;
+  return print(path) ? 0 : 1;
 }
 
 int cmd_checkpoint_diff(const std::string& a, const std::string& b) {

@@ -13,6 +13,7 @@
 #include "launcher/metrics.h"
 #include "launcher/progress.h"
 #include "launcher/rank_log.h"
+#include "launcher/rank_report.h"
 #include "launcher/train_data.h"
 #include "launcher/trainer.h"
 #include "models/build.h"
@@ -340,17 +341,15 @@ class Run {
            mib(pool.held_bytes());
   }
 
+  // Collective.
   void report() {
-    if (world_.rank() != 0) return;
-    std::printf("final digest %016" PRIx64 "\n", digest_);
-    std::printf(
-        "rank 0: %.1f MiB of activations at most, %.1f MiB sent per step "
-        "between time ranks\n",
-        static_cast<double>(ctx_.pool().peak_bytes(MemoryUse::kActivations)) /
-            (1 << 20),
-        static_cast<double>(trainer_.grid().time->bytes_sent()) /
-            static_cast<double>(config_.optimizer.steps - steps_done_) /
-            (1 << 20));
+    if (world_.rank() == 0) {
+      std::printf("final digest %016" PRIx64 "\n", digest_);
+    }
+    report_ranks(
+        world_, config_, config_.optimizer.steps - steps_done_,
+        {.sent_bytes = trainer_.bytes_sent_in_steps(),
+         .activation_bytes = ctx_.pool().peak_bytes(MemoryUse::kActivations)});
   }
 
   Communicator& world_;

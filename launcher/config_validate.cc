@@ -91,8 +91,8 @@ void validate_data(const RunConfig& config) {
   }
   expect(d.held_out >= 0 && d.held_out < 1, "data.held_out", d.held_out,
          "a number from 0 to below 1");
-  expect(d.tokenizer == "bytes", "data.tokenizer", d.tokenizer,
-         "bytes: others aren't there yet");
+  expect(!d.tokenizer.empty(), "data.tokenizer", "\"\"",
+         "bytes or the path of a sentencepiece model");
   expect_range("data.bos_id", d.bos_id, -1, config.model.vocab_size - 1);
   expect(d.loss != Loss::kJax || d.bos_id >= 0, "data.bos_id", d.bos_id,
          "a token with data.loss = jax (1 for Llama 2)");

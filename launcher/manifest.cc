@@ -212,6 +212,9 @@ Manifest parse(const json& value, const std::string& where) {
   m.digest = fields.hash("digest");
   m.dtype = parse_dtype(fields);
   m.configuration = fields.text("configuration");
+  if (value.contains("hugging_face")) {
+    m.hugging_face = fields.text("hugging_face");
+  }
   const auto item_name = [&](const char* name, std::size_t i) {
     return where + ": " + name + " " + std::to_string(i);
   };
@@ -279,6 +282,9 @@ std::string to_json(const Manifest& manifest) {
   value["digest"] = hex(manifest.digest);
   value["dtype"] = name_of(manifest.dtype);
   value["configuration"] = manifest.configuration;
+  if (!manifest.hugging_face.empty()) {
+    value["hugging_face"] = manifest.hugging_face;
+  }
   for (const char* list :
        {"data", "parameters", "shards", "pieces", "carried"}) {
     value[list] = json::array();

@@ -51,7 +51,8 @@ struct Manifest {
   int64_t skipped_steps = 0;  // of them, without a finite loss and gradient
   uint64_t digest = 0;        // of the weights
   DType dtype = DType::kF32;
-  std::string configuration;          // resolved, text format
+  std::string configuration;  // resolved, text format
+  std::string hugging_face;   // config.json of an imported model; else empty
   std::vector<Parameter> parameters;  // in the order of the flat buffer
   std::vector<Shard> shards;
   std::vector<Piece> pieces;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing for building, testing and the
-# demonstration. Quick, and without rights, if none is.
+# demonstration, and those that are named on the command line. Quick, and
+# without rights, if none is.
 set -euo pipefail
 
 packages=(
@@ -8,10 +9,12 @@ packages=(
   openmpi-bin libopenmpi-dev                       # ranks
   libdnnl-dev libxxhash-dev                        # products, checksums
   protobuf-compiler libprotobuf-dev                # configuration
+  libsentencepiece-dev sentencepiece                # tokenizers, their training
   libcli11-dev libgoogle-glog-dev nlohmann-json3-dev
   libgtest-dev libgmock-dev clang-format clang-tidy  # tests
   procps diffutils
   bible-kjv                                        # the demonstration's text
+  "$@"
 )
 
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' | grep '^installed ')

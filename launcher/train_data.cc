@@ -1,12 +1,12 @@
 #include "launcher/train_data.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <string>
 #include <utility>
 
 #include "kernels/cross_entropy.h"
+#include "launcher/require_tokenizer.h"
 #include "runtime/error.h"
 #include "runtime/parameter.h"
 #include "runtime/rng.h"
@@ -55,6 +55,7 @@ const TokenFile* TrainData::open(const std::string& path) {
                               : StoredToken::kU32;
   files_.push_back(std::make_unique<TokenFile>(path, raw));
   const TokenFile* file = files_.back().get();
+  require_tokenizer(file->layout(), path, config_.tokenizer);
   const bool text =
       file->layout().type == StoredToken::kU8 && file->layout().begin == 0;
   require(!text || vocab_size_ >= 256,
@@ -71,9 +72,7 @@ void TrainData::open_training(const RunConfig& config) {
   for (const std::string& path : config_.train) {
     const TokenFile& file = *open(path);
     const int64_t tokens = file.num_tokens();
-    const auto kept = static_cast<int64_t>(
-        std::floor(static_cast<double>(tokens) * config_.held_out));
-    const int64_t trained = tokens - std::clamp<int64_t>(kept, 0, tokens);
+    const int64_t trained = tokens - held_out_tokens(tokens, config_.held_out);
     require(trained > least, "data.train: " + path + ": " +
                                  std::to_string(trained) +
                                  " tokens, expected more than " +

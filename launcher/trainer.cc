@@ -119,7 +119,9 @@ Trainer::StepResult Trainer::step(Batch batch, double lr,
   set_activity("computing step " + std::to_string(step));
   model_.set_inner_rate_multiplier(inner_multiplier);
   StepResult result{};
+  const int64_t sent = grid_.time->bytes_sent();
   result.loss = forward_backward(batch);
+  bytes_sent_in_steps_ += grid_.time->bytes_sent() - sent;
   const ShardedOptimizer::Gradient gradient = optimizer_.reduce(gradients_);
   result.grad_norm = gradient.norm;
   result.finite = gradient.finite && std::isfinite(result.loss);

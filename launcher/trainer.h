@@ -92,6 +92,9 @@ class Trainer {
   StepResult step(Batch batch, double lr, double inner_multiplier,
                   int64_t step);
 
+  // Between time ranks, of all steps so far.
+  int64_t bytes_sent_in_steps() const { return bytes_sent_in_steps_; }
+
   // Its first half: the loss, and this rank's share of the gradient.
   double forward_backward(const Batch& batch);
   // The sequences that go on do so from the states that the last
@@ -140,6 +143,7 @@ class Trainer {
   LanguageModel model_;
   GradientSum gradients_;
   ShardedOptimizer optimizer_;
+  int64_t bytes_sent_in_steps_ = 0;
   ScheduleRunner runner_;
   // Of each sequence of the batch: the steps that were done when it left what
   // is carried; -1: nothing is.

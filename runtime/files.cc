@@ -23,44 +23,41 @@ constexpr std::size_t kMostBytesAtOnce = std::size_t{1} << 30;
   throw IoError(path + ": " + std::strerror(errno));
 }
 
+int open_file(const std::string& path, int flags) {
+  const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+  if (fd < 0) throw_errno(path);
+  return fd;
+}
+
 class FileDescriptor {
  public:
   FileDescriptor(const std::string& path, int flags)
-      : path_(path), fd_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
-    if (fd_ < 0) throw_errno(path);
-  }
+      : fd_(open_file(path, flags)) {}
   FileDescriptor(const FileDescriptor&) = delete;
   FileDescriptor& operator=(const FileDescriptor&) = delete;
-  ~FileDescriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
+  ~FileDescriptor() { ::close(fd_); }
 
   int get() const { return fd_; }
 
-  void write(ConstBytes bytes) const {
-    while (!bytes.empty()) {
-      const ssize_t written =
-          ::write(fd_, bytes.data(), std::min(bytes.size(), kMostBytesAtOnce));
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) throw_errno(path_);
-      bytes = bytes.subspan(static_cast<std::size_t>(written));
-    }
-  }
-
-  void sync() const {
-    if (::fsync(fd_) != 0) throw_errno(path_);
-  }
-
-  // Network file systems report some failures of writing only here.
-  void close() {
-    const int fd = std::exchange(fd_, -1);
-    if (::close(fd) != 0) throw_errno(path_);
-  }
-
  private:
-  std::string path_;
   int fd_;
 };
+
+// write(bytes, count) is write() or the like.
+template <typename Write>
+void write_all(const std::string& path, ConstBytes bytes, Write&& write) {
+  while (!bytes.empty()) {
+    const ssize_t written =
+        write(bytes.data(), std::min(bytes.size(), kMostBytesAtOnce));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) throw_errno(path);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+}
+
+void sync(const std::string& path, int fd) {
+  if (::fsync(fd) != 0) throw_errno(path);
+}
 
 }  // namespace
 
@@ -84,20 +81,45 @@ std::string read_text(const std::string& path) {
           file.bytes().size()};
 }
 
-void write_file(const std::string& path, std::span<const ConstBytes> pieces) {
-  const std::string part = path + ".part";
-  try {
-    FileDescriptor file(part, O_WRONLY | O_CREAT | O_TRUNC);
-    for (const ConstBytes piece : pieces) file.write(piece);
-    file.sync();
-    file.close();
-    if (::rename(part.c_str(), path.c_str()) != 0) throw_errno(path);
-  } catch (...) {
-    ::unlink(part.c_str());
-    throw;
-  }
-  const auto folder = std::filesystem::path(path).parent_path();
+NewFile::NewFile(const std::string& path)
+    : path_(path),
+      part_(path + ".part"),
+      fd_(open_file(part_, O_WRONLY | O_CREAT | O_TRUNC)) {}
+
+NewFile::~NewFile() {
+  if (part_.empty()) return;
+  if (fd_ >= 0) ::close(fd_);
+  ::unlink(part_.c_str());
+}
+
+void NewFile::append(ConstBytes bytes) {
+  write_all(part_, bytes, [&](const std::byte* from, std::size_t count) {
+    return ::write(fd_, from, count);
+  });
+}
+
+void NewFile::overwrite(int64_t offset, ConstBytes bytes) {
+  write_all(part_, bytes, [&](const std::byte* from, std::size_t count) {
+    const ssize_t written = ::pwrite(fd_, from, count, offset);
+    if (written > 0) offset += written;
+    return written;
+  });
+}
+
+void NewFile::commit() {
+  sync(part_, fd_);
+  // Network file systems report some failures of writing only here.
+  if (::close(std::exchange(fd_, -1)) != 0) throw_errno(part_);
+  if (::rename(part_.c_str(), path_.c_str()) != 0) throw_errno(path_);
+  part_.clear();
+  const auto folder = std::filesystem::path(path_).parent_path();
   sync_folder(folder.empty() ? "." : folder.string());
+}
+
+void write_file(const std::string& path, std::span<const ConstBytes> pieces) {
+  NewFile file(path);
+  for (const ConstBytes piece : pieces) file.append(piece);
+  file.commit();
 }
 
 void write_file(const std::string& path, const std::string& text) {
@@ -106,7 +128,8 @@ void write_file(const std::string& path, const std::string& text) {
 }
 
 void sync_folder(const std::string& path) {
-  FileDescriptor(path, O_RDONLY | O_DIRECTORY).sync();
+  const FileDescriptor folder(path, O_RDONLY | O_DIRECTORY);
+  sync(path, folder.get());
 }
 
 }  // namespace timepipe

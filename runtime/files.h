@@ -27,10 +27,28 @@ class MappedFile {
 // The whole file as a text. Throws IoError naming path and reason.
 std::string read_text(const std::string& path);
 
-// Makes a file of the pieces, one after the other; whole or not at all: it is
-// written as PATH.part, synced to the disk and renamed. What had the name stays
-// until then. Throws IoError naming path and reason (a full disk, no
-// permission); the .part file is gone then.
+// A file that is made piece by piece, whole or not at all: it is written as
+// PATH.part; what had the name stays until commit(). All throw IoError naming
+// path and reason (a full disk, no permission).
+class NewFile {
+ public:
+  explicit NewFile(const std::string& path);
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+  ~NewFile();  // without commit() the .part file goes
+
+  void append(ConstBytes bytes);
+  // Over bytes that were appended before.
+  void overwrite(int64_t offset, ConstBytes bytes);
+  // Syncs file and folder to the disk and gives the file its name.
+  void commit();
+
+ private:
+  std::string path_, part_;
+  int fd_ = -1;
+};
+
+// Makes a file of the pieces, one after the other, as NewFile does.
 void write_file(const std::string& path, std::span<const ConstBytes> pieces);
 void write_file(const std::string& path, const std::string& text);
 

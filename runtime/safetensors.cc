@@ -288,18 +288,32 @@ SafetensorsItem safetensors_item(const std::string& name,
 std::string safetensors_header(
     std::span<const SafetensorsItem> items,
     const std::map<std::string, std::string>& metadata) {
+  std::vector<SafetensorsEntry> entries;
+  int64_t end = 0;
+  for (const SafetensorsItem& item : items) {
+    const int64_t begin = end;
+    end += static_cast<int64_t>(item.bytes.size());
+    entries.push_back({item.name, item.dtype, item.shape, begin, end});
+  }
+  return safetensors_header(entries, metadata);
+}
+
+std::string safetensors_header(
+    std::span<const SafetensorsEntry> entries,
+    const std::map<std::string, std::string>& metadata,
+    std::size_t size_bytes) {
   nlohmann::ordered_json header = json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
-  std::size_t end = 0;
-  for (const SafetensorsItem& item : items) {
-    const std::size_t begin = end;
-    end += item.bytes.size();
-    header[item.name] = {{"dtype", item.dtype},
-                         {"shape", item.shape},
-                         {"data_offsets", {begin, end}}};
+  for (const SafetensorsEntry& entry : entries) {
+    header[entry.name] = {{"dtype", entry.dtype},
+                          {"shape", entry.shape},
+                          {"data_offsets", {entry.begin, entry.end}}};
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
+  if (size_bytes > kLengthBytes + text.size()) {
+    text.resize(size_bytes - kLengthBytes, ' ');
+  }
   std::string length(kLengthBytes, '\0');
   for (std::size_t i = 0; i < kLengthBytes; ++i) {
     length[i] = static_cast<char>(text.size() >> (8 * i) & 255);

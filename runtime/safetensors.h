@@ -77,6 +77,13 @@ std::string safetensors_header(
     std::span<const SafetensorsItem> items,
     const std::map<std::string, std::string>& metadata = {});
 
+// The same for entries whose begin and end are known. size_bytes: padded to
+// that if it is shorter.
+std::string safetensors_header(
+    std::span<const SafetensorsEntry> entries,
+    const std::map<std::string, std::string>& metadata,
+    std::size_t size_bytes = 0);
+
 // Writes the file as write_file does. Throws IoError.
 void write_safetensors(const std::string& path,
                        std::span<const SafetensorsItem> items,

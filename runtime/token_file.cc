@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -86,21 +87,29 @@ StoredToken npy_type(std::string_view value, const std::string& where) {
                         ", expected '|u1', '<u2', '<u4', '<i4' or '<i8'");
 }
 
-// The n of "(n,)".
-int64_t npy_count(std::string_view value, const std::string& where) {
-  const std::string shape(value.substr(0, value.find(')')));
-  const std::string expected = where + ": shape " + shape.substr(0, 80) +
-                               "), expected one dimension, (n,)";
+// Of "(n,)" or "(m, n)"; nothing else.
+Shape npy_shape(std::string_view value, const std::string& where) {
   constexpr std::size_t kMostDigits = 18;  // fits in int64
-  require(shape.size() >= 3 && shape.size() <= kMostDigits + 2 &&
-              shape.front() == '(' && shape.back() == ',',
-          expected);
-  int64_t count = 0;
-  for (const char c : shape.substr(1, shape.size() - 2)) {
-    require('0' <= c && c <= '9', expected);
-    count = 10 * count + (c - '0');
+  const std::string text(value.substr(0, value.find(')')));
+  const std::string expected = where + ": shape " + text.substr(0, 80) +
+                               "), expected one or two dimensions, (n,) or "
+                               "(m, n)";
+  require(text.size() >= 3 && text.front() == '(', expected);
+  Shape shape;
+  std::size_t at = 1;
+  while (at < text.size()) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    const std::size_t digits = end - at;
+    require(1 <= digits && digits <= kMostDigits && shape.size() < 2, expected);
+    shape.push_back(0);
+    for (; at < end; ++at) {
+      require('0' <= text[at] && text[at] <= '9', expected);
+      shape.back() = 10 * shape.back() + (text[at] - '0');
+    }
+    require(end < text.size() || shape.size() == 2, expected);
+    at = std::min(text.find_first_not_of(' ', end + 1), text.size());
   }
-  return count;
+  return shape;
 }
 
 // Byte where the header's text begins and ends.
@@ -195,17 +204,32 @@ TokenLayout parse_bin(ConstBytes bytes, const std::string& where,
   return layout;
 }
 
-TokenLayout parse_npy(ConstBytes bytes, const std::string& where) {
+NpyTokens parse_npy_array(ConstBytes bytes, const std::string& where) {
   const NpyHeader at = npy_header(bytes, where);
   const std::string_view header(
       reinterpret_cast<const char*>(bytes.data()) + at.begin,
       static_cast<std::size_t>(at.end - at.begin));
-  // One dimension: the same in Fortran's order and in C's.
   const StoredToken type = npy_type(npy_value(header, "descr", where), where);
-  const int64_t count = npy_count(npy_value(header, "shape", where), where);
+  const Shape shape = npy_shape(npy_value(header, "shape", where), where);
+  // One dimension: the same in Fortran's order and in C's.
+  require(shape.size() == 1 ||
+              npy_value(header, "fortran_order", where).starts_with("False"),
+          where + ": fortran_order: expected False");
   TokenLayout layout = tokens_from(at.end, type, bytes, where);
-  require_count(layout, count, where);
-  return layout;
+  const int64_t rows = shape.size() == 1 ? 1 : shape[0];
+  require(rows == 0 || shape.back() <= layout.count / rows,
+          where + ": header: shape " + to_string(shape) +
+              ", but the file has " + std::to_string(layout.count) + " tokens");
+  require_count(layout, rows * shape.back(), where);
+  return {layout, shape};
+}
+
+TokenLayout parse_npy(ConstBytes bytes, const std::string& where) {
+  NpyTokens tokens = parse_npy_array(bytes, where);
+  require(tokens.shape.size() == 1, where + ": shape " +
+                                        to_string(tokens.shape) +
+                                        ", expected one dimension, (n,)");
+  return std::move(tokens.layout);
 }
 
 TokenLayout parse_token_safetensors(ConstBytes bytes,
@@ -246,6 +270,29 @@ TokenLayout parse_token_safetensors(ConstBytes bytes,
   return layout;
 }
 
+void copy_tokens(ConstBytes bytes, const TokenLayout& layout, int64_t first,
+                 std::span<int64_t> ids) {
+  const std::byte* from =
+      bytes.data() + layout.begin + first * bytes_of(layout.type);
+  switch (layout.type) {
+    case StoredToken::kU8:
+      return copy_as<uint8_t>(from, ids);
+    case StoredToken::kU16:
+      return copy_as<uint16_t>(from, ids);
+    case StoredToken::kU32:
+      return copy_as<uint32_t>(from, ids);
+    case StoredToken::kI32:
+      return copy_as<int32_t>(from, ids);
+    case StoredToken::kI64:
+      return copy_as<int64_t>(from, ids);
+  }
+}
+
+int64_t held_out_tokens(int64_t tokens, double share) {
+  const double kept = std::floor(static_cast<double>(tokens) * share);
+  return std::clamp<int64_t>(static_cast<int64_t>(kept), 0, tokens);
+}
+
 TokenFile::TokenFile(const std::string& path, StoredToken raw)
     : file_(path), layout_(parse(file_.bytes(), path, raw)) {}
 
@@ -273,25 +320,7 @@ void TokenFile::read(int64_t first, std::span<int64_t> ids,
               std::to_string(first) + " + " + std::to_string(count) +
               "), expected a range in [0, " + std::to_string(num_tokens()) +
               ")");
-  const std::byte* from =
-      file_.bytes().data() + layout_.begin + first * bytes_of(layout_.type);
-  switch (layout_.type) {
-    case StoredToken::kU8:
-      copy_as<uint8_t>(from, ids);
-      break;
-    case StoredToken::kU16:
-      copy_as<uint16_t>(from, ids);
-      break;
-    case StoredToken::kU32:
-      copy_as<uint32_t>(from, ids);
-      break;
-    case StoredToken::kI32:
-      copy_as<int32_t>(from, ids);
-      break;
-    case StoredToken::kI64:
-      copy_as<int64_t>(from, ids);
-      break;
-  }
+  copy_tokens(file_.bytes(), layout_, first, ids);
   for (int64_t i = 0; i < count; ++i) {
     if (0 <= ids[i] && ids[i] < vocab_size) continue;
     throw InvalidArgument(path() + ": token " + std::to_string(first + i) +

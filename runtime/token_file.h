@@ -35,8 +35,21 @@ TokenLayout parse_bin(ConstBytes bytes, const std::string& where,
                       StoredToken raw);
 // One dimension of <u1, <u2, <u4, <i4 or <i8; versions 1 to 3 of the format.
 TokenLayout parse_npy(ConstBytes bytes, const std::string& where);
+// The same of one or two dimensions, in C's order.
+struct NpyTokens {
+  TokenLayout layout;
+  Shape shape;
+};
+NpyTokens parse_npy_array(ConstBytes bytes, const std::string& where);
+// Copies tokens [first, first + ids.size()) of what `bytes` hold, which they
+// must. Ids aren't checked.
+void copy_tokens(ConstBytes bytes, const TokenLayout& layout, int64_t first,
+                 std::span<int64_t> ids);
 // Tensor `tokens` (U8, U16, U32), tensor `documents` (I64) if there is one.
 TokenLayout parse_token_safetensors(ConstBytes bytes, const std::string& where);
+
+// How many of the tokens, at their end, a share of them keeps from training.
+int64_t held_out_tokens(int64_t tokens, double share);
 
 // A file of tokens, memory-mapped. The name's end tells the kind: .bin, .npy,
 // .safetensors; any other is a text whose bytes are the tokens.
@@ -50,6 +63,11 @@ class TokenFile {
   const std::string& path() const { return file_.path(); }
   const TokenLayout& layout() const { return layout_; }
   int64_t num_tokens() const { return layout_.count; }
+  // The tokens as they are stored.
+  ConstBytes stored() const {
+    return file_.bytes().subspan(layout_.begin,
+                                 layout_.count * bytes_of(layout_.type));
+  }
   // For ranks to compare: xxh64 of the file's size, its first and last MiB and
   // 64 KiB at 256 places spread evenly; of all bytes up to 18 MiB. Finds
   // another file or another version of it, not each byte changed in a large

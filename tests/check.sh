@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every check:  tests/check.sh
 #   --fast  format, layering and the fast tests: a few minutes
-#   --long  also clang-tidy on all sources, not only on those that changed, and
-#           the address sanitizer's slow tests
+#   --long  also clang-tidy on all sources, not only on those that changed, the
+#           address sanitizer's slow tests, and a minute of made-up bytes for
+#           every reader of files (tests/fuzz/run.sh)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -80,7 +81,11 @@ sanitize() {
 }
 
 begin setup
-launcher/setup.sh
+if [[ $mode == --long ]]; then
+  launcher/setup.sh clang libclang-rt-14-dev
+else
+  launcher/setup.sh
+fi
 begin format
 sources | xargs clang-format --dry-run -Werror
 begin layering
@@ -102,6 +107,11 @@ begin "address sanitizer"
 sanitize asan
 begin "thread sanitizer"
 sanitize tsan
+if [[ $mode == --long ]]; then
+  begin "made-up bytes"
+  build fuzz
+  tests/fuzz/run.sh 60
+fi
 begin tests
 echo "== so far: $SECONDS s"
 ctest --preset release -j "$jobs"

@@ -66,6 +66,7 @@ void token_scale_backward(const Tensor& dtok, const Tensor& learnable,
 // Without gradients if dx and dtable are null.
 double cross_entropy(Context& ctx, const CrossEntropy& args, Tensor* dx,
                      Tensor* dtable);
+void token_losses(const Tensor& logits, const Tensor& targets, Tensor& losses);
 
 void adamw(const AdamW& hyper, const Tensor& g, Tensor& m, Tensor& v,
            Tensor& p);

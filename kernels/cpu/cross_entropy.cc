@@ -103,4 +103,16 @@ double cross_entropy(Context& ctx, const CrossEntropy& args, Tensor* dx,
   return args.scale * sum;
 }
 
+void token_losses(const Tensor& logits, const Tensor& targets, Tensor& losses) {
+  const int64_t vocab = logits.dim(1);
+  const int64_t* target = targets.data<int64_t>();
+  double* loss = losses.data<double>();
+  dispatch(logits.dtype(), [&](auto zero) {
+    const auto* z = logits.data<decltype(zero)>();
+    parallel_for(logits.dim(0), [=](int64_t r) {
+      loss[r] = row_loss(vocab, z + r * vocab, target[r]);
+    });
+  });
+}
+
 }  // namespace timepipe::cpu

@@ -118,6 +118,27 @@ TEST_P(CrossEntropyLoss, ShowsTheLogitsOfEveryRowOnce) {
   EXPECT_TRUE(close(seen, reference(o).logits, rounding(dtype, s.C)));
 }
 
+TEST_P(CrossEntropyLoss, IsTheSumOfTokenLosses) {
+  const auto& [dtype, s] = GetParam();
+  Context ctx;
+  Operands o(ctx, s, dtype, 3);
+  CrossEntropy args = o.args();
+  double sum = 0;
+  args.sink = [&](int64_t row, const Tensor& logits) {
+    Tensor losses = nans(ctx, {logits.dim(0)}, DType::kF64);
+    token_losses(logits, o.targets.slice(row, row + logits.dim(0)), losses);
+    for (int64_t r = 0; r < logits.dim(0); ++r) {
+      const double loss = losses.data<double>()[r];
+      if (o.targets.data<int64_t>()[row + r] == kIgnoredTarget) {
+        EXPECT_EQ(loss, 0);
+      }
+      sum += loss;
+    }
+  };
+  const double loss = cross_entropy_forward(ctx, args);
+  EXPECT_NEAR(loss, args.scale * sum, rounding(DType::kF64, s.rows) * loss);
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, CrossEntropyLoss,
                          Combine(Values(DType::kF32, DType::kF64),
                                  Values(Sizes{1, 1, 1}, Sizes{7, 5, 17},

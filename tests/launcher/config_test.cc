@@ -179,7 +179,6 @@ TEST_F(Config, ValuesOutOfRangeAreRefused) {
                                "data.held_out=1",
                                "data.train_weights=x",
                                "data.start_state=a.safetensors",
-                               "data.tokenizer=a.model",
                                "data.train_weights=1",
                                "data.bos_id=256",
                                "data.tokenizer=",

@@ -119,10 +119,14 @@ printf x | dd of="damaged/checkpoints/step-000020/$shard" bs=1 seek=90000 \
 "$timepipe" checkpoint verify damaged/checkpoints/step-000020 >out &&
   fail "a flipped byte went unnoticed" out
 grep -q "$shard: .*checksum" out || fail "the shard isn't named" out
-"$mpiexec" -n 3 "$timepipe" "${run[@]}" run_dir=damaged parallel.time=3 \
-  >out 2>&1 || fail "damaged" out
+cp -r damaged damaged3  # of three ranks, the one that sees it tells the others
+"$mpiexec" -n 3 "$timepipe" "${run[@]}" run_dir=damaged3 parallel.time=3 \
+  >out 2>&1 || fail "damaged, three ranks" out
 [ "$(grep -c "broken checkpoint passed over: .*$shard" out)" -eq 1 ] ||
   fail "not told once" out
+"$timepipe" checkpoint diff whole damaged3 || fail "other bits on three ranks"
+"$timepipe" "${run[@]}" run_dir=damaged >out 2>&1 || fail "damaged" out
+grep -q "broken checkpoint passed over: .*$shard" out || fail "not told" out
 "$timepipe" checkpoint diff "$newest" damaged || fail "other bits after damage"
 for folder in damaged/checkpoints/*; do truncate -s 50000 "$folder/$shard"; done
 refused "$shard: 50000 bytes, expected" \

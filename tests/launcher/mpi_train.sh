@@ -41,6 +41,8 @@ digest_column() { grep -oE 'digest [0-9a-f]{16}' "$1"; }
   fail "timepipe train prints no digests" "$work/alone"
 cmp <(digest_column "$work/alone") <(digest_column "$work/ranks") ||
   fail "timepipe train has other bits on 3 ranks" "$work/ranks"
+[ "$(grep -cE '^ +[0-2] +0\.[0-9]+ MiB +[0-9.]+ MiB +[0-2], [3-5], ' \
+  "$work/ranks")" -eq 3 ] || fail "no line for every rank" "$work/ranks"
 echo "ok: timepipe train, 1 and 3 ranks, same digests"
 
 "$mpiexec" -n 2 "$timepipe" train "${tiny[@]}" parallel.time=3 \

@@ -10,6 +10,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <tuple>
 
 #include "tests/parallel/communicator_checks.h"
@@ -299,6 +300,23 @@ TEST_F(TerminationTest, TheFirstAsksAndTheSecondEnds) {
             " while computing: saves\n"
             "rank 3: SIGINT while computing: the second: leaves at once\n");
   }
+}
+
+TEST_F(TerminationTest, ThreadsThatComputeRunNoHandler) {
+  EXPECT_EXIT(
+      {
+        install_termination_report(3);
+        int blocked = 0;
+        std::thread([&] {
+          sigset_t mask;
+          pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+          for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
+            blocked += sigismember(&mask, signal);
+          }
+        }).join();
+        _exit(blocked);
+      },
+      ExitedWithCode(3), "^$");
 }
 
 TEST_F(TerminationTest, OnTheWayOutSignalsAreIgnored) {

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace timepipe {
+
+// A front part of a text that is made into tokens by itself.
+struct TextPiece {
+  std::size_t size;  // bytes of it
+  std::size_t next;  // byte where the next piece begins
+};
+
+// Turns text into ids and back. For one thread at a time.
+//
+// Long texts are read in pieces (64 KiB), so that memory doesn't grow with them
+// and threads can share them: where the borders lie depends on the text alone.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  virtual std::string name() const = 0;  // "bytes", or the model file's name
+  // The same for tokenizers that make the same ids of every text.
+  virtual std::string fingerprint() const = 0;
+  virtual int64_t vocab_size() const = 0;
+  // Ids around a document, which encode() doesn't add; none if there are none.
+  virtual std::optional<int64_t> bos_id() const = 0;
+  virtual std::optional<int64_t> eos_id() const = 0;
+  // Whether the id is a byte, perhaps a part of a character only.
+  virtual bool is_byte_of_text(int64_t id) const = 0;
+
+  // The first piece of a text that isn't empty.
+  virtual TextPiece first_piece(std::string_view text) const = 0;
+  // Ids of one piece. Throws InvalidArgument ("WHERE: byte N: what") if it
+  // isn't what the tokenizer reads; N counts from first_byte.
+  virtual std::vector<int64_t> encode_piece(std::string_view piece,
+                                            const std::string& where,
+                                            int64_t first_byte) = 0;
+  // Throws InvalidArgument naming the first id that isn't in the vocabulary.
+  virtual std::string decode(std::span<const int64_t> ids) = 0;
+
+  // Ids of a whole text; `where` names it in errors.
+  std::vector<int64_t> encode(std::string_view text, const std::string& where);
+};
+
+// name: "bytes", or the path of a sentencepiece model, which is run by the
+// program timepipe-tokenizer beside this one. Throws IoError naming the path
+// that can't be read or started, InvalidArgument if the file is no model.
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name);
+
+// The fingerprint of make_tokenizer(name). Reads the model's file and starts
+// nothing.
+std::string tokenizer_fingerprint(const std::string& name);
+
+// The text of ids that come one by one, each part as soon as it is certain.
+// What add() and finish() give, joined, is decode() of all ids; memory and time
+// for an id don't grow with the text.
+class TextStream {
+ public:
+  explicit TextStream(Tokenizer& tokenizer);  // which must outlive this
+
+  std::string add(int64_t id);
+  // What was kept back: bytes that make no character.
+  std::string finish();
+
+ private:
+  std::string text_of_pending();
+
+  Tokenizer& tokenizer_;
+  // Ids and their text that stand for all that was given out: after some text,
+  // which one doesn't matter.
+  std::vector<int64_t> anchor_;
+  std::string anchor_text_;
+  bool began_ = false;            // some text was given out
+  std::vector<int64_t> pending_;  // ids whose text wasn't
+};
+
+}  // namespace timepipe

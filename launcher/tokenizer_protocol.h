@@ -1,0 +1,63 @@
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+
+// What timepipe and its child timepipe-tokenizer say to each other over a
+// socket, the child's file descriptor 0: requests, each with one answer. A
+// message is a header and `size` bytes; numbers are as this machine has them.
+// The program of the child includes nothing else of Timepipe.
+
+namespace timepipe {
+
+enum class TokenizerMessage : uint32_t {
+  kOpen = 1,  // a sentencepiece model; answer: TokenizerOpened, then one byte
+              // per id, 1 if it is a byte of text
+  kEncode,    // a text; answer: its ids, int32
+  kDecode,    // ids, int32; answer: their text
+  kAnswer,
+  kMistake,  // instead of an answer: what is wrong with the request
+};
+
+struct TokenizerHeader {
+  TokenizerMessage kind;
+  uint32_t unused = 0;
+  uint64_t size;  // bytes that follow
+};
+
+struct TokenizerOpened {
+  int32_t vocab_size, bos_id, eos_id;  // -1: none
+  int32_t adds_space;  // 1: a text's first word is read as after a space
+};
+
+constexpr uint64_t kMostMessageBytes = uint64_t{1} << 30;
+
+// False if the other side is gone.
+inline bool receive_all(int socket, void* bytes, std::size_t size) {
+  auto* to = static_cast<char*>(bytes);
+  while (size > 0) {
+    const ssize_t got = ::recv(socket, to, size, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    to += got;
+    size -= static_cast<std::size_t>(got);
+  }
+  return true;
+}
+
+inline bool send_all(int socket, const void* bytes, std::size_t size) {
+  const auto* from = static_cast<const char*>(bytes);
+  while (size > 0) {
+    const ssize_t sent = ::send(socket, from, size, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) return false;
+    from += sent;
+    size -= static_cast<std::size_t>(sent);
+  }
+  return true;
+}
+
+}  // namespace timepipe

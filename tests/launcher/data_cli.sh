@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# data_cli.sh TIMEPIPE SPM_TRAIN: `timepipe data` as a person uses it. Each
+# mistake ends with status 1 and one line, and leaves no file; a file that was
+# prepared trains with its tokenizer and is refused with another one.
+set -euo pipefail
+timepipe=$1 spm_train=$2
+configs=$(cd "$(dirname "$0")/../../configs" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+fail() {
+  echo "FAILED: $1"
+  [ $# -lt 2 ] || cat "$2"
+  exit 1
+}
+# Ends with status 1; all that it prints is one line of timepipe's with this
+# text.
+refused() {
+  local text=$1 status=0
+  shift
+  "$@" >out 2>&1 || status=$?
+  [ "$status" -eq 1 ] || fail "status $status: $*" out
+  [ "$(grep -c '' out)" -eq 1 ] || fail "not one line: $*" out
+  grep -qF -- "$text" out || fail "no '$text' from: $*" out
+}
+
+for ((i = 0; i < 400; ++i)); do
+  echo "Line $i of the text says what lines of a text say: $((i * i)) cafés"
+done >text.txt
+sed 's/.*/{"id": 7, "text": "&", "body": "x"}/' text.txt >lines.jsonl
+"$spm_train" --input=text.txt --model_prefix=small --vocab_size=120 \
+  --hard_vocab_limit=false >log 2>&1 || fail spm_train log
+
+prepare=("$timepipe" data prepare)
+"${prepare[@]}" text.txt lines.jsonl --out bytes.safetensors >out || fail bytes
+grep -q '^bytes.safetensors: [0-9]* tokens, uint8, of 401 document' out ||
+  fail "summary" out
+for threads in 1 3; do
+  "${prepare[@]}" text.txt lines.jsonl --tokenizer small.model \
+    --threads $threads --out pieces$threads.safetensors >out || fail pieces out
+done
+cmp pieces1.safetensors pieces3.safetensors || fail "threads change the file"
+"$timepipe" data info pieces1.safetensors text.txt --sequence-length 64 \
+  --vocab-size 256 >out || fail info out
+for line in 'pieces1.safetensors: .safetensors, uint8, ' \
+  'documents: 401; shortest ' 'tokenizer: small.model (xxh64:' \
+  'documents end with 2' 'sequences of 64 tokens: ' 'all below 256' \
+  'text.txt: text, its bytes are the tokens, '; do
+  grep -qF "$line" out || fail "info lacks '$line'" out
+done
+for command in "data" "data prepare" "data info"; do
+  # shellcheck disable=SC2086  # the command's words
+  "$timepipe" $command --help | grep -q '^Example' || fail "help of $command"
+done
+echo "ok: texts and lines, any number of threads"
+
+out=(--out none.safetensors)
+echo '{"text": "a"}' >bad.jsonl
+echo '{"text": "a", ' >>bad.jsonl
+: >empty.txt
+mkdir folder
+refused 'missing.txt: No such file' "${prepare[@]}" missing.txt "${out[@]}"
+refused 'empty.txt: empty' "${prepare[@]}" text.txt empty.txt "${out[@]}"
+refused 'folder: not a regular file' "${prepare[@]}" folder "${out[@]}"
+refused 'bad.jsonl: line 2: byte 15: not JSON' "${prepare[@]}" bad.jsonl \
+  "${out[@]}"
+refused "lines.jsonl: line 1: no field 'words'" "${prepare[@]}" lines.jsonl \
+  --field words "${out[@]}"
+refused "lines.jsonl: line 1: field 'id': a number, expected a text" \
+  "${prepare[@]}" lines.jsonl --field id "${out[@]}"
+refused 'bytes.safetensors: a file of tokens' "${prepare[@]}" \
+  bytes.safetensors "${out[@]}"
+refused '--out: bytes.safetensors exists' "${prepare[@]}" text.txt \
+  --out bytes.safetensors
+refused 'expected a name ending in .safetensors' "${prepare[@]}" text.txt \
+  --out a.bin
+refused 'none/a.safetensors.part: No such file' "${prepare[@]}" text.txt \
+  --out none/a.safetensors
+refused 'text.txt/a.safetensors.part: Not a directory' "${prepare[@]}" \
+  text.txt --out text.txt/a.safetensors
+refused '--eos: tokenizer bytes has no such id' "${prepare[@]}" text.txt --eos \
+  "${out[@]}"
+refused '--threads' "${prepare[@]}" text.txt --threads 0 "${out[@]}"
+refused 'INPUT is required' "${prepare[@]}" "${out[@]}"
+refused 'no.model: No such file' "${prepare[@]}" text.txt --tokenizer no.model \
+  "${out[@]}"
+refused 'text.txt: not a sentencepiece model' "${prepare[@]}" text.txt \
+  --tokenizer text.txt "${out[@]}"
+head -c 3000 small.model >cut.model
+refused 'cut.model: not a sentencepiece model' "${prepare[@]}" text.txt \
+  --tokenizer cut.model "${out[@]}"
+printf '\377' | cat text.txt - >binary.txt
+refused "binary.txt: byte $(stat -c %s text.txt): not UTF-8" "${prepare[@]}" \
+  binary.txt --tokenizer small.model "${out[@]}"
+cp "$timepipe" alone
+refused "$work/timepipe-tokenizer: No such file" ./alone data prepare text.txt \
+  --tokenizer small.model "${out[@]}"
+full() { (ulimit -f 20 && exec "$@"); }
+refused 'none.safetensors.part: File too large' full "${prepare[@]}" text.txt \
+  "${out[@]}"
+[ "$(id -u)" -eq 0 ] || {
+  chmod 555 folder
+  refused 'Permission denied' "${prepare[@]}" text.txt --out folder/a.safetensors
+}
+! ls none* ./*.part >/dev/null 2>&1 || fail "a mistake left a file"
+
+refused 'missing.bin: No such file' "$timepipe" data info missing.bin
+printf 'abc' >odd.bin
+refused 'odd.bin: 3 bytes of tokens' "$timepipe" data info odd.bin
+head -c 2000 bytes.safetensors >short.safetensors
+refused 'short.safetensors: ' "$timepipe" data info short.safetensors
+"$timepipe" data info bytes.safetensors --vocab-size 64 >out 2>log &&
+  fail "ids beyond the vocabulary" out
+[ "$(grep -c '^timepipe: bytes.safetensors: token 0: id 76, expected one in' \
+  log)" -eq 1 ] || fail "the id isn't named" log
+echo "ok: mistakes end with status 1 and one line"
+
+train=("$timepipe" train "$configs/demo.textproto" data.sequence_length=128
+  train.chunk_tokens=64 model.hidden_size=64 model.intermediate_size=96
+  optimizer.steps=2 optimizer.warmup_steps=0)
+"${train[@]}" data.train=bytes.safetensors >out 2>&1 || fail train out
+"${train[@]}" data.train=pieces1.safetensors data.tokenizer=small.model \
+  >out 2>&1 || fail "train with a model" out
+cp small.model renamed.model
+"${train[@]}" data.train=pieces1.safetensors data.tokenizer=renamed.model \
+  >out 2>&1 || fail "the same model under another name" out
+refused 'pieces1.safetensors: tokens of tokenizer small.model (xxh64:' \
+  "${train[@]}" data.train=pieces1.safetensors
+refused 'expected those of data.tokenizer = small.model (xxh64:' \
+  "${train[@]}" data.train=bytes.safetensors data.tokenizer=small.model
+refused 'text.txt: the tokens of a text are its bytes' \
+  "${train[@]}" data.train=text.txt data.tokenizer=small.model
+refused 'lines.jsonl: its bytes are JSON' "${train[@]}" data.train=lines.jsonl
+echo "ok: training knows whose tokens it reads"

@@ -1,0 +1,183 @@
+#!/usr/bin/env bash
+# model_cli.sh TIMEPIPE: trains a tiny model for two steps, then everything that
+# can be done with a trained model: eval, score, generate, export, import; and
+# the mistakes that can be made with each.
+set -euo pipefail
+timepipe=$1
+tests=$(cd "$(dirname "$0")/.." && pwd)
+golden=$tests/golden/hf_linear_tied_f32
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+fail() {
+  echo "FAILED: $1"
+  [ $# -lt 2 ] || cat "$2"
+  exit 1
+}
+run() { "$timepipe" "$@" >out 2>err || fail "$*" err; }
+# Its output must be one line of timepipe's with this text, its status 1.
+refused() {
+  local text=$1 status=0
+  shift
+  "$timepipe" "$@" >out 2>&1 || status=$?
+  [ $status -eq 1 ] || fail "status $status: $*" out
+  [ "$(grep -c . out)" -eq 1 ] && grep -q '^timepipe: ' out ||
+    fail "not one line: $*" out
+  grep -qF -- "$text" out || fail "no '$text' from: $*" out
+}
+near() { # A B DISTANCE
+  awk -v a="$1" -v b="$2" -v d="$3" 'BEGIN { exit !((a-b)^2 <= d^2) }'
+}
+value() { sed -n "s/^  \"$1\": \([^,]*\),*$/\1/p" eval.json; }
+
+head -c 6000 "$(command -v bash)" >text
+tiny=(train "$tests/../configs/demo.textproto" data.train=text
+  data.sequence_length=512 train.chunk_tokens=128 model.num_layers=1
+  model.hidden_size=32 model.intermediate_size=48 model.num_heads=2
+  data.batch=1 data.held_out=0.25 optimizer.steps=2 optimizer.warmup_steps=0
+  eval.every=0 checkpoint.every=0)
+run "${tiny[@]}" run_dir=run
+run "${tiny[@]}" run_dir=wide model.hidden_size=64
+
+# eval: windows, the whole file, the held-out share.
+run eval run --data text --by-position --json eval.json
+[ "$(value tokens)" -eq 5999 ] && [ "$(value context)" -eq 512 ] ||
+  fail "eval of windows" eval.json
+grep -q '^     256 to     511 ' out || fail "no buckets" out
+run eval run --data text --held-out --max-tokens 1000 --json eval.json
+[ "$(value tokens)" -eq 1000 ] && [ "$(value first_token)" -eq 4500 ] ||
+  fail "eval of the held-out share" eval.json
+near "$(value bits_per_byte)" "$(awk "BEGIN { print $(value loss) / log(2) }")" \
+  1e-5 || fail "bits per byte" eval.json
+run eval run --data text --context 0 --json eval.json
+[ "$(value context)" -eq 5999 ] || fail "one window" eval.json
+
+# score agrees with it.
+run score run --tokens text --logits logits.safetensors
+near "$(sed -n 's/.*; loss \([0-9.]*\),.*/\1/p' out)" "$(value loss)" 2e-6 ||
+  fail "score and eval differ: $(value loss)" out
+[ "$(stat -c %s logits.safetensors)" -gt $((6000 * 256 * 4)) ] || fail "size"
+echo "ok: eval and score"
+
+# generate: A + B is B from the state after A; a seed gives the same again.
+a="In the beginning was " b="the word, and"
+run generate run --prompt "$a$b" --greedy --max-new-tokens 40
+mv out whole
+[ "$(stat -c %s whole)" -eq 40 ] || fail "not 40 bytes" whole
+run generate run --prompt "$a" --max-new-tokens 0 --state-out a.state
+[ ! -s out ] || fail "wrote something" out
+run generate run --prompt "$b" --greedy --max-new-tokens 40 --state-in a.state
+cmp out whole || fail "another text from the state after A"
+sampled=(generate run --max-new-tokens 30 --temperature 0.9 --top-k 50
+  --top-p 0.95 --seed)
+run "${sampled[@]}" 3 --prompt "$a" --state-out b.state
+mv out first
+run "${sampled[@]}" 3 --prompt "$a"
+cmp out first || fail "a seed doesn't give the same text"
+run "${sampled[@]}" 4 --prompt "$a"
+cmp -s out first && fail "seeds give the same text"
+cat <(printf %s "$a") first >prompt
+run "${sampled[@]}" 3 --prompt-file prompt --state-out c.state
+run "${sampled[@]}" 3 --prompt x --state-in b.state
+mv out x
+printf x >>prompt
+run "${sampled[@]}" 3 --prompt-file prompt
+cmp out x || fail "a saved state hasn't read what was written"
+run generate run --prompt "$a" --greedy --max-new-tokens 3 --ids
+grep -qE '^([0-9]+ ){3}$' out || fail "no ids" out
+echo "ok: generate"
+
+# Memory: a long prompt needs no more than a short one, but for the piece of it
+# that is made into tokens at once and what is mapped of its file.
+peak() { # TOKENS
+  head -c "$1" /dev/zero | tr '\0' a >long
+  run generate run --prompt-file long --max-new-tokens 100
+  sed -n 's/.* \([0-9.]*\) MiB of memory at most$/\1/p' err
+  cat err >>speeds
+}
+short=$(peak 200) long=$(peak 200000)
+cat speeds
+awk "BEGIN { exit !($long <= $short + 3) }" ||
+  fail "memory grows with the prompt: $short, $long MiB"
+echo "ok: $long MiB after 200000 tokens, $short after 200"
+
+# Hugging Face folders.
+run checkpoint export run hf --shard-bytes 30000
+run checkpoint verify-export hf
+run checkpoint import hf imported
+run checkpoint list imported
+run checkpoint verify imported
+run checkpoint export imported hf2 --shard-bytes 30000
+run checkpoint import hf2 again
+run checkpoint diff imported again
+diff -r hf hf2 || fail "an export of the imported isn't the same"
+run "${tiny[@]}" run_dir=tuned init_from=imported
+run eval hf --data text --context 512 --json hf.json
+run eval imported --data text --context 512 --json eval.json
+[ "$(value loss)" = "$(sed -n 's/^  "loss": \([^,]*\),$/\1/p' hf.json)" ] ||
+  fail "another loss of the imported" eval.json
+printf '\1\0\77\0' >ids.bin
+run generate "$golden" --prompt-file ids.bin --max-new-tokens 5 --ids --ignore-eos
+grep -qE '^([0-9]+ ){5}$' out || fail "no ids" out
+echo "ok: export and import"
+
+# A reader that leaves, and a full disk.
+status=0
+"$timepipe" generate run --prompt a --max-new-tokens 1000000 2>err |
+  head -c 10 >/dev/null || status=$?
+[ $status -ne 0 ] && [ ! -s err ] || fail "not quiet on a closed pipe" err
+"$timepipe" eval run --data text >/dev/full 2>err && fail "full disk"
+grep -q '^timepipe: standard output: No space' err || fail "full disk" err
+
+# Mistakes.
+rm x
+generate=(generate run --prompt a)
+printf '\377\377' >large.bin
+refused "nowhere: no such folder" eval nowhere --data text
+refused "expected a checkpoint, or a run folder" eval . --data text
+refused "nothing: No such file" eval run --data nothing
+refused "--data" eval run
+refused "--context: " eval run --data text --context=-3
+refused "token 0: id 65535, expected one in [0, 256)" \
+  score run --tokens large.bin --logits x
+refused "large.bin: 1 token(s) to evaluate" eval run --data large.bin
+refused "dtype" score run --tokens text --logits x --dtype f16
+refused "x/y.part: " score run --tokens text --logits x/y
+refused "no tensor named input_ids" score run --logits x \
+  --tokens logits.safetensors
+refused "prompt: empty" generate run
+refused "prompt: empty" generate run --state-in a.state
+refused "nothing: No such file" generate run --prompt-file nothing
+refused "tokenizer bytes: 256 ids, expected at most the model's 64" \
+  generate "$golden" --prompt a
+refused "--bos: neither" "${generate[@]}" --bos
+refused "nothing: No such file" "${generate[@]}" --tokenizer nothing
+refused "not a sentencepiece model" "${generate[@]}" --tokenizer text
+refused "--prompt excludes --prompt-file" "${generate[@]}" --prompt-file text
+refused "--temperature: -1" "${generate[@]}" --temperature=-1
+refused "--top-k: -2" "${generate[@]}" --top-k=-2
+refused "--top-p: 0.0" "${generate[@]}" --top-p 0
+refused "--top-k excludes --greedy" "${generate[@]}" --greedy --top-k 5
+refused "--max-new-tokens" "${generate[@]}" --max-new-tokens=-1
+refused "a.state: hidden_size: 32, expected 64" generate wide --prompt a \
+  --state-in a.state
+refused "text: " "${generate[@]}" --state-in text
+refused "x/y.part: " "${generate[@]}" --state-out x/y --max-new-tokens 0
+refused "hf: is there already" checkpoint export run hf
+refused "run: expected a Hugging Face folder" checkpoint import run x
+refused "timepipe_fixture.safetensors: No such" checkpoint verify-export "$golden"
+refused "run: is there already" checkpoint import "$golden" run
+refused "--dtype" checkpoint export run x --dtype f16
+sed -i 's/"hidden_size": 32/"hidden_size": 36/' hf2/config.json
+refused "expected [256,36]" checkpoint import hf2 x
+[ ! -e x ] || fail "a mistake left something"
+sed -i 's/"vocab_size": 256/"vocab_size": 300/' hf/config.json
+refused "expected [300,32]" eval hf --data text
+flipped=run/checkpoints/step-000002
+printf x | dd of=$flipped/shard-00000-of-00001.safetensors bs=1 seek=30000 \
+  conv=notrunc 2>dd
+refused "checksum" eval $flipped --data text
+"$timepipe" eval run --data text >out 2>&1 && fail "read a broken checkpoint"
+grep -q 'broken checkpoint passed over: .*checksum' out || fail "not named" out
+echo "ok: mistakes are named"
