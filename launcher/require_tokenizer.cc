@@ -20,10 +20,9 @@ void require_tokenizer(const TokenLayout& layout, const std::string& path,
   const auto known = layout.metadata.find("tokenizer_fingerprint");
   if (known == layout.metadata.end()) {
     // A file that another program made.
-    require(
-        name == layout.metadata.end() || name->second == tokenizer,
-        path + ": tokens of tokenizer " + name->second + expected + tokenizer);
-    return;
+    if (name == layout.metadata.end() || name->second == tokenizer) return;
+    throw InvalidArgument(path + ": tokens of tokenizer " + name->second +
+                          expected + tokenizer);
   }
   const std::string fingerprint = tokenizer_fingerprint(tokenizer);
   if (known->second == fingerprint) return;
