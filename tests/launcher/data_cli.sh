@@ -119,7 +119,9 @@ echo "ok: mistakes end with status 1 and one line"
 train=("$timepipe" train "$configs/demo.textproto" data.sequence_length=128
   train.chunk_tokens=64 model.hidden_size=64 model.intermediate_size=96
   optimizer.steps=2 optimizer.warmup_steps=0)
-"${train[@]}" data.train=bytes.safetensors >out 2>&1 || fail train out
+for file in bytes.safetensors text.txt; do
+  "${train[@]}" data.train=$file >out 2>&1 || fail "train on $file" out
+done
 "${train[@]}" data.train=pieces1.safetensors data.tokenizer=small.model \
   >out 2>&1 || fail "train with a model" out
 cp small.model renamed.model

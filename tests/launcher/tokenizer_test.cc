@@ -39,7 +39,7 @@ TEST(Utf8, EndsWhereTheBytesAreNoCharacter) {
   EXPECT_EQ(valid(""), 0);
   EXPECT_EQ(valid("a\xc2\x80\xe0\xa0\x80\xed\x9f\xbf\xf0\x90\x80\x80\xf4\x8f"
                   "\xbf\xbf"),
-            17 - 0);
+            17);
   for (const char* bad :
        {"\x80", "\xc0\x80", "\xc1\xbf", "\xc3", "\xe0\x9f\xbf", "\xed\xa0\x80",
         "\xe2\x82", "\xe2\x82z", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
