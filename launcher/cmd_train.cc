@@ -8,16 +8,14 @@
 
 #include "launcher/checkpoint.h"
 #include "launcher/commands.h"
-#include "launcher/hf_folder.h"
 #include "launcher/job.h"
 #include "launcher/metrics.h"
 #include "launcher/progress.h"
 #include "launcher/rank_log.h"
 #include "launcher/rank_report.h"
+#include "launcher/run_start.h"
 #include "launcher/train_data.h"
 #include "launcher/trainer.h"
-#include "models/build.h"
-#include "runtime/files.h"
 
 namespace timepipe {
 namespace {
@@ -50,20 +48,6 @@ struct TrainInputs {
   }
 };
 
-std::vector<Manifest::DataFile> files_of(const TrainData& data) {
-  std::vector<Manifest::DataFile> files;
-  for (const TrainData::File& file : data.trained_files()) {
-    files.push_back({file.path, file.hash});
-  }
-  return files;
-}
-
-uint64_t hash_of(const ParameterStore& weights) {
-  const auto blocks = static_cast<int64_t>(weights.layout().blocks().size());
-  return combine_hashes(
-      block_hashes(weights.layout(), weights.flat(), 0, blocks));
-}
-
 // A run in its folder, from the weights that it starts with to its last step.
 class Run {
  public:
@@ -74,14 +58,12 @@ class Run {
         config_(inputs.config),
         trainer_(ctx_, world, config_.model, config_.train, config_.parallel,
                  config_.optimizer.adamw),
-        writer_(ctx_, world, config_, trainer_, files_of(inputs.data)) {
-    prepare_together(world, [&] { start(); });
-    // Made on every rank: another processor or library may round differently,
-    // another host see other files.
-    require_same_on_all_ranks(world, "number of steps done", steps_done_);
-    require_same_on_all_ranks(world, "file data.start_state", start_hash_);
-    digest_ = hash_of(trainer_.model().weights());
-    require_same_on_all_ranks(world, "initial weights", digest_);
+        writer_(ctx_, world, config_, trainer_, data_files(inputs.data)) {
+    const RunStart start =
+        start_run(ctx_, world, config_, inputs.data, trainer_);
+    steps_done_ = start.steps_done;
+    skipped_ = start.skipped_steps;
+    digest_ = start.digest;
     log_line("starts after step " + std::to_string(steps_done_));
   }
 
@@ -128,87 +110,6 @@ class Run {
 
  private:
   bool saves() const { return !config_.run_dir.empty(); }
-
-  // Collective: all ranks must see the same folder.
-  bool resumes() {
-    if (!saves()) return false;
-    const auto found =
-        static_cast<uint64_t>(list_checkpoints(config_.run_dir).size());
-    require_same_on_all_ranks(
-        world_, "number of checkpoints in " + config_.run_dir, found);
-    return found > 0;
-  }
-
-  // Weights and counters of the newest checkpoint, of init_from, or new ones.
-  void start() {
-    ParameterStore& weights = trainer_.model().weights();
-    const auto say = [&](const std::string& line) {
-      if (world_.rank() == 0) tell(line);
-    };
-    if (resumes()) {
-      const CheckpointReader checkpoint =
-          open_checkpoint_together(world_, config_.run_dir, say);
-      const Manifest& manifest = checkpoint.manifest();
-      const std::string difference = first_difference(
-          config_, config_from_text(manifest.configuration,
-                                    checkpoint.folder() + "/manifest.json"));
-      require(difference.empty(), difference + " (as " + checkpoint.folder() +
-                                      "; another run needs another run_dir)");
-      require_same_data(checkpoint);
-      restore(ctx_, checkpoint, trainer_, config_.data.batch);
-      steps_done_ = manifest.steps;
-      skipped_ = manifest.skipped_steps;
-      require(hash_of(weights) == manifest.digest,
-              checkpoint.folder() + ": the weights read aren't those of the " +
-                  "step's digest");
-      return;
-    }
-    if (saves() && world_.rank() == 0) {
-      write_file(config_.run_dir + "/config.textproto", to_text(config_));
-    }
-    initialise(config_.model, config_.train.seed, weights);
-    if (!config_.data.start_state.empty()) {
-      start_from_state(ctx_, config_.data.start_state, trainer_,
-                       config_.data.batch);
-      start_hash_ =
-          std::hash<std::string>()(read_text(config_.data.start_state));
-    }
-    if (config_.init_from.empty()) return;
-    if (is_hf_folder(config_.init_from)) {
-      require_model(read_hf_config(config_.init_from).model);
-      return read_hf_weights(config_.init_from, weights);
-    }
-    const CheckpointReader checkpoint = open_checkpoint(config_.init_from, say);
-    require_same_parameters(checkpoint.folder(),
-                            checkpoint.manifest().parameters,
-                            weights.layout().parameters());
-    require_model(config_from_text(checkpoint.manifest().configuration,
-                                   checkpoint.folder() + "/manifest.json")
-                      .model);
-    restore_weights(checkpoint, weights);
-  }
-
-  // The configuration has the same names of files; are they the same files?
-  void require_same_data(const CheckpointReader& checkpoint) const {
-    const auto now = files_of(inputs_.data);
-    const auto& before = checkpoint.manifest().data;
-    for (std::size_t f = 0; f < std::min(now.size(), before.size()); ++f) {
-      require(now[f].hash == before[f].hash,
-              "data.train: " + now[f].path + ": its tokens aren't those that " +
-                  checkpoint.folder() + " was trained on");
-    }
-  }
-
-  // That of init_from must be this run's, but for how weights start.
-  void require_model(ModelConfig model) const {
-    model.initializer_range = config_.model.initializer_range;
-    model.conv_init = config_.model.conv_init;
-    RunConfig other = config_;
-    other.model = model;
-    const std::string difference = first_difference(config_, other);
-    require(difference.empty(), difference + " (init_from " +
-                                    config_.init_from + ": another model)");
-  }
 
   // With a folder, training goes on to where it can be resumed from.
   void answer_signals() const {
@@ -361,7 +262,7 @@ class Run {
   int64_t steps_done_ = 0;  // when the run was started or resumed
   int64_t last_save_ = -1;  // its steps
   int64_t skipped_ = 0, skipped_in_a_row_ = 0;
-  uint64_t digest_ = 0, start_hash_ = 0;
+  uint64_t digest_ = 0;
 };
 
 // What a rank is, at the head of its log.
