@@ -142,7 +142,9 @@ class SentencepieceTokenizer : public Tokenizer {
     const std::string answer =
         process_.request(TokenizerMessage::kEncode, piece);
     std::vector<int32_t> ids(answer.size() / sizeof(int32_t));
-    std::memcpy(ids.data(), answer.data(), ids.size() * sizeof(int32_t));
+    if (!ids.empty()) {
+      std::memcpy(ids.data(), answer.data(), ids.size() * sizeof(int32_t));
+    }
     return {ids.begin(), ids.end()};
   }
 
