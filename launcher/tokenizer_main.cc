@@ -51,8 +51,9 @@ std::string encode(const SentencePieceProcessor& model,
 std::string decode(const SentencePieceProcessor& model,
                    const std::string& bytes) {
   std::vector<int> ids(bytes.size() / sizeof(int));
-  std::memcpy(ids.data(), bytes.data(), ids.size() * sizeof(int));
   std::string text;
+  if (ids.empty()) return text;
+  std::memcpy(ids.data(), bytes.data(), ids.size() * sizeof(int));
   const auto status = model.Decode(ids, &text);
   if (!status.ok()) throw status.ToString();
   return text;
