@@ -24,7 +24,7 @@ for package in "${packages[@]}"; do
 done
 ((${#missing[@]})) || exit 0
 
-echo "setup.sh: installing ${missing[*]}"
+echo "setup.sh: installing ${missing[*]}; a minute or two"
 as_root=()
 if ((EUID != 0)); then
   if ! command -v sudo >/dev/null; then
@@ -35,14 +35,21 @@ if ((EUID != 0)); then
   as_root=(sudo)
 fi
 
+# What apt-get says is shown if it fails.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 apt() {
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@"
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" \
+    >"$log" 2>&1
 }
 install=(install --no-install-recommends "${missing[@]}")
 
 # The lists of packages are fetched only if they are missing or out of date.
-compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || apt update
+compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || apt update ||
+  cat "$log" >&2
 apt "${install[@]}" || { apt update && apt "${install[@]}"; } || {
+  cat "$log" >&2
   echo "setup.sh: apt-get could not install ${missing[*]}" >&2
   exit 1
 }
+echo "setup.sh: installed in $SECONDS s"

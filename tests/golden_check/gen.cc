@@ -112,7 +112,8 @@ void run(Context& ctx, LanguageModel& model, int64_t chunk_tokens,
 
   const int64_t vocab = model.config().vocab_size;
   Values predicting(prefill.end() - vocab, prefill.end());
-  predicting.insert(predicting.end(), steps.begin(), steps.end() - vocab);
+  predicting.insert(predicting.end(), steps.begin(), steps.end());
+  predicting.resize(predicting.size() - vocab);  // the last predicts nothing
   for (const double token : best_tokens(predicting, vocab)) {
     results.greedy.push_back(token);
   }
