@@ -248,7 +248,9 @@ bool CheckpointWriter::commit(const std::vector<uint64_t>& shards) const {
 // first, so that a kill in between leaves no half checkpoint that looks whole.
 void CheckpointWriter::remove_old() const {
   const CheckpointConfig& c = config_.checkpoint;
-  const auto all = list_checkpoints(config_.run_dir);
+  auto all = list_checkpoints(config_.run_dir);
+  // Later ones were broken when this run went on from an earlier one.
+  std::erase_if(all, [&](const auto& c) { return c.first > pending_.steps; });
   const auto keep = static_cast<std::size_t>(c.keep_last);
   for (std::size_t i = 0; c.keep_last > 0 && i + keep < all.size(); ++i) {
     const auto& [steps, folder] = all[i];
@@ -272,24 +274,22 @@ CheckpointReader open_checkpoint_together(
                             std::hash<std::string>()(names));
   for (const std::string& folder : folders) {
     std::optional<CheckpointReader> reader;
-    const auto error_of = [&](int share, int shares) -> std::string {
-      try {
-        if (!reader) reader.emplace(folder);
-        reader->verify(share, shares);
-      } catch (const std::exception& broken) {
-        return broken.what();
-      }
-      return "";
-    };
-    std::string error = error_of(world.rank(), world.size());
-    if (!on_any_rank(world, !error.empty())) {
+    std::string error;
+    try {
+      reader.emplace(folder);
+      reader->verify(world.rank(), world.size());
+    } catch (const std::exception& broken) {
+      error = broken.what();
+    }
+    const auto broken = gather_values(world, int64_t{!error.empty()});
+    const auto first = std::ranges::find(broken, 1) - broken.begin();
+    if (first == std::ssize(broken)) {
       reader->trust();
       return std::move(*reader);
     }
-    if (error.empty()) error = error_of(0, 1);  // to name it here as well
     if (error.empty()) error = folder + ": broken as another rank sees it";
     if (folder == path) throw InvalidArgument(error);
-    say("broken checkpoint passed over: " + error);
+    if (first == world.rank()) say("broken checkpoint passed over: " + error);
   }
   throw InvalidArgument(path +
                         ": expected a checkpoint, or a run folder with a valid "

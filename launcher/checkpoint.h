@@ -65,8 +65,8 @@ class CheckpointWriter {
 };
 
 // As open_checkpoint(), for a file system that all ranks see: each verifies its
-// share, and a broken checkpoint is passed over by all. Collective; throws on
-// all ranks or on none.
+// share, and a broken checkpoint is passed over by all and told by the lowest
+// rank that sees it. Collective; throws on all ranks or on none.
 CheckpointReader open_checkpoint_together(
     Communicator& world, const std::string& path,
     const std::function<void(const std::string&)>& say);

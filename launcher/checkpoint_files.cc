@@ -36,12 +36,16 @@ std::vector<std::pair<int64_t, std::string>> list_steps(
     const std::string& run_dir, bool finished) {
   std::vector<std::pair<int64_t, std::string>> found;
   std::error_code error;
-  for (const auto& entry :
-       fs::directory_iterator(run_dir + "/checkpoints", error)) {
-    const auto steps = steps_of(entry.path().filename().string());
+  fs::directory_iterator entry(run_dir + "/checkpoints", error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    const fs::path& folder = entry->path();
+    const auto steps = steps_of(folder.filename().string());
     if (!steps) continue;
-    if (fs::exists(entry.path() / "manifest.json", error) != finished) continue;
-    found.emplace_back(*steps, entry.path().string());
+    std::error_code unknown;
+    const bool whole = fs::exists(folder / "manifest.json", unknown);
+    if (!unknown && whole == finished) {
+      found.emplace_back(*steps, folder.string());
+    }
   }
   std::ranges::sort(found);
   return found;

@@ -215,7 +215,8 @@ std::string json_of(const Findings& f) {
                                 {"tokens", b.tokens},
                                 {"loss", b.mean()}});
   }
-  return j.dump(2) + "\n";
+  // A path may be no UTF-8.
+  return j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace
@@ -224,9 +225,7 @@ int cmd_eval(const EvalOptions& options) {
   Context ctx;
   const OpenModel opened = open_model(ctx, options.checkpoint);
   const DataConfig& data = opened.config.data;
-  const TokenFile file(options.data, data.token_type == TokenType::kUint16
-                                         ? StoredToken::kU16
-                                         : StoredToken::kU32);
+  const TokenFile file(options.data, stored_token(data.token_type));
   const std::string& tokenizer =
       options.tokenizer.empty() ? data.tokenizer : options.tokenizer;
   require_tokenizer(file.layout(), options.data, tokenizer);

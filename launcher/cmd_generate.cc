@@ -11,6 +11,7 @@
 #include "launcher/metrics.h"
 #include "launcher/open_model.h"
 #include "launcher/prefill.h"
+#include "launcher/require_tokenizer.h"
 #include "launcher/standard_output.h"
 
 namespace timepipe {
@@ -21,14 +22,21 @@ bool is_token_file(const std::string& path) {
          path.ends_with(".safetensors");
 }
 
+const std::string& tokenizer_name(const GenerateOptions& options,
+                                  const OpenModel& opened) {
+  return options.tokenizer.empty() ? opened.config.data.tokenizer
+                                   : options.tokenizer;
+}
+
 // What makes tokens of the prompt's text and text of new ones; null if neither
 // is asked for.
 std::unique_ptr<Tokenizer> tokenizer_for(const GenerateOptions& options,
                                          const OpenModel& opened) {
-  if (options.ids && is_token_file(options.prompt_file)) return nullptr;
-  const std::string& name = options.tokenizer.empty()
-                                ? opened.config.data.tokenizer
-                                : options.tokenizer;
+  if (options.ids && options.tokenizer.empty() &&
+      is_token_file(options.prompt_file)) {
+    return nullptr;
+  }
+  const std::string& name = tokenizer_name(options, opened);
   auto tokenizer = make_tokenizer(name);
   const int64_t vocab = opened.config.model.vocab_size;
   require(tokenizer->vocab_size() <= vocab,
@@ -55,10 +63,10 @@ void read_prompt(const GenerateOptions& options, const OpenModel& opened,
     prefill.add(std::span(&*bos, 1));
   }
   if (is_token_file(path)) {
-    const TokenFile file(path,
-                         opened.config.data.token_type == TokenType::kUint16
-                             ? StoredToken::kU16
-                             : StoredToken::kU32);
+    const TokenFile file(path, stored_token(opened.config.data.token_type));
+    if (tokenizer != nullptr) {
+      require_tokenizer(file.layout(), path, tokenizer_name(options, opened));
+    }
     prefill.add_file(file, opened.config.model.vocab_size);
   } else if (!path.empty()) {
     const MappedFile file(path);
@@ -102,12 +110,14 @@ class Writer {
   std::optional<TextStream> text_;
 };
 
-// Returns how many tokens were written.
+// Returns how many tokens were written, of ids [0, num_ids).
 int64_t generate(const GenerateOptions& options, std::optional<int64_t> eos,
-                 Tensor logits, Decoder& decoder, Writer& writer) {
+                 int64_t num_ids, Tensor logits, Decoder& decoder,
+                 Writer& writer) {
   for (int64_t count = 0; count < options.max_new_tokens; ++count) {
+    const Tensor of_ids = logits.reshape({logits.numel()}).slice(0, num_ids);
     const int64_t id =
-        sample(options.sampler, decoder.state().tokens_read, logits);
+        sample(options.sampler, decoder.state().tokens_read, of_ids);
     if (id == eos && !options.ignore_eos) return count;
     writer.write(id);
     const bool last = count + 1 == options.max_new_tokens;
@@ -159,7 +169,10 @@ int cmd_generate(const GenerateOptions& options) {
   Writer writer(tokenizer.get(), prefill.tail(), options.ids);
   const auto eos = special_id(opened.hf.eos_token_id,
                               tokenizer ? tokenizer->eos_id() : std::nullopt);
-  const int64_t count = generate(options, eos, logits, decoder, writer);
+  const int64_t num_ids =
+      tokenizer ? tokenizer->vocab_size() : model.vocab_size;
+  const int64_t count =
+      generate(options, eos, num_ids, logits, decoder, writer);
   writer.finish();
   const double seconds = seconds_since(start_of_new);
   if (!options.state_out.empty()) {

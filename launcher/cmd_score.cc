@@ -57,7 +57,9 @@ int cmd_score(const ScoreOptions& options) {
       open_model(ctx, options.checkpoint,
                  options.dtype == "f64" ? DType::kF64 : DType::kF32);
   const int64_t vocab = opened.config.model.vocab_size;
-  const TokenRows rows = read_token_rows(options.tokens, options.tensor, vocab);
+  const TokenRows rows =
+      read_token_rows(options.tokens, options.tensor, vocab,
+                      stored_token(opened.config.data.token_type));
   const DType dtype = opened.config.train.dtype;
 
   NewFile file(options.logits);

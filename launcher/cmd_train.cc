@@ -80,8 +80,9 @@ class Run {
     }
     answer_signals();
     Progress progress(config_, peak_of_all_ranks(), steps_done_, speaks);
+    const int64_t typical = steps_done_ + 1;  // the first may carry nothing on
     const MemoryPlan memory =
-        trainer_.memory_plan(inputs_.data.batch(steps_done_), saves());
+        trainer_.memory_plan(inputs_.data.batch(typical), saves());
     log_line("memory: " + to_string(memory));
     progress.banner(trainer_.model().weights().layout(), memory);
     std::optional<Metrics> metrics;
@@ -202,22 +203,23 @@ class Run {
     if (!saves()) return;
     const int64_t every = config_.checkpoint.every;
     const bool due = leaves || (every > 0 && steps_done % every == 0);
-    const bool starts = due && steps_done != last_save_;
-    check_save(writer_.settle(/*wait=*/due), /*must=*/leaves && !starts);
-    if (!starts) return;
+    check_save(writer_.settle(/*wait=*/due), /*must=*/false);
+    if (!due || steps_done == last_save_) return;
     last_save_ = steps_done;
     log_line("checkpoint of step " + std::to_string(steps_done) + " begun");
     const auto outcome = writer_.save(steps_done, skipped_, digest_);
     check_save(std::max(outcome, writer_.settle(/*wait=*/leaves)), leaves);
   }
 
-  // What became of the save of last_save_. `must`: the run is lost without it.
-  void check_save(CheckpointWriter::Outcome outcome, bool must) const {
+  // What became of the save of last_save_, which is forgotten if it failed.
+  // `must`: the run is lost without it.
+  void check_save(CheckpointWriter::Outcome outcome, bool must) {
     using Outcome = CheckpointWriter::Outcome;
     if (outcome == Outcome::kCommitted) {
       log_line("checkpoint of step " + std::to_string(last_save_) +
                " committed");
     }
+    if (outcome == Outcome::kFailed) last_save_ = -1;
     require(outcome != Outcome::kFailed ||
                 (!must && config_.checkpoint.on_failure == OnFailure::kGoOn),
             "a checkpoint could not be saved to " + config_.run_dir +

@@ -7,6 +7,7 @@
 #include "models/model_config.h"
 #include "parallel/sharded_optimizer.h"
 #include "runtime/tensor.h"
+#include "runtime/token_file.h"
 
 namespace timepipe {
 
@@ -17,6 +18,10 @@ namespace timepipe {
 enum class Documents { kJoined, kReset, kCarry };
 enum class Loss { kTokenMean, kJax };
 enum class TokenType { kUint16, kUint32 };
+// How runtime/token_file.h calls it.
+inline StoredToken stored_token(TokenType type) {
+  return type == TokenType::kUint16 ? StoredToken::kU16 : StoredToken::kU32;
+}
 
 struct DataConfig {
   std::vector<std::string> train;

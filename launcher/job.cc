@@ -63,6 +63,8 @@ void prepare_together(Communicator& world,
   std::string error;
   try {
     prepare();
+  } catch (const Blocked&) {
+    throw;
   } catch (const std::exception& e) {
     error = e.what();
   }

@@ -17,9 +17,10 @@ inline constexpr int kExitBlocked = 75;  // a peer is gone, or the run failed
 int run_job(int* argc, char*** argv,
             const std::function<void(Communicator&)>& body);
 
-// The part of a job that can fail by a user's mistake, before any message:
-// runs `prepare` on every rank. If it throws anywhere, all ranks end with
-// kExitMistake, and the lowest that failed prints why. Collective.
+// The part of a job that can fail by a user's mistake: runs `prepare` on every
+// rank. If it throws anywhere, all ranks end with kExitMistake, and the lowest
+// that failed prints why. Messages that `prepare` sends must be complete when
+// it throws. Collective.
 void prepare_together(Communicator& world,
                       const std::function<void()>& prepare);
 

@@ -65,7 +65,7 @@ constexpr const char* kTokenizerHelp =
 
 void add_eval(CLI::App& app, int& status) {
   CLI::App& eval = *app.add_subcommand(
-      "eval", "Loss, perplexity and bits per byte of a file");
+      "eval", "Loss, perplexity and bits per byte of a file, read as one text");
   const auto o = std::make_shared<timepipe::EvalOptions>();
   eval.add_option("CHECKPOINT", o->checkpoint, kCheckpointHelp)->required();
   eval.add_option("--data", o->data,
@@ -217,7 +217,7 @@ void add_exchange(CLI::App& checkpoint, int& status) {
   verify.callback([=, &status] {
     status = timepipe::cmd_checkpoint_verify_export(a->from);
   });
-}  // namespace
+}
 
 void add_checkpoint(CLI::App& app, int& status) {
   CLI::App& checkpoint = *app.add_subcommand(

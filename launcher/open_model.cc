@@ -38,7 +38,8 @@ OpenModel open_hf(Context& ctx, const std::string& folder, DType dtype) {
   opened.config = run_config_of(opened.hf);
   opened.config.train.dtype = dtype;
   const auto tokenizer = std::filesystem::absolute(folder) / "tokenizer.model";
-  if (std::filesystem::exists(tokenizer)) {
+  // Whoever needs it is told if it isn't there: such ids are no bytes.
+  if (std::filesystem::exists(tokenizer) || opened.hf.model.vocab_size != 256) {
     opened.config.data.tokenizer = tokenizer.string();
   }
   opened.model = std::make_unique<LanguageModel>(ctx, opened.hf.model, dtype);

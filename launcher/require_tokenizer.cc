@@ -1,5 +1,7 @@
 #include "launcher/require_tokenizer.h"
 
+#include <charconv>
+
 #include "launcher/tokenizer.h"
 #include "runtime/error.h"
 
@@ -33,6 +35,22 @@ void require_tokenizer(const TokenLayout& layout, const std::string& path,
       path + ": tokens of tokenizer " +
       told(name == layout.metadata.end() ? "" : name->second, known->second) +
       expected + told(tokenizer, fingerprint));
+}
+
+void require_vocabulary(const TokenLayout& layout, const std::string& path,
+                        int64_t vocab_size) {
+  const auto found = layout.metadata.find("vocab_size");
+  if (found == layout.metadata.end()) return;
+  const std::string& text = found->second;
+  const char* end = text.data() + text.size();
+  int64_t size = 0;
+  const auto [stop, error] = std::from_chars(text.data(), end, size);
+  require(error == std::errc() && stop == end && size >= 1,
+          path + ": vocab_size: \"" + text.substr(0, 40) +
+              "\", expected a number of ids");
+  require(size <= vocab_size, path + ": tokens of a vocabulary of " + text +
+                                  ", expected at most model.vocab_size = " +
+                                  std::to_string(vocab_size));
 }
 
 }  // namespace timepipe

@@ -13,4 +13,9 @@ namespace timepipe {
 void require_tokenizer(const TokenLayout& layout, const std::string& path,
                        const std::string& tokenizer);
 
+// Throws InvalidArgument if the file says that its tokens are of a vocabulary
+// larger than vocab_size (model.vocab_size).
+void require_vocabulary(const TokenLayout& layout, const std::string& path,
+                        int64_t vocab_size);
+
 }  // namespace timepipe

@@ -96,17 +96,17 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
   RunStart start;
   uint64_t state_hash = 0;
   prepare_together(world, [&] {
-    const auto say = [&](const std::string& line) {
-      if (world.rank() == 0) tell(line);
-    };
     if (resumes(world, config.run_dir)) {
-      return resume(ctx, open_checkpoint_together(world, config.run_dir, say),
+      return resume(ctx, open_checkpoint_together(world, config.run_dir, tell),
                     config, data, trainer, start);
     }
     if (!config.run_dir.empty() && world.rank() == 0) {
       write_file(config.run_dir + "/config.textproto", to_text(config));
     }
     initialise(config.model, config.train.seed, weights);
+    const auto say = [&](const std::string& line) {
+      if (world.rank() == 0) tell(line);
+    };
     if (!config.init_from.empty()) take_weights_of(config, weights, say);
     if (config.data.start_state.empty()) return;
     start_from_state(ctx, config.data.start_state, trainer, config.data.batch);

@@ -26,7 +26,7 @@ std::vector<double> probabilities(const SamplerOptions& options,
                                   const std::vector<double>& logits);
 
 // The token at `position` (tokens before it): a pure function of options,
-// position and logits [1,vocab]. Throws InvalidArgument if a logit isn't
+// position and logits, one of each id. Throws InvalidArgument if a logit isn't
 // finite.
 int64_t sample(const SamplerOptions& options, int64_t position,
                const Tensor& logits);

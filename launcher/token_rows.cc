@@ -45,8 +45,8 @@ TokenRows from_safetensors(const std::string& path, const std::string& tensor) {
                         ", expected U8, U16, U32, I32 or I64");
 }
 
-TokenRows from_tokens(const std::string& path) {
-  const TokenFile file(path);
+TokenRows from_tokens(const std::string& path, StoredToken raw) {
+  const TokenFile file(path, raw);
   TokenRows rows{{file.num_tokens()}, {}};
   rows.ids.resize(static_cast<std::size_t>(file.num_tokens()));
   file.read(0, rows.ids, int64_t{1} << 62);
@@ -56,11 +56,11 @@ TokenRows from_tokens(const std::string& path) {
 }  // namespace
 
 TokenRows read_token_rows(const std::string& path, const std::string& tensor,
-                          int64_t vocab_size) {
+                          int64_t vocab_size, StoredToken raw) {
   TokenRows rows = path.ends_with(".npy") ? from_npy(path)
                    : path.ends_with(".safetensors")
                        ? from_safetensors(path, tensor)
-                       : from_tokens(path);
+                       : from_tokens(path, raw);
   require(!rows.ids.empty(), path + ": no tokens, expected one at least");
   for (std::size_t i = 0; i < rows.ids.size(); ++i) {
     if (0 <= rows.ids[i] && rows.ids[i] < vocab_size) continue;

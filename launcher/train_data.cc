@@ -50,10 +50,8 @@ TrainData::TrainData(const RunConfig& config)
 }
 
 const TokenFile* TrainData::open(const std::string& path) {
-  const StoredToken raw = config_.token_type == TokenType::kUint16
-                              ? StoredToken::kU16
-                              : StoredToken::kU32;
-  files_.push_back(std::make_unique<TokenFile>(path, raw));
+  files_.push_back(
+      std::make_unique<TokenFile>(path, stored_token(config_.token_type)));
   const TokenFile* file = files_.back().get();
   require_tokenizer(file->layout(), path, config_.tokenizer);
   const bool text =
@@ -61,6 +59,7 @@ const TokenFile* TrainData::open(const std::string& path) {
   require(!text || vocab_size_ >= 256,
           "model.vocab_size: " + std::to_string(vocab_size_) +
               ", expected at least 256: tokens are bytes");
+  require_vocabulary(file->layout(), path, vocab_size_);
   return file;
 }
 

@@ -8,6 +8,7 @@
 namespace timepipe {
 namespace {
 
+constexpr int64_t kMostTokens = int64_t{1} << 62;
 constexpr const char* kFormat = "timepipe.hidden_state.1";
 
 // What the state's tensors depend on, as the file's metadata has it.
@@ -119,7 +120,8 @@ int64_t check_hidden_state(const SafetensorsHeader& header,
   int64_t tokens = -1;
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, tokens);
-  require(error == std::errc() && stop == end && tokens >= 0,
+  require(error == std::errc() && stop == end && tokens >= 0 &&
+              tokens <= kMostTokens,
           where + ": tokens_read: \"" + text.substr(0, 64) +
               "\", expected a number of tokens");
   return tokens;

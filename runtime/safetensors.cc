@@ -309,7 +309,8 @@ std::string safetensors_header(
                           {"shape", entry.shape},
                           {"data_offsets", {entry.begin, entry.end}}};
   }
-  std::string text = header.dump();
+  std::string text =
+      header.dump(-1, ' ', false, json::error_handler_t::replace);
   text.resize((text.size() + 7) / 8 * 8, ' ');
   if (size_bytes > kLengthBytes + text.size()) {
     text.resize(size_bytes - kLengthBytes, ' ');

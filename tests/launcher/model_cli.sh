@@ -150,7 +150,8 @@ refused "prompt: empty" generate run
 refused "prompt: empty" generate run --state-in a.state
 refused "nothing: No such file" generate run --prompt-file nothing
 refused "tokenizer bytes: 256 ids, expected at most the model's 64" \
-  generate "$golden" --prompt a
+  generate "$golden" --prompt a --tokenizer bytes
+refused "tokenizer.model: No such file" generate "$golden" --prompt a
 refused "--bos: neither" "${generate[@]}" --bos
 refused "nothing: No such file" "${generate[@]}" --tokenizer nothing
 refused "not a sentencepiece model" "${generate[@]}" --tokenizer text

@@ -228,7 +228,8 @@ TEST(HiddenStateFile, IsCheckedBeforeItIsUsed) {
     EXPECT_THAT([&] { check_hidden_state(bad, "F", state, config); },
                 ThrowsMessage<InvalidArgument>(HasSubstr(error)));
   };
-  for (const char* tokens : {"", "-1", "1x", "99999999999999999999"}) {
+  for (const char* tokens :
+       {"", "-1", "1x", "9223372036854775807", "99999999999999999999"}) {
     expect_error([&](auto& h) { h.metadata["tokens_read"] = tokens; },
                  "F: tokens_read: \"" + std::string(tokens) + "\", expected");
   }
