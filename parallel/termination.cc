@@ -118,7 +118,7 @@ void set_activity(const std::string& text) {
   if (this_thread.reports) doing.publish(text);
 }
 
-const std::string& activity() { return this_thread.activity; }
+std::string activity() { return this_thread.activity; }
 
 namespace {
 

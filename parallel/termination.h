@@ -7,7 +7,7 @@ namespace timepipe {
 // What this rank is doing, for the one line that it prints when a signal comes
 // or a wait gives up. Of the calling thread.
 void set_activity(const std::string& text);
-const std::string& activity();
+std::string activity();
 
 // What SIGINT, SIGTERM and SIGUSR1 do; each also prints a line of stderr with
 // what this rank was doing.

@@ -35,7 +35,7 @@ struct Output {
 
 Prepared prepare(PrepareOptions options) {
   int64_t done = 0;
-  const Prepared prepared = prepare_tokens(options, [&](int64_t bytes) {
+  Prepared prepared = prepare_tokens(options, [&](int64_t bytes) {
     EXPECT_GT(bytes, done);
     done = bytes;
   });
