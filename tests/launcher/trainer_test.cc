@@ -101,14 +101,16 @@ TEST(Evaluation, IsTheLossOfTheStepThatFollows) {
   const Scenario scenario = linear_mamba();
   const Batch batch = scenario_batch(scenario, 0);
   std::vector<double> losses;
-  for (const auto& [time, data] :
-       std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 1}, {2, 2}}) {
-    run_thread_ranks(static_cast<int>(time * data), [&](Communicator& world) {
+  for (const ParallelConfig& parallel :
+       std::vector<ParallelConfig>{{.time = 1, .data = 1},
+                                   {.time = 3, .data = 1},
+                                   {.time = 2, .data = 2}}) {
+    const auto ranks = static_cast<int>(parallel.time * parallel.data);
+    run_thread_ranks(ranks, [&](Communicator& world) {
       const Threads one_thread(1);
       Context ctx;
       Trainer trainer(ctx, world, scenario.model,
-                      {.chunk_tokens = scenario.chunk_tokens},
-                      {.time = time, .data = data}, {});
+                      {.chunk_tokens = scenario.chunk_tokens}, parallel, {});
       initialise(scenario.model, 3, trainer.model().weights());
       const double before = trainer.evaluate(batch);
       EXPECT_EQ(before, trainer.forward_backward(batch));
