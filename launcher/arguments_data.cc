@@ -90,9 +90,9 @@ void add_data(CLI::App& app, int& status) {
       ->required();
   info.add_option("--sequence-length", i.sequence_length,
                   "Count the sequences of so many tokens")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 50));
   info.add_option("--vocab-size", i.vocab_size, "Check that every id is below")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 50));
   info.add_option("--token-type", i.raw,
                   "uint16 or uint32: tokens of a .bin without a header")
       ->transform(CLI::CheckedTransformer(std::map<std::string, StoredToken>{

@@ -222,6 +222,7 @@ std::string json_of(const Findings& f) {
 }  // namespace
 
 int cmd_eval(const EvalOptions& options) {
+  if (!options.json.empty()) require_can_be_made(options.json);
   Context ctx;
   const OpenModel opened = open_model(ctx, options.checkpoint);
   const DataConfig& data = opened.config.data;

@@ -13,6 +13,7 @@
 #include "launcher/prefill.h"
 #include "launcher/require_tokenizer.h"
 #include "launcher/standard_output.h"
+#include "runtime/files.h"
 
 namespace timepipe {
 namespace {
@@ -145,6 +146,7 @@ void report(int64_t prompt, double prompt_seconds, int64_t written,
 
 int cmd_generate(const GenerateOptions& options) {
   validate(options.sampler);
+  if (!options.state_out.empty()) require_can_be_made(options.state_out);
   Context ctx;
   const OpenModel opened = open_model(ctx, options.checkpoint);
   const ModelConfig& model = opened.config.model;

@@ -2,6 +2,7 @@
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <vector>
 
 #include "kernels/cross_entropy.h"
@@ -52,6 +53,9 @@ std::string header_of(const TokenRows& rows, int64_t vocab, DType dtype) {
 }  // namespace
 
 int cmd_score(const ScoreOptions& options) {
+  std::error_code error;  // one of them may not be there
+  require(!std::filesystem::equivalent(options.tokens, options.logits, error),
+          "--logits " + options.logits + ": the file of --tokens");
   Context ctx;
   const OpenModel opened =
       open_model(ctx, options.checkpoint,

@@ -13,6 +13,7 @@
 #include "launcher/progress.h"
 #include "launcher/rank_log.h"
 #include "launcher/rank_report.h"
+#include "launcher/run_lock.h"
 #include "launcher/run_start.h"
 #include "launcher/train_data.h"
 #include "launcher/trainer.h"
@@ -289,7 +290,11 @@ int train(Communicator& world, const std::string& path,
                             std::hash<std::string>()(to_text(inputs->config)));
   require_same_on_all_ranks(world, "file data.train", inputs->data.hash());
   world.set_timeout(inputs->config.parallel.timeout_seconds);
+  std::optional<RunLock> lock;  // of the whole job
   if (!inputs->config.run_dir.empty()) {
+    prepare_together(world, [&] {
+      if (world.rank() == 0) lock.emplace(inputs->config.run_dir);
+    });
     prepare_together(world, [&] { open_log(inputs->config, world); });
   }
   return Run(world, *inputs).train();

@@ -34,7 +34,7 @@ int cmd_checkpoint_export(const std::string& checkpoint,
 int cmd_checkpoint_verify_export(const std::string& hf_folder);
 
 struct ScoreOptions {
-  std::string checkpoint, tokens, tensor = "input_ids", logits, dtype = "f32";
+  std::string checkpoint, tokens, tensor = "", logits, dtype = "f32";
 };
 // Writes logits and losses of the given tokens to a safetensors file.
 int cmd_score(const ScoreOptions& options);

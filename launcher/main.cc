@@ -77,7 +77,7 @@ void add_eval(CLI::App& app, int& status) {
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   eval.add_flag(
       "--held-out", o->held_out,
-      "Only what training never read: the last data.held_out of FILE");
+      "Only what training never read: the last data.held_out of --data");
   eval.add_option("--max-tokens", o->max_tokens, "Predictions, at most")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   eval.add_flag("--by-position", o->by_position,
@@ -104,8 +104,9 @@ void add_score(CLI::App& app, int& status) {
       .add_option("--tokens", o->tokens,
                   "Ids [T] or [B,T]: .npy or .safetensors; or a file of tokens")
       ->required();
-  score.add_option("--tensor", o->tensor, "Tensor of a .safetensors file")
-      ->capture_default_str();
+  score.add_option("--tensor", o->tensor,
+                   "Tensor of a .safetensors file. Default: input_ids, or else "
+                   "tokens, as `timepipe data prepare` writes");
   score
       .add_option("--logits", o->logits,
                   "File to write: logits [T,vocab] or [B,T,vocab]; loss [T-1] "
@@ -117,7 +118,7 @@ void add_score(CLI::App& app, int& status) {
       ->capture_default_str();
   score.footer(
       "Example:\n"
-      "  timepipe score runs/bible --tokens ids.npy --logits out.safetensors");
+      "  timepipe score runs/bible --tokens book.txt --logits out.safetensors");
   score.callback([=, &status] { status = timepipe::cmd_score(*o); });
 }
 
@@ -134,6 +135,10 @@ void add_sampling(CLI::App& generate, timepipe::SamplerOptions& o) {
       "Only the most probable tokens whose sum first reaches P");
   CLI::Option* seed = generate.add_option(
       "--seed", o.seed, "Of the random numbers, one for each position");
+  seed->check([](const std::string& text) {  // else -1 would be 2^64 - 1
+    const bool digits = text.find_first_not_of("0123456789") == text.npos;
+    return digits && text.size() < 20 ? "" : text + ", expected 0 to 10^19 - 1";
+  });
   seed->capture_default_str();
   generate
       .add_flag_callback(
@@ -289,10 +294,20 @@ int run(int* argc, char*** argv) {
     app.parse(*argc, *argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    std::cerr << "timepipe: " << error.what() << " (see timepipe --help)\n";
+    std::string command = "timepipe";
+    for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+      at = at->get_subcommands().front();
+      command += " " + at->get_name();
+    }
+    std::cerr << "timepipe: " << error.what() << " (see " << command
+              << " --help)\n";
     return kUserMistake;
   }
-  if (!app.get_subcommands().empty()) return status;
+  if (!app.get_subcommands().empty()) {
+    // A log that is full ends no training.
+    if (!app.got_subcommand("train")) timepipe::write_output("");
+    return status;
+  }
   std::cerr << app.help();
   return kUserMistake;
 }

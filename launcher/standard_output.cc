@@ -11,9 +11,11 @@ namespace timepipe {
 void write_output(std::string_view text) {
   errno = 0;
   const std::size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
-  if (written == text.size() && std::fflush(stdout) == 0) return;
+  const bool flushed = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (written == text.size() && flushed) return;
   if (errno == EPIPE) throw OutputClosed("standard output: closed");
-  throw IoError(std::string("standard output: ") + std::strerror(errno));
+  throw IoError(std::string("standard output: ") +
+                std::strerror(errno == 0 ? EIO : errno));
 }
 
 }  // namespace timepipe

@@ -11,7 +11,8 @@ class OutputClosed : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Writes and flushes. Throws OutputClosed, or IoError with the reason.
+// Writes and flushes, also what was printed before. Throws OutputClosed, or
+// IoError with the reason.
 void write_output(std::string_view text);
 
 }  // namespace timepipe

@@ -22,7 +22,7 @@ TokenRows from_npy(const std::string& path) {
   return copy_of(file.bytes(), tokens.layout, tokens.shape);
 }
 
-TokenRows from_safetensors(const std::string& path, const std::string& tensor) {
+TokenRows from_safetensors(const std::string& path, const std::string& asked) {
   static constexpr std::array<std::pair<const char*, StoredToken>, 5> kTypes = {
       {{"U8", StoredToken::kU8},
        {"U16", StoredToken::kU16},
@@ -30,6 +30,9 @@ TokenRows from_safetensors(const std::string& path, const std::string& tensor) {
        {"I32", StoredToken::kI32},
        {"I64", StoredToken::kI64}}};
   const SafetensorsFile file = SafetensorsFile::read(path);
+  const std::string tensor = !asked.empty()               ? asked
+                             : file.contains("input_ids") ? "input_ids"
+                                                          : "tokens";
   const SafetensorsEntry& entry = file.entry(tensor);
   for (const auto& [name, type] : kTypes) {
     if (entry.dtype != name) continue;

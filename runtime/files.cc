@@ -59,6 +59,20 @@ void sync(const std::string& path, int fd) {
   if (::fsync(fd) != 0) throw_errno(path);
 }
 
+// Where a file of this name is to be made.
+std::string target_of(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (fs::exists(status) && !fs::is_regular_file(status)) {
+    throw IoError(path + ": not a regular file, expected a file or a new name");
+  }
+  if (!fs::is_symlink(fs::symlink_status(path, error))) return path;
+  const fs::path target = fs::weakly_canonical(path, error);
+  if (error) throw IoError(path + ": " + error.message());
+  return target.string();
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
@@ -82,8 +96,8 @@ std::string read_text(const std::string& path) {
 }
 
 NewFile::NewFile(const std::string& path)
-    : path_(path),
-      part_(path + ".part"),
+    : path_(target_of(path)),
+      part_(path_ + ".part"),
       fd_(open_file(part_, O_WRONLY | O_CREAT | O_TRUNC)) {}
 
 NewFile::~NewFile() {
@@ -114,6 +128,12 @@ void NewFile::commit() {
   part_.clear();
   const auto folder = std::filesystem::path(path_).parent_path();
   sync_folder(folder.empty() ? "." : folder.string());
+}
+
+void require_can_be_made(const std::string& path) {
+  const auto folder = std::filesystem::path(target_of(path)).parent_path();
+  const std::string name = folder.empty() ? "." : folder.string();
+  if (::access(name.c_str(), W_OK | X_OK) != 0) throw_errno(name);
 }
 
 void write_file(const std::string& path, std::span<const ConstBytes> pieces) {

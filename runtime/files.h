@@ -28,10 +28,11 @@ class MappedFile {
 std::string read_text(const std::string& path);
 
 // A file that is made piece by piece, whole or not at all: it is written as
-// PATH.part; what had the name stays until commit(). All throw IoError naming
-// path and reason (a full disk, no permission).
+// PATH.part; what had the name stays until commit(). A link is followed. All
+// throw IoError naming path and reason (a full disk, no permission).
 class NewFile {
  public:
+  // Throws IoError also if the name is that of a folder, a device or the like.
   explicit NewFile(const std::string& path);
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;
@@ -47,6 +48,10 @@ class NewFile {
   std::string path_, part_;
   int fd_ = -1;
 };
+
+// For output that is written after long work: throws IoError naming path and
+// reason if NewFile(path) would, and makes nothing.
+void require_can_be_made(const std::string& path);
 
 // Makes a file of the pieces, one after the other, as NewFile does.
 void write_file(const std::string& path, std::span<const ConstBytes> pieces);

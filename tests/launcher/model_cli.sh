@@ -129,6 +129,8 @@ status=0
 [ $status -ne 0 ] && [ ! -s err ] || fail "not quiet on a closed pipe" err
 "$timepipe" eval run --data text >/dev/full 2>err && fail "full disk"
 grep -q '^timepipe: standard output: No space' err || fail "full disk" err
+"$timepipe" checkpoint verify run >/dev/full 2>err && fail "full disk"
+grep -q '^timepipe: standard output: No space' err || fail "full disk" err
 
 # Mistakes.
 rm x
@@ -144,7 +146,7 @@ refused "token 0: id 65535, expected one in [0, 256)" \
 refused "large.bin: 1 token(s) to evaluate" eval run --data large.bin
 refused "dtype" score run --tokens text --logits x --dtype f16
 refused "x/y.part: " score run --tokens text --logits x/y
-refused "no tensor named input_ids" score run --logits x \
+refused "no tensor named tokens" score run --logits x \
   --tokens logits.safetensors
 refused "prompt: empty" generate run
 refused "prompt: empty" generate run --state-in a.state
@@ -164,7 +166,13 @@ refused "--max-new-tokens" "${generate[@]}" --max-new-tokens=-1
 refused "a.state: hidden_size: 32, expected 64" generate wide --prompt a \
   --state-in a.state
 refused "text: " "${generate[@]}" --state-in text
-refused "x/y.part: " "${generate[@]}" --state-out x/y --max-new-tokens 0
+refused "x: No such file" "${generate[@]}" --state-out x/y
+refused "x: No such file" eval run --data text --json x/y
+mkfifo pipe
+refused "pipe: not a regular file" eval run --data text --json pipe
+refused "the file of --tokens" score run --tokens text --logits text
+refused "--seed: -1, expected" "${generate[@]}" --seed=-1
+refused "(see timepipe generate --help)" "${generate[@]}" --top-q 1
 refused "hf: is there already" checkpoint export run hf
 refused "run: expected a Hugging Face folder" checkpoint import run x
 refused "timepipe_fixture.safetensors: No such" checkpoint verify-export "$golden"

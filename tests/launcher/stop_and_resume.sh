@@ -96,6 +96,10 @@ echo "ok: resumed, same bits"
 # Twice: at once, and what was saved before is still there.
 start "$timepipe" "${endless[@]}" run_dir=endless
 await '^peak:'
+"$timepipe" "${endless[@]}" run_dir=endless >second 2>&1 &&
+  fail "two runs in one folder" second
+grep -q "in use by another run (host .*, pid $job, .*), expected" second ||
+  fail "not told who uses the folder" second
 kill -TERM "$job"
 await '^rank 0: SIGTERM while .*: saves at the end'
 kill -INT "$job"
