@@ -7,7 +7,7 @@
 #include <limits>
 #include <span>
 
-#include "launcher/byte_progress.h"
+#include "launcher/read_progress.h"
 #include "runtime/error.h"
 
 namespace timepipe {
@@ -42,7 +42,8 @@ std::string kind_of(const TokenFile& file) {
 // [0, vocab_size).
 int64_t largest_id(const TokenFile& file, int64_t vocab_size) {
   const int64_t width = bytes_of(file.layout().type);
-  ByteProgress progress("data info: " + file.path(), file.num_tokens() * width);
+  ReadProgress progress("data info: " + file.path(), file.num_tokens() * width,
+                        "bytes");
   std::vector<int64_t> ids(std::size_t{1} << 20);
   int64_t largest = 0;
   for (int64_t first = 0; first < file.num_tokens();) {
@@ -129,7 +130,7 @@ int cmd_data_prepare(const PrepareOptions& options) {
   const int64_t total = input_bytes(options.inputs);
   Prepared prepared;
   {
-    ByteProgress progress("data prepare", total);
+    ReadProgress progress("data prepare", total, "bytes");
     prepared =
         prepare_tokens(options, [&](int64_t done) { progress.at(done); });
   }

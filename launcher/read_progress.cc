@@ -25,8 +25,8 @@ double ReadProgress::seconds() const {
   return std::chrono::duration<double>(Clock::now() - start_).count();
 }
 
-void ReadProgress::add(int64_t count) {
-  done_ += count;
+void ReadProgress::at(int64_t done) {
+  done_ = done;
   const auto now = Clock::now();
   if (now - last_ < std::chrono::milliseconds(terminal_ ? 500 : 10000)) return;
   last_ = now;

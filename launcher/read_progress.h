@@ -6,7 +6,7 @@
 
 namespace timepipe {
 
-// What a person sees on stderr while a model reads many tokens: on a terminal
+// What a person sees on stderr while a command reads much: on a terminal
 // one line that is written over, elsewhere a line now and then; nothing at all
 // if it is over within seconds.
 class ReadProgress {
@@ -19,7 +19,8 @@ class ReadProgress {
   ReadProgress(const ReadProgress&) = delete;
   ReadProgress& operator=(const ReadProgress&) = delete;
 
-  void add(int64_t count);
+  void at(int64_t done);  // of `total`
+  void add(int64_t count) { at(done_ + count); }
   double seconds() const;
 
  private:
