@@ -12,10 +12,10 @@
 #include <thread>
 #include <vector>
 
-#include "launcher/arguments.h"
-#include "launcher/commands.h"
-#include "launcher/config.h"
-#include "launcher/standard_output.h"
+#include "launcher/commands/arguments.h"
+#include "launcher/commands/commands.h"
+#include "launcher/config/config_text.h"
+#include "launcher/process/standard_output.h"
 #include "runtime/error.h"
 
 namespace {

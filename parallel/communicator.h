@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "parallel/schedule.h"
-#include "parallel/termination.h"
 #include "runtime/context.h"
+#include "runtime/termination.h"
 
 namespace timepipe {
 

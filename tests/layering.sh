@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # Checks that every folder includes only what its layer may:
 #   launcher -> models -> parallel -> kernels -> runtime
+# and every room of launcher/ only rooms of later lines of `rooms`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 folders=(launcher models parallel kernels runtime)
+rooms=(commands run checkpoint trainer "data generate" "tokenizer huggingface"
+  config process)
+readonly most_sources=24  # of a room
 failed=0
 
 # forbid RULE FOLDERS INCLUDE [EXCEPT]: no source in FOLDERS includes what
@@ -29,5 +33,34 @@ forbid "models see only the executor's interface" models parallel/ \
   '"parallel/(chunk_program|schedule)\.h"'
 forbid "MPI is for communicators" "$all" 'mpi\.h' \
   '^parallel/[a-z_]*_communicator\.cc:'
-forbid "the schema is for the launcher" "$all" '.*\.pb\.h' '^launcher/'
+forbid "the schema is for the reader of configurations" "$all" '.*\.pb\.h' \
+  '^launcher/config/|^tests/'
+
+above=()
+for line in "${rooms[@]}"; do
+  for room in $line; do
+    for other in "${above[@]}" $line; do
+      [[ $other == "$room" ]] ||
+        forbid "launcher/$room includes a room above or beside it" \
+          "launcher/$room" "launcher/$other/"
+    done
+    sources=$(find "launcher/$room" -name '*.cc' | wc -l)
+    if ((sources > most_sources)); then
+      echo "layering: launcher/$room: $sources sources, at most $most_sources" >&2
+      failed=1
+    fi
+  done
+  # shellcheck disable=SC2206  # line is a list of rooms
+  above+=($line)
+done
+known=" ${rooms[*]} "
+for path in launcher/*; do
+  name=${path#launcher/}
+  case $name in
+    main.cc | CMakeLists.txt | *.sh) continue ;;
+  esac
+  [[ -d $path && $known == *" $name "* ]] && continue
+  echo "layering: $path: expected main.cc, scripts and the rooms$known" >&2
+  failed=1
+done
 exit "$failed"

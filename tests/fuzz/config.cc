@@ -1,9 +1,8 @@
-#include "launcher/config.h"
-
 #include <filesystem>
 #include <map>
 
-#include "launcher/config_file.h"
+#include "launcher/config/config_file.h"
+#include "launcher/config/config_text.h"
 #include "tests/fuzz/fuzz.h"
 
 // The input is several files, parted by lines "%%% NAME"; the first is the one

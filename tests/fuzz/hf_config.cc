@@ -1,4 +1,4 @@
-#include "launcher/hf_config.h"
+#include "launcher/huggingface/hf_config.h"
 
 #include "tests/fuzz/fuzz.h"
 

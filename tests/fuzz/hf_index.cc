@@ -1,4 +1,4 @@
-#include "launcher/hf_index.h"
+#include "launcher/huggingface/hf_index.h"
 
 #include "tests/fuzz/fuzz.h"
 

@@ -1,4 +1,4 @@
-#include "launcher/jsonl.h"
+#include "launcher/data/jsonl.h"
 
 #include "tests/fuzz/fuzz.h"
 

@@ -1,4 +1,4 @@
-#include "launcher/manifest.h"
+#include "launcher/checkpoint/manifest.h"
 
 #include "tests/fuzz/fuzz.h"
 

@@ -8,7 +8,7 @@
 #include <limits>
 #include <utility>
 
-#include "launcher/hf_config.h"
+#include "launcher/huggingface/hf_config.h"
 #include "runtime/files.h"
 
 namespace timepipe::golden {

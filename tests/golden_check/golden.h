@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "launcher/config.h"
-#include "launcher/trainer.h"
+#include "launcher/config/config.h"
+#include "launcher/trainer/trainer.h"
 #include "runtime/safetensors.h"
 #include "tests/golden_check/report.h"
 

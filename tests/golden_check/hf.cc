@@ -1,6 +1,6 @@
 #include <filesystem>
 
-#include "launcher/hf_folder.h"
+#include "launcher/huggingface/hf_folder.h"
 #include "tests/golden_check/golden.h"
 
 namespace timepipe::golden {

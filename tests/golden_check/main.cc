@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <iostream>
 
-#include "launcher/hf_folder.h"
-#include "launcher/job.h"
+#include "launcher/huggingface/hf_folder.h"
+#include "launcher/process/job.h"
 #include "tests/golden_check/golden.h"
 
 // golden_check DIR: runs a folder of the form described in the goldens README

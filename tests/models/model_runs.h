@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "launcher/trainer.h"
+#include "launcher/trainer/trainer.h"
 #include "tests/models/model_cases.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/threads.h"

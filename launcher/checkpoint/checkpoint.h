@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <string>
+#include <vector>
+
+#include "launcher/checkpoint/checkpoint_files.h"
+#include "launcher/config/config.h"
+#include "launcher/trainer/trainer.h"
+
+namespace timepipe {
+
+// Saves a run: every rank writes its shard of weights and moments, from a copy
+// and while training goes on, and rank 0 commits all by the manifest. At most
+// one save is under way, so there is at most one copy. What was whole before
+// stays until the next is whole.
+class CheckpointWriter {
+ public:
+  // data: the files that the run is trained on.
+  CheckpointWriter(Context& ctx, Communicator& world, const RunConfig& config,
+                   Trainer& trainer, std::vector<Manifest::DataFile> data);
+  // Waits for this rank's own file.
+  ~CheckpointWriter();
+
+  enum class Outcome { kNothing, kUnderWay, kCommitted, kFailed };
+
+  // Copies the state after `steps` steps and starts to write it; settles a save
+  // that is under way first and returns its outcome. Collective.
+  Outcome save(int64_t steps, int64_t skipped_steps, uint64_t digest);
+  // Commits the save under way if all ranks have written, or waits for them.
+  // Every rank that failed has printed why. Collective, as long as a save is
+  // under way.
+  Outcome settle(bool wait);
+
+ private:
+  // A rank's shard as it was written.
+  struct Written {
+    std::string error;  // "" if whole
+    int64_t size_bytes = 0;
+    std::vector<uint64_t> hashes;  // of the pieces, then of what is carried
+  };
+
+  std::vector<Manifest::Piece> pieces_of(int rank) const;
+  // Copies what this rank carries and learns what the others do.
+  void copy_carried();
+  int64_t place_in_copy(const Manifest::Piece& piece) const;
+  Written write() const;
+  std::string pending_folder() const;
+  bool commit(const std::vector<uint64_t>& shards) const;
+  void remove_old() const;
+
+  Context& ctx_;
+  Communicator& world_;
+  const RunConfig& config_;
+  Trainer& trainer_;
+  std::vector<Manifest::DataFile> data_;
+  std::string shard_file_;
+  Tensor copy_;  // [3, elements of the shard]: weights, moments
+  std::vector<std::vector<Manifest::Carried>> carried_;  // of every rank
+  std::vector<Tensor> carried_copy_;                     // of this rank's
+  Manifest pending_;
+  std::future<Written> writing_;
+};
+
+// As open_checkpoint(), for a file system that all ranks see: each verifies its
+// share, and a broken checkpoint is passed over by all and told by the lowest
+// rank that sees it. Collective; throws on all ranks or on none.
+CheckpointReader open_checkpoint_together(
+    Communicator& world, const std::string& path,
+    const std::function<void(const std::string&)>& say);
+
+// Sets weights, this rank's moments and what the sequences of a batch carry on.
+// Throws InvalidArgument naming the first difference if the checkpoint is of
+// another model or dtype, or what it carries isn't this model's.
+void restore(Context& ctx, const CheckpointReader& checkpoint, Trainer& trainer,
+             int64_t sequences);
+
+// Lets the first step's sequences go on from a hidden-state file. Throws
+// IoError or InvalidArgument naming the file and what was expected.
+void start_from_state(Context& ctx, const std::string& path, Trainer& trainer,
+                      int64_t sequences);
+
+// The weights alone.
+void restore_weights(const CheckpointReader& checkpoint,
+                     ParameterStore& weights);
+
+}  // namespace timepipe

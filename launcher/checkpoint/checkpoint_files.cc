@@ -1,0 +1,263 @@
+#include "launcher/checkpoint/checkpoint_files.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <utility>
+
+#include "launcher/config/config_text.h"
+#include "runtime/error.h"
+#include "runtime/files.h"
+
+namespace timepipe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kPrefix = "step-";
+
+// The number in "step-000100"; none for another name.
+std::optional<int64_t> steps_of(const std::string& name) {
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  int64_t steps = 0;
+  const char* end = name.data() + name.size();
+  const auto result =
+      std::from_chars(name.data() + std::strlen(kPrefix), end, steps);
+  if (result.ec != std::errc() || result.ptr != end) return std::nullopt;
+  return steps;
+}
+
+// The folders of steps with a manifest, or those without, in ascending order.
+std::vector<std::pair<int64_t, std::string>> list_steps(
+    const std::string& run_dir, bool finished) {
+  std::vector<std::pair<int64_t, std::string>> found;
+  std::error_code error;
+  fs::directory_iterator entry(run_dir + "/checkpoints", error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    const fs::path& folder = entry->path();
+    const auto steps = steps_of(folder.filename().string());
+    if (!steps) continue;
+    std::error_code unknown;
+    const bool whole = fs::exists(folder / "manifest.json", unknown);
+    if (!unknown && whole == finished) {
+      found.emplace_back(*steps, folder.string());
+    }
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+// The first element in which they differ, as a text; "" if there is none.
+std::string first_different_element(DType dtype, ConstBytes a, ConstBytes b) {
+  std::string text;
+  dispatch(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for (std::size_t i = 0; i + sizeof(T) <= a.size(); i += sizeof(T)) {
+      if (std::memcmp(a.data() + i, b.data() + i, sizeof(T)) == 0) continue;
+      T u, v;
+      std::memcpy(&u, a.data() + i, sizeof(T));
+      std::memcpy(&v, b.data() + i, sizeof(T));
+      char line[128];
+      std::snprintf(line, sizeof(line), "element %zu: %.17g and %.17g",
+                    i / sizeof(T), static_cast<double>(u),
+                    static_cast<double>(v));
+      text = line;
+      return;
+    }
+  });
+  return text;
+}
+
+// Of what sequences carry on; "" if there is none.
+std::string first_carried_difference(const CheckpointReader& a,
+                                     const CheckpointReader& b) {
+  std::map<std::string, const Manifest::Carried*> left;  // by name
+  for (const auto& c : b.manifest().carried) left[c.tensor()] = &c;
+  for (const Manifest::Carried& c : a.manifest().carried) {
+    const auto found = left.find(c.tensor());
+    if (found == left.end()) return c.tensor() + ": only in " + a.folder();
+    const Manifest::Carried& other = *found->second;
+    left.erase(found);
+    if (c.steps != other.steps || c.count != other.count) {
+      return c.tensor() + ": steps, elements: " + std::to_string(c.steps) +
+             ", " + std::to_string(c.count) + " and " +
+             std::to_string(other.steps) + ", " + std::to_string(other.count);
+    }
+    const std::string difference =
+        first_different_element(a.manifest().dtype, a.bytes(c), b.bytes(other));
+    if (!difference.empty()) return c.tensor() + ", " + difference;
+  }
+  if (left.empty()) return "";
+  return left.begin()->first + ": only in " + b.folder();
+}
+
+}  // namespace
+
+std::string checkpoint_folder(const std::string& run_dir, int64_t steps) {
+  char name[32];
+  std::snprintf(name, sizeof(name), "%s%06lld", kPrefix,
+                static_cast<long long>(steps));
+  return run_dir + "/checkpoints/" + name;
+}
+
+std::vector<std::pair<int64_t, std::string>> list_checkpoints(
+    const std::string& run_dir) {
+  return list_steps(run_dir, /*finished=*/true);
+}
+
+std::vector<std::string> list_unfinished(const std::string& run_dir) {
+  std::vector<std::string> folders;
+  for (const auto& [steps, folder] : list_steps(run_dir, /*finished=*/false)) {
+    folders.push_back(folder);
+  }
+  return folders;
+}
+
+CheckpointReader::CheckpointReader(const std::string& folder)
+    : folder_(folder) {
+  const std::string path = folder + "/manifest.json";
+  manifest_ = parse_manifest(read_text(path), path);
+  for (const Parameter& p : manifest_.parameters) offsets_[p.name] = p.offset;
+  for (const Manifest::Shard& shard : manifest_.shards) {
+    const std::string file = folder + "/" + shard.file;
+    std::error_code error;
+    const auto size = fs::file_size(file, error);
+    if (error) throw IoError(file + ": " + error.message());
+    require(size == static_cast<std::uintmax_t>(shard.size_bytes),
+            file + ": " + std::to_string(size) + " bytes, expected " +
+                std::to_string(shard.size_bytes));
+    shards_.push_back(SafetensorsFile::read(file));
+  }
+}
+
+ConstBytes CheckpointReader::bytes(const Manifest::Piece& piece) const {
+  return checked_bytes(piece.shard, piece.tensor(), piece.count, piece.xxh64);
+}
+
+ConstBytes CheckpointReader::bytes(const Manifest::Carried& carried) const {
+  return checked_bytes(carried.shard, carried.tensor(), carried.count,
+                       carried.xxh64);
+}
+
+ConstBytes CheckpointReader::checked_bytes(int64_t index,
+                                           const std::string& tensor,
+                                           int64_t count,
+                                           uint64_t xxh64) const {
+  const auto shard = static_cast<std::size_t>(index);
+  const std::string where =
+      folder_ + "/" + manifest_.shards[shard].file + ": " + tensor;
+  const SafetensorsEntry& entry = shards_[shard].entry(tensor);
+  const ConstBytes bytes = shards_[shard].bytes(tensor);
+  const std::string dtype = manifest_.dtype == DType::kF64 ? "F64" : "F32";
+  require(entry.dtype == dtype && entry.shape == Shape{count},
+          where + ": " + entry.dtype + " " + to_string(entry.shape) +
+              ", expected " + dtype + " " + to_string(Shape{count}));
+  require(trusted_ || XXH64(bytes.data(), bytes.size(), 0) == xxh64,
+          where + ": wrong checksum: the file is damaged");
+  return bytes;
+}
+
+void CheckpointReader::verify(int share, int shares) const {
+  int64_t total = 0, before = 0;
+  for (const Manifest::Piece& piece : manifest_.pieces) total += piece.count;
+  for (const Manifest::Piece& piece : manifest_.pieces) {
+    const int64_t middle = before + piece.count / 2;
+    before += piece.count;
+    if (middle * shares / total == share) bytes(piece);
+  }
+  for (std::size_t i = 0; i < manifest_.carried.size(); ++i) {
+    if (static_cast<int>(i % static_cast<std::size_t>(shares)) == share) {
+      bytes(manifest_.carried[i]);
+    }
+  }
+}
+
+void CheckpointReader::read(const std::string& kind, int64_t begin, int64_t end,
+                            Tensor& out) const {
+  const auto size = static_cast<std::size_t>(size_of(manifest_.dtype));
+  require_shape("out", out, {end - begin});
+  for (const Manifest::Piece& piece : manifest_.pieces) {
+    if (piece.kind != kind) continue;
+    const int64_t offset = offsets_.at(piece.parameter) + piece.first;
+    const int64_t from = std::max(begin, offset);
+    const int64_t to = std::min(end, offset + piece.count);
+    if (from >= to) continue;
+    std::memcpy(out.bytes().data() + (from - begin) * size,
+                bytes(piece).data() + (from - offset) * size,
+                (to - from) * size);
+  }
+}
+
+std::vector<std::string> checkpoint_candidates(const std::string& path) {
+  std::error_code error;
+  if (fs::exists(path + "/manifest.json", error)) return {path};
+  std::vector<std::string> folders;
+  for (auto& [steps, folder] : list_checkpoints(path)) {
+    folders.push_back(std::move(folder));
+  }
+  std::ranges::reverse(folders);
+  return folders;
+}
+
+CheckpointReader open_checkpoint(
+    const std::string& path,
+    const std::function<void(const std::string&)>& say) {
+  for (const std::string& folder : checkpoint_candidates(path)) {
+    try {
+      CheckpointReader reader(folder);
+      reader.verify();
+      reader.trust();
+      return reader;
+    } catch (const std::exception& broken) {
+      if (folder == path) throw;
+      say(std::string("broken checkpoint passed over: ") + broken.what());
+    }
+  }
+  throw InvalidArgument(path +
+                        ": expected a checkpoint, or a run folder with a valid "
+                        "one");
+}
+
+std::string first_difference(const CheckpointReader& a,
+                             const CheckpointReader& b) {
+  const Manifest &x = a.manifest(), &y = b.manifest();
+  try {
+    require_same_parameters(b.folder(), y.parameters, x.parameters);
+  } catch (const InvalidArgument& difference) {
+    return difference.what();
+  }
+  const auto differ = [](const std::string& what, const auto& p,
+                         const auto& q) {
+    return what + ": " + std::to_string(p) + " and " + std::to_string(q);
+  };
+  if (x.dtype != y.dtype) {
+    return std::string("dtype: ") + name_of(x.dtype) + " and " +
+           name_of(y.dtype);
+  }
+  if (x.steps != y.steps) return differ("steps", x.steps, y.steps);
+  if (x.skipped_steps != y.skipped_steps) {
+    return differ("skipped_steps", x.skipped_steps, y.skipped_steps);
+  }
+  Context ctx;
+  for (const std::string& kind : Manifest::kinds()) {
+    for (const Parameter& p : x.parameters) {
+      Tensor u = ctx.allocate({p.count}, x.dtype);
+      Tensor v = ctx.allocate({p.count}, x.dtype);
+      a.read(kind, p.offset, p.offset + p.count, u);
+      b.read(kind, p.offset, p.offset + p.count, v);
+      const std::string difference = first_different_element(
+          x.dtype, std::as_const(u).bytes(), std::as_const(v).bytes());
+      if (!difference.empty()) {
+        return kind + " of " + p.name + ", " + difference;
+      }
+    }
+  }
+  return first_carried_difference(a, b);
+}
+
+}  // namespace timepipe

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "launcher/checkpoint/manifest.h"
+#include "launcher/config/config_text.h"
+#include "runtime/safetensors.h"
+
+namespace timepipe {
+
+// RUN_DIR/checkpoints/step-000100: the folder of a checkpoint.
+std::string checkpoint_folder(const std::string& run_dir, int64_t steps);
+
+// The checkpoints of a run folder that have a manifest, by their steps, in
+// ascending order.
+std::vector<std::pair<int64_t, std::string>> list_checkpoints(
+    const std::string& run_dir);
+
+// Folders of steps without a manifest: what a killed run left.
+std::vector<std::string> list_unfinished(const std::string& run_dir);
+
+// A checkpoint on disk, read piece by piece.
+class CheckpointReader {
+ public:
+  // Reads the manifest and the headers of the shards. Throws IoError or
+  // InvalidArgument that names the file.
+  explicit CheckpointReader(const std::string& folder);
+
+  const Manifest& manifest() const { return manifest_; }
+  const std::string& folder() const { return folder_; }
+
+  // The piece's bytes, as mapped. Throws InvalidArgument naming shard and
+  // tensor if their checksum, unless all is trusted, isn't that of the
+  // manifest.
+  ConstBytes bytes(const Manifest::Piece& piece) const;
+  ConstBytes bytes(const Manifest::Carried& carried) const;
+  // Checks every piece and what is carried, or one of `shares` about equal
+  // shares of them.
+  void verify(int share = 0, int shares = 1) const;
+  // All was verified, here or by other ranks: no checksum again.
+  void trust() { trusted_ = true; }
+  // Copies elements [begin, end) of the flat buffer of `kind` to `out`.
+  void read(const std::string& kind, int64_t begin, int64_t end,
+            Tensor& out) const;
+
+ private:
+  ConstBytes checked_bytes(int64_t shard, const std::string& tensor,
+                           int64_t count, uint64_t xxh64) const;
+
+  std::string folder_;
+  Manifest manifest_;
+  std::vector<SafetensorsFile> shards_;
+  std::map<std::string, int64_t> offsets_;  // of the parameters
+  bool trusted_ = false;
+};
+
+// The folders that `path` may mean, in the order in which they are tried:
+// itself if it is a checkpoint, else a run folder's, the newest first.
+std::vector<std::string> checkpoint_candidates(const std::string& path);
+
+// The checkpoint that `path` means: itself, or the newest valid one of a run
+// folder; what is broken is told to `say`, a line each. Throws InvalidArgument
+// if there is none.
+CheckpointReader open_checkpoint(
+    const std::string& path,
+    const std::function<void(const std::string&)>& say);
+
+// The first difference of two checkpoints in counters, weights, optimizer state
+// and carried states, as a line; "" if they are the same bits.
+std::string first_difference(const CheckpointReader& a,
+                             const CheckpointReader& b);
+
+}  // namespace timepipe

@@ -1,0 +1,133 @@
+#include <algorithm>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "launcher/checkpoint/checkpoint.h"
+#include "models/hidden_state.h"
+
+namespace timepipe {
+namespace {
+
+LayerBorder border_of(const Manifest::Carried& carried) {
+  for (const Border border : {Border::kHaloX, Border::kHaloQk}) {
+    if (carried.border == name_of(border)) return {border, carried.layer};
+  }
+  return {Border::kState, carried.layer};
+}
+
+// Throws unless the model has the border, of this size, and the batch the
+// sequence.
+void require_possible(const std::string& where,
+                      const Manifest::Carried& carried,
+                      const ScheduleShape& shape, DType dtype,
+                      int64_t sequences) {
+  const auto layers = static_cast<int64_t>(shape.layers.size());
+  const LayerBorder border = border_of(carried);
+  const bool first_halo = border.border == Border::kHaloX && border.layer == 0;
+  const int64_t count = carried.layer < layers && !first_halo
+                            ? shape.bytes(border) / size_of(dtype)
+                            : 0;
+  require(carried.sequence < sequences && carried.count == count,
+          where + ": " + carried.tensor() + ": " +
+              std::to_string(carried.count) + " elements, expected " +
+              std::to_string(count) + " in one of " +
+              std::to_string(sequences) + " sequences (data.batch)");
+}
+
+// A sequence carries all borders, or the states alone if a step was skipped
+// since they were left.
+void require_complete(const std::string& where, const Manifest& manifest,
+                      const ScheduleShape& shape) {
+  std::set<std::string> there;
+  for (const auto& carried : manifest.carried) there.insert(carried.tensor());
+  std::set<int64_t> sequences;
+  for (Manifest::Carried carried : manifest.carried) {
+    if (!sequences.insert(carried.sequence).second) continue;
+    for (std::size_t l = 0; l < shape.layers.size(); ++l) {
+      carried.layer = static_cast<int64_t>(l);
+      for (const Border border :
+           {Border::kHaloX, Border::kHaloQk, Border::kState}) {
+        if (border == Border::kHaloX && l == 0) continue;
+        if (border != Border::kState && carried.steps != manifest.steps) {
+          continue;
+        }
+        if (shape.bytes({border, carried.layer}) == 0) continue;
+        carried.border = name_of(border);
+        require(there.contains(carried.tensor()),
+                where + ": " + carried.tensor() + ": missing");
+      }
+    }
+  }
+}
+
+void restore_carried(Context& ctx, const CheckpointReader& checkpoint,
+                     Trainer& trainer, int64_t sequences) {
+  const Manifest& manifest = checkpoint.manifest();
+  const ScheduleShape shape = trainer.model().schedule_shape();
+  std::vector<Trainer::CarriedBorder> borders;
+  for (const Manifest::Carried& carried : manifest.carried) {
+    require_possible(checkpoint.folder(), carried, shape, manifest.dtype,
+                     sequences);
+    Tensor bytes;
+    if (trainer.takes_carried(carried.sequence)) {
+      bytes =
+          ctx.allocate({carried.count}, manifest.dtype, MemoryUse::kBorders);
+      std::ranges::copy(checkpoint.bytes(carried), bytes.bytes().data());
+    }
+    borders.push_back(
+        {carried.sequence, carried.steps, border_of(carried), bytes});
+  }
+  require_complete(checkpoint.folder(), manifest, shape);
+  trainer.carry(borders);
+}
+
+}  // namespace
+
+void restore_weights(const CheckpointReader& checkpoint,
+                     ParameterStore& weights) {
+  const Manifest& manifest = checkpoint.manifest();
+  require_same_parameters(checkpoint.folder(), manifest.parameters,
+                          weights.layout().parameters());
+  require(manifest.dtype == weights.dtype(),
+          checkpoint.folder() + ": dtype " + name_of(manifest.dtype) +
+              ", expected train.dtype = " + name_of(weights.dtype()));
+  checkpoint.read("weights", 0, weights.layout().numel(), weights.flat());
+}
+
+void restore(Context& ctx, const CheckpointReader& checkpoint, Trainer& trainer,
+             int64_t sequences) {
+  restore_weights(checkpoint, trainer.model().weights());
+  ShardedOptimizer& optimizer = trainer.optimizer();
+  const int rank = trainer.grid().world.rank();
+  const int64_t begin = optimizer.shard_begin(rank);
+  const int64_t end = optimizer.shard_begin(rank + 1);
+  checkpoint.read("adam_m", begin, end, optimizer.first_moment());
+  checkpoint.read("adam_v", begin, end, optimizer.second_moment());
+  restore_carried(ctx, checkpoint, trainer, sequences);
+}
+
+void start_from_state(Context& ctx, const std::string& path, Trainer& trainer,
+                      int64_t sequences) {
+  const HiddenState state = load_hidden_state(ctx, path, trainer.model());
+  const int64_t mini_batch = trainer.model().config().mini_batch_size;
+  require(state.tokens_read % mini_batch == 0,
+          "data.start_state: " + path + ": " +
+              std::to_string(state.tokens_read) +
+              " tokens read, expected a multiple of model.mini_batch_size = " +
+              std::to_string(mini_batch));
+  std::vector<Trainer::CarriedBorder> borders;
+  for (int64_t s = 0; s < sequences; ++s) {
+    for (std::size_t l = 0; l < state.layers.size(); ++l) {
+      borders.push_back({.sequence = s,
+                         .steps = 0,
+                         .border = {Border::kState, static_cast<int64_t>(l)},
+                         .bytes = trainer.takes_carried(s)
+                                      ? state.layers[l].state
+                                      : Tensor()});
+    }
+  }
+  trainer.carry(borders);
+}
+
+}  // namespace timepipe

@@ -1,0 +1,132 @@
+#include "launcher/checkpoint/hf_fixture.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "launcher/checkpoint/open_model.h"
+#include "models/decoder.h"
+#include "runtime/rng.h"
+#include "runtime/safetensors.h"
+
+namespace timepipe {
+namespace {
+
+constexpr int64_t kMostTokens = 69;
+constexpr const char* kIds = "input_ids";
+constexpr const char* kLogits = "logits";
+constexpr const char* kError = "f32_max_abs_error";
+
+double value_at(const Tensor& t, int64_t i) {
+  return t.dtype() == DType::kF64 ? t.data<double>()[i]
+                                  : static_cast<double>(t.data<float>()[i]);
+}
+
+struct Difference {
+  double max_abs = 0;
+  int64_t element = 0;
+};
+
+// NaN is the largest.
+Difference largest_difference(const Tensor& a, const Tensor& b) {
+  Difference d;
+  for (int64_t i = 0; i < b.numel(); ++i) {
+    const double difference = std::abs(value_at(a, i) - value_at(b, i));
+    if (difference <= d.max_abs) continue;
+    d = {difference, i};
+    if (std::isnan(difference)) break;
+  }
+  return d;
+}
+
+Tensor logits_of_folder(Context& ctx, const std::string& folder, DType dtype,
+                        std::span<const int64_t> ids) {
+  const OpenModel opened = open_model(ctx, folder, dtype);
+  return logits_of(ctx, *opened.model, ids);
+}
+
+}  // namespace
+
+Tensor logits_of(Context& ctx, LanguageModel& model,
+                 std::span<const int64_t> ids) {
+  const int64_t vocab = model.config().vocab_size;
+  Tensor all = ctx.allocate({static_cast<int64_t>(ids.size()), vocab},
+                            model.weights().dtype());
+  Decoder decoder(ctx, model, decoder_chunk_tokens(model.config()));
+  decoder.read(ids, [&](int64_t row, const Tensor& logits) {
+    std::ranges::copy(logits.bytes(),
+                      all.slice(row, row + logits.dim(0)).bytes().data());
+  });
+  return all;
+}
+
+std::vector<int64_t> fixture_ids(const ModelConfig& config) {
+  const Rng rng(0, "fixture");
+  std::vector<int64_t> ids(static_cast<std::size_t>(
+      std::min(2 * config.mini_batch_size + 5, kMostTokens)));
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    ids[i] = static_cast<int64_t>(rng.bits(i) %
+                                  static_cast<uint64_t>(config.vocab_size));
+  }
+  return ids;
+}
+
+void write_fixture(const std::string& hf_folder) {
+  Context ctx;
+  const OpenModel opened = open_model(ctx, hf_folder, DType::kF64);
+  const ModelConfig& config = opened.config.model;
+  const std::vector<int64_t> ids = fixture_ids(config);
+  const auto T = static_cast<int64_t>(ids.size());
+  const Tensor logits = logits_of(ctx, *opened.model, ids);
+  require(
+      std::all_of(logits.data<double>(), logits.data<double>() + logits.numel(),
+                  [](double v) { return std::isfinite(v); }),
+      hf_folder + ": the model's logits aren't finite");
+  const double error =
+      largest_difference(logits_of_folder(ctx, hf_folder, DType::kF32, ids),
+                         logits)
+          .max_abs;
+  const SafetensorsItem items[] = {
+      {kIds, "I64", {1, T}, std::as_bytes(std::span(ids))},
+      {kLogits, "F64", {1, T, config.vocab_size}, logits.bytes()},
+      {kError, "F64", {1}, std::as_bytes(std::span(&error, 1))}};
+  write_safetensors(hf_folder + "/" + kFixtureFile, items);
+}
+
+FixtureCheck check_fixture(const std::string& hf_folder) {
+  const std::string path = hf_folder + "/" + kFixtureFile;
+  const SafetensorsFile file = SafetensorsFile::read(path);
+  const Tensor ids = file.get(kIds), logits = file.get(kLogits);
+  Context ctx;
+  const OpenModel opened = open_model(ctx, hf_folder, DType::kF32);
+  const int64_t vocab = opened.config.model.vocab_size;
+  require(ids.dtype() == DType::kI64 && ids.rank() == 2 && ids.dim(0) == 1 &&
+              ids.dim(1) <= kMostTokens,
+          path + ": " + kIds + ": expected i64 of shape [1,T], T at most " +
+              std::to_string(kMostTokens));
+  require(logits.dtype() == DType::kF64 &&
+              logits.shape() == Shape{1, ids.dim(1), vocab},
+          path + ": " + kLogits + ": shape " + to_string(logits.shape()) +
+              ", expected " + to_string({1, ids.dim(1), vocab}) + " in f64");
+  const Tensor error = file.get(kError);
+  require(error.dtype() == DType::kF64 && error.numel() == 1,
+          path + ": " + kError + ": expected one f64");
+  const int64_t* id = ids.data<int64_t>();
+  const Difference d =
+      largest_difference(logits_of(ctx, *opened.model,
+                                   {id, static_cast<std::size_t>(ids.numel())}),
+                         logits);
+  double top = 0;
+  for (int64_t i = 0; i < logits.numel(); ++i) {
+    top = std::max(top, std::abs(logits.data<double>()[i]));
+  }
+  const double rounding =
+      16 * double{std::numeric_limits<float>::epsilon()} * top;
+  return {.max_abs = d.max_abs,
+          .tolerance = std::max(10 * *error.data<double>(), rounding),
+          .token = d.element / vocab,
+          .id = d.element % vocab};
+}
+
+}  // namespace timepipe

@@ -1,0 +1,122 @@
+#include <algorithm>
+#include <cinttypes>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+
+#include "launcher/checkpoint/hf_fixture.h"
+#include "launcher/checkpoint/open_model.h"
+#include "launcher/checkpoint/weights_checkpoint.h"
+#include "launcher/commands/commands.h"
+#include "launcher/huggingface/hf_folder.h"
+#include "launcher/tokenizer/tokenizer.h"
+#include "models/model_size.h"
+#include "runtime/files.h"
+
+namespace timepipe {
+namespace {
+
+void require_finite(const std::string& where, const Tensor& logits) {
+  dispatch(logits.dtype(), [&](auto zero) {
+    const auto* z = logits.data<decltype(zero)>();
+    const auto* bad = std::find_if_not(z, z + logits.numel(),
+                                       [](auto v) { return std::isfinite(v); });
+    require(bad == z + logits.numel(),
+            where + ": a forward pass over " + std::to_string(logits.dim(0)) +
+                " tokens gives logits that aren't finite, at token " +
+                std::to_string((bad - z) / logits.dim(1)));
+  });
+}
+
+// A run's sentencepiece model goes with its weights: the ids of start and end
+// into config.json, unless that was imported, the file into the folder.
+std::string tokenizer_model(OpenModel& opened) {
+  const std::string& path = opened.config.data.tokenizer;
+  if (path == "bytes") return "";
+  try {
+    const auto tokenizer = make_tokenizer(path);
+    if (!opened.from_hf) {
+      opened.hf.bos_token_id = tokenizer->bos_id();
+      opened.hf.eos_token_id = tokenizer->eos_id();
+    }
+    return path;
+  } catch (const std::exception& error) {  // the weights don't need it
+    std::fprintf(stderr, "timepipe: exported without a tokenizer: %s\n",
+                 error.what());
+    return "";
+  }
+}
+
+}  // namespace
+
+int cmd_checkpoint_import(const std::string& hf_folder,
+                          const std::string& run_dir) {
+  require(is_hf_folder(hf_folder),
+          hf_folder +
+              ": expected a Hugging Face folder: config.json beside "
+              "model.safetensors or model.safetensors.index.json");
+  Context ctx;
+  const OpenModel opened = open_model(ctx, hf_folder);
+  const ParameterStore& weights = opened.model->weights();
+  require_finite(hf_folder, logits_of(ctx, *opened.model,
+                                      fixture_ids(opened.config.model)));
+  write_weights_checkpoint(run_dir, opened.config,
+                           read_text(hf_folder + "/config.json"), weights);
+  std::printf("imported %zu tensors, %" PRId64
+              " elements, into %s (no tensor missing, none left over; a short "
+              "forward pass is finite)\n",
+              weights.layout().parameters().size(),
+              count_parameters(weights.layout()).total(), run_dir.c_str());
+  return 0;
+}
+
+int cmd_checkpoint_export(const std::string& checkpoint,
+                          const std::string& hf_folder,
+                          const std::string& dtype, int64_t shard_bytes) {
+  std::string tokenizer;
+  {
+    Context ctx;
+    OpenModel opened = open_model(ctx, checkpoint);
+    tokenizer = tokenizer_model(opened);
+    write_hf_folder(hf_folder, opened.hf, opened.model->weights(),
+                    dtype == "bf16" ? HfDType::kBF16 : HfDType::kF32,
+                    shard_bytes);
+    std::printf("exported %s, step %" PRId64 ", to %s in %s\n",
+                opened.folder.c_str(), opened.steps, hf_folder.c_str(),
+                dtype.c_str());
+  }  // the weights are read back from the folder
+  try {
+    if (!tokenizer.empty()) {
+      std::filesystem::copy_file(tokenizer, hf_folder + "/tokenizer.model");
+    }
+    write_fixture(hf_folder);
+  } catch (...) {  // without it the export isn't whole
+    std::error_code ignored;
+    std::filesystem::remove_all(hf_folder, ignored);
+    throw;
+  }
+  std::printf(
+      "%s holds token ids and their logits; `timepipe checkpoint "
+      "verify-export` checks them\n",
+      kFixtureFile);
+  return 0;
+}
+
+int cmd_checkpoint_verify_export(const std::string& hf_folder) {
+  const FixtureCheck check = check_fixture(hf_folder);
+  if (!check.ok()) {
+    std::fprintf(stderr,
+                 "timepipe: %s: logits differ from those of %s by %.3g at "
+                 "token %" PRId64 ", id %" PRId64 ", expected at most %.3g\n",
+                 hf_folder.c_str(), kFixtureFile, check.max_abs, check.token,
+                 check.id, check.tolerance);
+    return 1;
+  }
+  std::printf(
+      "%s: ok: logits within %.3g of the fixture's, expected at most "
+      "%.3g\n",
+      hf_folder.c_str(), check.max_abs, check.tolerance);
+  return 0;
+}
+
+}  // namespace timepipe

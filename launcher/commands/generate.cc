@@ -1,0 +1,187 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include "launcher/checkpoint/open_model.h"
+#include "launcher/commands/commands.h"
+#include "launcher/generate/prefill.h"
+#include "launcher/process/standard_output.h"
+#include "launcher/run/metrics.h"
+#include "launcher/tokenizer/require_tokenizer.h"
+#include "runtime/files.h"
+
+namespace timepipe {
+namespace {
+
+bool is_token_file(const std::string& path) {
+  return path.ends_with(".bin") || path.ends_with(".npy") ||
+         path.ends_with(".safetensors");
+}
+
+const std::string& tokenizer_name(const GenerateOptions& options,
+                                  const OpenModel& opened) {
+  return options.tokenizer.empty() ? opened.config.data.tokenizer
+                                   : options.tokenizer;
+}
+
+// What makes tokens of the prompt's text and text of new ones; null if neither
+// is asked for.
+std::unique_ptr<Tokenizer> tokenizer_for(const GenerateOptions& options,
+                                         const OpenModel& opened) {
+  if (options.ids && options.tokenizer.empty() &&
+      is_token_file(options.prompt_file)) {
+    return nullptr;
+  }
+  const std::string& name = tokenizer_name(options, opened);
+  auto tokenizer = make_tokenizer(name);
+  const int64_t vocab = opened.config.model.vocab_size;
+  require(tokenizer->vocab_size() <= vocab,
+          "tokenizer " + name + ": " + std::to_string(tokenizer->vocab_size()) +
+              " ids, expected at most the model's " + std::to_string(vocab) +
+              ": see --tokenizer, or --ids with a prompt file of tokens");
+  return tokenizer;
+}
+
+// `configured`: what config.json says, if anything.
+std::optional<int64_t> special_id(std::optional<int64_t> configured,
+                                  std::optional<int64_t> of_tokenizer) {
+  return configured ? configured : of_tokenizer;
+}
+
+void read_prompt(const GenerateOptions& options, const OpenModel& opened,
+                 Tokenizer* tokenizer, Prefill& prefill) {
+  const std::string& path = options.prompt_file;
+  if (options.bos) {
+    const auto bos = special_id(opened.hf.bos_token_id,
+                                tokenizer ? tokenizer->bos_id() : std::nullopt);
+    require(bos.has_value(),
+            "--bos: neither model nor tokenizer has an id for the start");
+    prefill.add(std::span(&*bos, 1));
+  }
+  if (is_token_file(path)) {
+    const TokenFile file(path, stored_token(opened.config.data.token_type));
+    if (tokenizer != nullptr) {
+      require_tokenizer(file.layout(), path, tokenizer_name(options, opened));
+    }
+    prefill.add_file(file, opened.config.model.vocab_size);
+  } else if (!path.empty()) {
+    const MappedFile file(path);
+    prefill.add_text({reinterpret_cast<const char*>(file.bytes().data()),
+                      file.bytes().size()},
+                     path, *tokenizer);
+  } else {
+    prefill.add_text(options.prompt, "--prompt", *tokenizer);
+  }
+}
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Writes new tokens as they come, as text or as ids.
+class Writer {
+ public:
+  // tail: the end of the prompt, which decides whether a space is written.
+  Writer(Tokenizer* tokenizer, std::span<const int64_t> tail, bool ids)
+      : ids_(ids) {
+    if (ids || tokenizer == nullptr) return;
+    text_.emplace(*tokenizer);
+    for (const int64_t id : tail) text_->add(id);
+  }
+
+  void write(int64_t id) {
+    const std::string text = ids_ ? std::to_string(id) + " " : text_->add(id);
+    if (!text.empty()) write_output(text);
+  }
+  void finish() {
+    const std::string text = ids_ ? "" : text_->finish();
+    const bool line = ids_ || ::isatty(STDOUT_FILENO) == 1;
+    if (line || !text.empty()) write_output(text + (line ? "\n" : ""));
+  }
+
+ private:
+  bool ids_;
+  std::optional<TextStream> text_;
+};
+
+// Returns how many tokens were written, of ids [0, num_ids).
+int64_t generate(const GenerateOptions& options, std::optional<int64_t> eos,
+                 int64_t num_ids, Tensor logits, Decoder& decoder,
+                 Writer& writer) {
+  for (int64_t count = 0; count < options.max_new_tokens; ++count) {
+    const Tensor of_ids = logits.reshape({logits.numel()}).slice(0, num_ids);
+    const int64_t id =
+        sample(options.sampler, decoder.state().tokens_read, of_ids);
+    if (id == eos && !options.ignore_eos) return count;
+    writer.write(id);
+    const bool last = count + 1 == options.max_new_tokens;
+    // A saved state has read all that was written.
+    if (!last || !options.state_out.empty()) {
+      logits = decoder.read(std::span(&id, 1));
+    }
+  }
+  return options.max_new_tokens;
+}
+
+void report(int64_t prompt, double prompt_seconds, int64_t written,
+            double seconds) {
+  std::fprintf(
+      stderr,
+      "timepipe: prompt of %" PRId64 " tokens: %.2f s, %.0f tokens/s; %" PRId64
+      " new tokens: %.2f s, %.1f tokens/s; %.1f MiB of memory at "
+      "most\n",
+      prompt, prompt_seconds, static_cast<double>(prompt) / prompt_seconds,
+      written, seconds, static_cast<double>(written) / seconds,
+      static_cast<double>(peak_rss_bytes()) / (1 << 20));
+}
+
+}  // namespace
+
+int cmd_generate(const GenerateOptions& options) {
+  validate(options.sampler);
+  if (!options.state_out.empty()) require_can_be_made(options.state_out);
+  Context ctx;
+  const OpenModel opened = open_model(ctx, options.checkpoint);
+  const ModelConfig& model = opened.config.model;
+  Decoder decoder(ctx, *opened.model, decoder_chunk_tokens(model));
+  if (!options.state_in.empty()) {
+    decoder.restart(load_hidden_state(ctx, options.state_in, *opened.model));
+  }
+  const auto tokenizer = tokenizer_for(options, opened);
+
+  const auto start = Clock::now();
+  Prefill prefill(decoder, 16 * decoder_chunk_tokens(model));
+  read_prompt(options, opened, tokenizer.get(), prefill);
+  const Tensor logits = prefill.finish();
+  require(!logits.empty(),
+          options.state_in.empty()
+              ? "prompt: empty, expected one token at least; see --bos"
+              : "prompt: empty, expected one token at least: a hidden state "
+                "says what was read, not what comes next");
+  const double prompt_seconds = seconds_since(start);
+
+  const auto start_of_new = Clock::now();
+  Writer writer(tokenizer.get(), prefill.tail(), options.ids);
+  const auto eos = special_id(opened.hf.eos_token_id,
+                              tokenizer ? tokenizer->eos_id() : std::nullopt);
+  const int64_t num_ids =
+      tokenizer ? tokenizer->vocab_size() : model.vocab_size;
+  const int64_t count =
+      generate(options, eos, num_ids, logits, decoder, writer);
+  writer.finish();
+  const double seconds = seconds_since(start_of_new);
+  if (!options.state_out.empty()) {
+    save_hidden_state(options.state_out, decoder.state(), model);
+  }
+  report(prefill.tokens(), prompt_seconds, count, seconds);
+  return 0;
+}
+
+}  // namespace timepipe

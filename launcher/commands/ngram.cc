@@ -1,0 +1,55 @@
+#include <cinttypes>
+#include <cstdio>
+
+#include "launcher/commands/commands.h"
+#include "launcher/data/ngram_model.h"
+#include "runtime/error.h"
+#include "runtime/token_file.h"
+
+namespace timepipe {
+namespace {
+
+std::string name_of(int order) {
+  if (order == 2) return "bigram";
+  if (order == 3) return "trigram";
+  return std::to_string(order) + "-gram";
+}
+
+}  // namespace
+
+int cmd_data_ngram(const NgramOptions& options) {
+  const auto& [path, held_out, max_order] = options;
+  require(0 < held_out && held_out < 1,
+          "--held-out: " + std::to_string(held_out) +
+              ", expected a share above 0 and below 1");
+  require(2 <= max_order && max_order <= NgramModel::kMostOrder,
+          "--max-order: " + std::to_string(max_order) + ", expected 2 to " +
+              std::to_string(NgramModel::kMostOrder));
+  const TokenFile file(path);
+  require(file.layout().type == StoredToken::kU8,
+          "--train: " + path + ": expected a file whose tokens are bytes");
+  const std::span<const uint8_t> text(
+      reinterpret_cast<const uint8_t*>(file.stored().data()),
+      file.stored().size());
+  const int64_t kept = held_out_tokens(file.num_tokens(), held_out);
+  require(kept >= 2, "--held-out: " + std::to_string(held_out) + " of " + path +
+                         ": " + std::to_string(kept) +
+                         " bytes, expected at least 2");
+  // As a model that starts there: the first byte is read, not predicted.
+  const std::size_t trained = text.size() - kept, first = trained + 1;
+  std::printf("%s: %zu bytes to learn from, %zu scored\n", path.c_str(),
+              trained, text.size() - first);
+  std::printf("%-10s %s\n", "model", "bits per byte");
+  for (int order = 2; order <= max_order; ++order) {
+    const NgramModel model(text.first(trained), order);
+    std::printf("%-10s %.4f\n", name_of(order).c_str(),
+                model.bits_per_byte(text, first));
+    std::fflush(stdout);
+  }
+  std::printf(
+      "Interpolated, modified Kneser-Ney smoothing (Chen & Goodman 1999):\n%s",
+      NgramModel::formula());
+  return 0;
+}
+
+}  // namespace timepipe

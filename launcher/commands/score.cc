@@ -1,0 +1,102 @@
+#include <algorithm>
+#include <cinttypes>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <vector>
+
+#include "kernels/cross_entropy.h"
+#include "launcher/checkpoint/open_model.h"
+#include "launcher/commands/commands.h"
+#include "launcher/data/token_rows.h"
+#include "launcher/process/read_progress.h"
+#include "models/decoder.h"
+#include "runtime/files.h"
+#include "runtime/safetensors.h"
+
+namespace timepipe {
+namespace {
+
+// Of the rows of a call: losses[t] of token t + 1; 0 for the last.
+void add_losses(Context& ctx, std::span<const int64_t> ids, int64_t row,
+                const Tensor& logits, std::vector<double>& losses) {
+  const int64_t rows = logits.dim(0);
+  Tensor targets = ctx.allocate({rows}, DType::kI64);
+  Tensor values = ctx.allocate({rows}, DType::kF64);
+  for (int64_t r = 0; r < rows; ++r) {
+    const auto next = static_cast<std::size_t>(row + r + 1);
+    targets.data<int64_t>()[r] = next < ids.size() ? ids[next] : kIgnoredTarget;
+  }
+  token_losses(logits, targets, values);
+  losses.insert(losses.end(), values.data<double>(),
+                values.data<double>() + rows);
+}
+
+// The size alone, for a header.
+ConstBytes sized(int64_t bytes) {
+  return {static_cast<const std::byte*>(nullptr),
+          static_cast<std::size_t>(bytes)};
+}
+
+std::string header_of(const TokenRows& rows, int64_t vocab, DType dtype) {
+  Shape logits = rows.shape, loss = rows.shape;
+  logits.push_back(vocab);
+  loss.back() -= 1;
+  const auto tokens = static_cast<int64_t>(rows.ids.size());
+  const SafetensorsItem items[] = {
+      {"logits", dtype == DType::kF64 ? "F64" : "F32", logits,
+       sized(tokens * vocab * size_of(dtype))},
+      {"loss", "F64", loss, sized((tokens - rows.rows()) * 8)}};
+  return safetensors_header(items);
+}
+
+}  // namespace
+
+int cmd_score(const ScoreOptions& options) {
+  std::error_code error;  // one of them may not be there
+  require(!std::filesystem::equivalent(options.tokens, options.logits, error),
+          "--logits " + options.logits + ": the file of --tokens");
+  Context ctx;
+  const OpenModel opened =
+      open_model(ctx, options.checkpoint,
+                 options.dtype == "f64" ? DType::kF64 : DType::kF32);
+  const int64_t vocab = opened.config.model.vocab_size;
+  const TokenRows rows =
+      read_token_rows(options.tokens, options.tensor, vocab,
+                      stored_token(opened.config.data.token_type));
+  const DType dtype = opened.config.train.dtype;
+
+  NewFile file(options.logits);
+  const std::string header = header_of(rows, vocab, dtype);
+  file.append(std::as_bytes(std::span(header)));
+  Decoder decoder(ctx, *opened.model,
+                  decoder_chunk_tokens(opened.config.model));
+  ReadProgress progress("score", static_cast<int64_t>(rows.ids.size()));
+  std::vector<double> all;
+  for (int64_t b = 0; b < rows.rows(); ++b) {
+    const std::span<const int64_t> ids = rows.row(b);
+    decoder.restart();
+    decoder.read(ids, [&](int64_t row, const Tensor& logits) {
+      file.append(logits.bytes());
+      add_losses(ctx, ids, row, logits, all);
+      progress.add(logits.dim(0));
+    });
+    all.pop_back();  // the last token has no next one
+  }
+  file.append(std::as_bytes(std::span(all)));
+  file.commit();
+
+  double sum = 0;
+  for (const double loss : all) sum += loss;
+  std::printf("%" PRId64 " row(s) of %" PRId64 " token(s): logits %s, in %s",
+              rows.rows(), rows.tokens(), name_of(dtype),
+              options.logits.c_str());
+  if (!all.empty()) {
+    const double loss = sum / static_cast<double>(all.size());
+    std::printf("; loss %.6f, perplexity %.4f", loss, std::exp(loss));
+  }
+  std::printf("\n");
+  return 0;
+}
+
+}  // namespace timepipe

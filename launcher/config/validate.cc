@@ -1,0 +1,227 @@
+#include <cmath>
+#include <limits>
+#include <sstream>
+
+#include "launcher/config/config.h"
+
+namespace timepipe {
+namespace {
+
+constexpr int64_t kMostTokens = int64_t{1} << 40;
+constexpr int64_t kMostRanks = 1 << 20;
+constexpr int64_t kMostSteps = int64_t{1} << 40;
+
+template <class T>
+void expect(bool condition, const char* name, T value,
+            const std::string& allowed) {
+  if (condition) return;
+  std::ostringstream text;
+  text << name << ": " << value << ", expected " << allowed;
+  throw InvalidArgument(text.str());
+}
+
+void expect_range(const char* name, int64_t value, int64_t low, int64_t high) {
+  expect(value >= low && value <= high, name, value,
+         std::to_string(low) + " to " + std::to_string(high));
+}
+
+void expect_not_negative(const char* name, double value) {
+  expect(value >= 0 && std::isfinite(value), name, value,
+         "a number of at least 0");
+}
+
+void expect_positive(const char* name, double value) {
+  expect(value > 0 && std::isfinite(value), name, value, "a positive number");
+}
+
+void expect_decay(const char* name, double value) {
+  expect(value >= 0 && value < 1, name, value, "a number from 0 to below 1");
+}
+
+void validate_model(const ModelConfig& model) {
+  try {
+    validate(model);
+  } catch (const InvalidArgument& error) {
+    throw InvalidArgument(std::string("model.") + error.what());
+  }
+}
+
+void validate_optimizer(const OptimizerConfig& o, double ttt_base_lr) {
+  expect_range("optimizer.steps", o.steps, 1, kMostSteps);
+  expect_positive("optimizer.lr", o.lr);
+  expect_not_negative("optimizer.init_lr", o.init_lr);
+  expect_not_negative("optimizer.end_lr", o.end_lr);
+  expect(
+      o.warmup_steps >= 0 && o.warmup_steps < o.steps, "optimizer.warmup_steps",
+      o.warmup_steps,
+      "at least 0 and less than optimizer.steps = " + std::to_string(o.steps));
+  expect(o.init_lr == 0 || o.warmup_steps > 0, "optimizer.init_lr", o.init_lr,
+         "0 without optimizer.warmup_steps");
+  expect_decay("optimizer.beta1", o.adamw.beta1);
+  expect_decay("optimizer.beta2", o.adamw.beta2);
+  expect_positive("optimizer.eps", o.adamw.eps);
+  expect_not_negative("optimizer.weight_decay", o.adamw.weight_decay);
+  expect_not_negative("optimizer.clip_norm", o.adamw.clip_norm);
+  expect(o.end_lr <= o.lr, "optimizer.end_lr", o.end_lr,
+         "at most optimizer.lr = " + std::to_string(o.lr));
+  expect_range("optimizer.max_skipped_steps", o.max_skipped_steps, 1,
+               kMostSteps);
+  expect_range("optimizer.inner_lr_warmup_steps", o.inner_lr_warmup_steps, 0,
+               kMostSteps);
+  if (o.inner_lr_warmup_steps > 0) {
+    expect(o.inner_lr_init > 0 && o.inner_lr_init <= ttt_base_lr,
+           "optimizer.inner_lr_init", o.inner_lr_init,
+           "more than 0 and at most model.ttt_base_lr with "
+           "optimizer.inner_lr_warmup_steps");
+  } else {
+    expect(o.inner_lr_init == 0, "optimizer.inner_lr_init", o.inner_lr_init,
+           "0 without optimizer.inner_lr_warmup_steps");
+  }
+}
+
+void validate_data(const RunConfig& config) {
+  const DataConfig& d = config.data;
+  expect(d.train_weights.empty() || d.train_weights.size() == d.train.size(),
+         "data.train_weights",
+         std::to_string(d.train_weights.size()) + " value(s)",
+         "one for each of the " + std::to_string(d.train.size()) +
+             " file(s) of data.train, or none");
+  for (const double weight : d.train_weights) {
+    expect_positive("data.train_weights", weight);
+  }
+  expect(d.held_out >= 0 && d.held_out < 1, "data.held_out", d.held_out,
+         "a number from 0 to below 1");
+  expect(!d.tokenizer.empty(), "data.tokenizer", "\"\"",
+         "bytes or the path of a sentencepiece model");
+  expect_range("data.bos_id", d.bos_id, -1, config.model.vocab_size - 1);
+  expect(d.loss != Loss::kJax || d.bos_id >= 0, "data.bos_id", d.bos_id,
+         "a token with data.loss = jax (1 for Llama 2)");
+}
+
+void validate_carry_state(const RunConfig& config) {
+  const DataConfig& d = config.data;
+  if (!d.carry_state) {
+    expect(d.start_state.empty(), "data.start_state", d.start_state,
+           "none without data.carry_state");
+    return;
+  }
+  const int64_t mini_batch = config.model.mini_batch_size;
+  const int64_t halo = config.model.halo_rows();
+  expect(d.sequence_length % mini_batch == 0, "data.sequence_length",
+         d.sequence_length,
+         "a multiple of model.mini_batch_size = " + std::to_string(mini_batch) +
+             " with data.carry_state");
+  expect(mini_batch >= halo, "model.mini_batch_size", mini_batch,
+         "at least model.conv_kernel - 1 = " + std::to_string(halo) +
+             " with data.carry_state");
+  expect(d.train_weights.empty(), "data.train_weights",
+         std::to_string(d.train_weights.size()) + " value(s)",
+         "none with data.carry_state: files are read in their order");
+  expect(d.seed == 0, "data.seed", d.seed,
+         "0 with data.carry_state: files are read in their order");
+}
+
+void validate_checkpoint(const RunConfig& config) {
+  const CheckpointConfig& c = config.checkpoint;
+  expect_range("checkpoint.every", c.every, 0, kMostSteps);
+  expect_range("checkpoint.keep_last", c.keep_last, 0, kMostSteps);
+  expect_range("checkpoint.milestone_every", c.milestone_every, 0, kMostSteps);
+  expect(c.every == 0 || !config.run_dir.empty(), "checkpoint.every", c.every,
+         "0 without run_dir: there is no folder to save to");
+  expect(c.milestone_every == 0 ||
+             (c.every > 0 && c.milestone_every % c.every == 0),
+         "checkpoint.milestone_every", c.milestone_every,
+         "a multiple of checkpoint.every = " + std::to_string(c.every));
+  expect_range("eval.every", config.eval.every, 0, kMostSteps);
+  expect_range("eval.sequences", config.eval.sequences, 1, kMostRanks);
+  expect(config.eval.every == 0 || config.data.held_out > 0 ||
+             !config.eval.data.empty(),
+         "eval.every", config.eval.every,
+         "0 without data.held_out or eval.data: there is no held-out text");
+}
+
+void validate_chunks(const RunConfig& config) {
+  const int64_t mini_batch = config.model.mini_batch_size;
+  const int64_t tokens = config.train.chunk_tokens;
+  expect_range("train.chunk_tokens", tokens, 1, kMostTokens);
+  expect(tokens % mini_batch == 0, "train.chunk_tokens", tokens,
+         "a multiple of model.mini_batch_size = " + std::to_string(mini_batch));
+  expect(tokens >= config.model.halo_rows(), "train.chunk_tokens", tokens,
+         "at least model.conv_kernel - 1 = " +
+             std::to_string(config.model.halo_rows()));
+  const int64_t most = std::numeric_limits<int32_t>::max();
+  expect_range("train.hot_rounds", config.train.hot_rounds, 0, most);
+  expect_range("train.detach_every_chunks", config.train.detach_every_chunks, 0,
+               most);
+}
+
+// Every rank has a chunk: a rank without one would only cost.
+void validate_ranks(const RunConfig& config) {
+  const ParallelConfig& p = config.parallel;
+  expect_range("parallel.time", p.time, 1, kMostRanks);
+  expect_range("parallel.data", p.data, 1, kMostRanks);
+  const int64_t batch = config.data.batch;
+  expect(p.data <= batch, "parallel.data", p.data,
+         "at most data.batch = " + std::to_string(batch) +
+             ": data ranks take whole sequences");
+  const int64_t chunks = config.num_chunks() * (batch / p.data);
+  expect(p.time <= chunks, "parallel.time", p.time,
+         "at most " + std::to_string(chunks) +
+             ", the chunks that a group of time ranks has in a step");
+  expect_positive("parallel.timeout_seconds", p.timeout_seconds);
+}
+
+// Tags of messages between ranks of time (Tag::packed), keys of borders
+// (Executor) and sums of gradients (GradientSum) have room for so many.
+void validate_room(const RunConfig& config) {
+  const int64_t chunks = config.num_chunks();
+  const int64_t groups = config.parallel.data;
+  const int64_t sequences = (config.data.batch + groups - 1) / groups;
+  const char* const tokens = "train.chunk_tokens";
+  expect(chunks <= (1 << 30), tokens, config.train.chunk_tokens,
+         "at most 2^30 chunks in a sequence");
+  expect(sequences <= (1 << 16), "data.batch", config.data.batch,
+         "at most 65536 sequences in a group of ranks");
+  expect_range("model.num_layers", config.model.num_layers, 1, 1 << 14);
+  // Tied embeddings take a chunk's gradient twice.
+  const int64_t most_chunks =
+      (config.train.dtype == DType::kF32 ? int64_t{1} << 39 : 1 << 15) /
+      (config.model.tie_word_embeddings ? 2 : 1);
+  expect(config.data.batch <= most_chunks / chunks, tokens,
+         config.train.chunk_tokens,
+         "so many that a step has at most " + std::to_string(most_chunks) +
+             " chunks in all its sequences");
+  if (config.parallel.time == 1) return;  // sends no borders
+  expect(config.model.num_layers <= 256, "model.num_layers",
+         config.model.num_layers, "at most 256 with parallel.time > 1");
+  expect(chunks <= 65536, tokens, config.train.chunk_tokens,
+         "so many that a sequence has at most 65536 chunks, not " +
+             std::to_string(chunks) + ", with parallel.time > 1");
+  const int64_t most_sequences = chunks <= 16     ? 1 << 14
+                                 : chunks <= 256  ? 1 << 10
+                                 : chunks <= 4096 ? 1 << 6
+                                                  : 1 << 2;
+  expect(sequences <= most_sequences, "data.batch", config.data.batch,
+         "at most " + std::to_string(most_sequences) +
+             " sequences in a group of ranks, with " + std::to_string(chunks) +
+             " chunks each and parallel.time > 1");
+}
+
+}  // namespace
+
+void validate(const RunConfig& config) {
+  validate_model(config.model);
+  expect_range("data.sequence_length", config.data.sequence_length, 2,
+               kMostTokens);
+  expect_range("data.batch", config.data.batch, 1, kMostRanks);
+  validate_optimizer(config.optimizer, config.model.ttt_base_lr);
+  validate_chunks(config);
+  validate_data(config);
+  validate_carry_state(config);
+  validate_ranks(config);
+  validate_room(config);
+  validate_checkpoint(config);
+  expect(config.device == "cpu", "device", config.device, "cpu");
+}
+
+}  // namespace timepipe

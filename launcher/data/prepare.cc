@@ -1,0 +1,345 @@
+#include "launcher/data/prepare.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "launcher/data/jsonl.h"
+#include "launcher/data/ordered_work.h"
+#include "launcher/tokenizer/tokenizer.h"
+#include "runtime/error.h"
+#include "runtime/files.h"
+#include "runtime/safetensors.h"
+
+namespace timepipe {
+namespace {
+
+using Ids = std::span<const int64_t>;
+
+constexpr std::size_t kPartBytes = std::size_t{64} << 10;  // of lines
+
+// What one thread reads at a time: a piece of a text, or lines of a .jsonl.
+struct Part {
+  MappedFile file;
+  std::size_t begin, size, next;    // bytes of the file
+  bool starts = true, ends = true;  // the document
+  int64_t first_line = 0;           // of a .jsonl; 0: a text
+};
+
+// Tokens of a part as they are stored.
+struct Encoded {
+  std::string bytes;
+  int64_t tokens = 0;
+  std::vector<int64_t> starts;  // of documents, tokens of this part
+  int64_t left_out = 0;
+  int64_t source_bytes = 0;
+};
+
+std::string_view text_of(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()),
+          file.bytes().size()};
+}
+
+bool is_jsonl(const std::string& path) { return path.ends_with(".jsonl"); }
+
+// Gives the parts of all inputs, in order. Borders depend on the bytes alone.
+class Cutter {
+ public:
+  Cutter(const std::vector<std::string>& inputs, const Tokenizer& tokenizer)
+      : inputs_(inputs), tokenizer_(tokenizer) {}
+
+  std::optional<Part> next() {
+    if (!file_.has_value()) {
+      if (input_ == inputs_.size()) return std::nullopt;
+      file_.emplace(inputs_[input_++]);
+      if (file_->bytes().empty()) throw IoError(file_->path() + ": empty");
+      begin_ = 0;
+      line_ = 1;
+    }
+    Part part = is_jsonl(file_->path()) ? lines() : piece();
+    begin_ = part.next;
+    if (begin_ == file_->bytes().size()) file_.reset();
+    return part;
+  }
+
+ private:
+  Part piece() const {
+    const std::string_view text = text_of(*file_);
+    const TextPiece piece = tokenizer_.first_piece(text.substr(begin_));
+    return {*file_,      begin_,
+            piece.size,  begin_ + piece.next,
+            begin_ == 0, begin_ + piece.next == text.size()};
+  }
+
+  Part lines() {
+    const std::string_view text = text_of(*file_).substr(begin_);
+    std::size_t size = text.size();
+    if (size > kPartBytes) {
+      size = std::min(text.find('\n', kPartBytes), size - 1) + 1;
+    }
+    Part part = {*file_, begin_, size, begin_ + size, true, true, line_};
+    line_ += std::ranges::count(text.substr(0, size), '\n');
+    return part;
+  }
+
+  const std::vector<std::string>& inputs_;
+  const Tokenizer& tokenizer_;
+  std::size_t input_ = 0;
+  std::optional<MappedFile> file_;  // inputs_[input_ - 1], until it is read
+  std::size_t begin_ = 0;
+  int64_t line_ = 1;
+};
+
+// What stands around documents and how tokens are stored.
+struct Form {
+  StoredToken type;
+  std::vector<int64_t> before, after;  // ids
+  std::string field;
+};
+
+StoredToken narrowest(int64_t vocab_size) {
+  return vocab_size <= 1 << 8    ? StoredToken::kU8
+         : vocab_size <= 1 << 16 ? StoredToken::kU16
+                                 : StoredToken::kU32;
+}
+
+std::vector<int64_t> mark(const char* option, std::optional<bool> wanted,
+                          std::optional<int64_t> id,
+                          const Tokenizer& tokenizer) {
+  if (!wanted.value_or(false)) return {};
+  require(id.has_value(), std::string(option) + ": tokenizer " +
+                              tokenizer.name() + " has no such id");
+  return {*id};
+}
+
+Form form_of(const PrepareOptions& options, const Tokenizer& tokenizer) {
+  const bool has_eos = tokenizer.eos_id().has_value();
+  return {narrowest(tokenizer.vocab_size()),
+          mark("--bos", options.bos, tokenizer.bos_id(), tokenizer),
+          mark("--eos", options.eos.value_or(has_eos), tokenizer.eos_id(),
+               tokenizer),
+          options.field};
+}
+
+// Makes tokens of parts, for one thread.
+class Encoder {
+ public:
+  Encoder(Tokenizer& tokenizer, const Form& form)
+      : tokenizer_(tokenizer), form_(form) {}
+
+  Encoded encode(const Part& part) {
+    Encoded out;
+    out.source_bytes = static_cast<int64_t>(part.next - part.begin);
+    const std::string_view text =
+        text_of(part.file).substr(part.begin, part.size);
+    if (part.first_line == 0) {
+      const auto ids = tokenizer_.encode_piece(
+          text, part.file.path(), static_cast<int64_t>(part.begin));
+      add_text(ids, part, out);
+      return out;
+    }
+    parse_jsonl(
+        std::as_bytes(std::span(text)), part.file.path(), form_.field,
+        [&](std::string_view document) { add_document(document, part, out); },
+        part.first_line);
+    return out;
+  }
+
+ private:
+  void add_text(Ids ids, const Part& part, Encoded& out) const {
+    if (part.starts && part.ends && ids.empty()) {
+      ++out.left_out;
+      return;
+    }
+    if (part.starts) {
+      out.starts.push_back(out.tokens);
+      append(form_.before, out);
+    }
+    append(ids, out);
+    if (part.ends) append(form_.after, out);
+  }
+
+  void add_document(std::string_view text, const Part& part, Encoded& out) {
+    const int64_t start = out.tokens;
+    append(form_.before, out);
+    const int64_t begin = out.tokens;
+    for (std::size_t at = 0; at < text.size();) {
+      const TextPiece piece = tokenizer_.first_piece(text.substr(at));
+      append(tokenizer_.encode_piece(text.substr(at, piece.size),
+                                     part.file.path(), 0),
+             out);
+      at += piece.next;
+    }
+    if (out.tokens == begin) {
+      out.tokens = start;
+      out.bytes.resize(static_cast<std::size_t>(start * bytes_of(form_.type)));
+      ++out.left_out;
+      return;
+    }
+    out.starts.push_back(start);
+    append(form_.after, out);
+  }
+
+  void append(Ids ids, Encoded& out) const {
+    const auto width = static_cast<std::size_t>(bytes_of(form_.type));
+    std::size_t at = out.bytes.size();
+    out.bytes.resize(at + width * ids.size());
+    for (const int64_t id : ids) {
+      std::memcpy(out.bytes.data() + at, &id, width);  // little-endian
+      at += width;
+    }
+    out.tokens += static_cast<int64_t>(ids.size());
+  }
+
+  Tokenizer& tokenizer_;
+  const Form& form_;
+};
+
+// The token file while it is made: room for the header, the tokens, then the
+// documents.
+class TokenWriter {
+ public:
+  TokenWriter(const std::string& path, const Form& form,
+              const Tokenizer& tokenizer)
+      : path_(path), type_(form.type), file_(path) {
+    metadata_ = {{"tokenizer", tokenizer.name()},
+                 {"tokenizer_fingerprint", tokenizer.fingerprint()},
+                 {"vocab_size", std::to_string(tokenizer.vocab_size())}};
+    if (!form.before.empty()) {
+      metadata_["bos_id"] = std::to_string(form.before[0]);
+    }
+    if (!form.after.empty()) {
+      metadata_["eos_id"] = std::to_string(form.after[0]);
+    }
+    constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+    const std::vector<SafetensorsEntry> longest = {
+        {"tokens", "U32", {kMost}, kMost, kMost},
+        {"padding", "U8", {8}, kMost, kMost},
+        {"documents", "I64", {kMost}, kMost, kMost}};
+    header_bytes_ = safetensors_header(longest, metadata_).size();
+    const std::string room(header_bytes_, ' ');
+    file_.append(std::as_bytes(std::span(room)));
+  }
+
+  void append(const Encoded& part) {
+    for (const int64_t start : part.starts) {
+      end_document(tokens_ + start);
+      documents_.push_back(tokens_ + start);
+    }
+    tokens_ += part.tokens;
+    left_out_ += part.left_out;
+    file_.append(std::as_bytes(std::span(part.bytes)));
+  }
+
+  void finish(Prepared& result) {
+    end_document(tokens_);
+    require(tokens_ > 0, path_ + ": the inputs have no tokens");
+    const int64_t end = tokens_ * bytes_of(type_);
+    const int64_t aligned = (end + 7) / 8 * 8;
+    const auto count = static_cast<int64_t>(documents_.size());
+    const std::string type = type_ == StoredToken::kU8    ? "U8"
+                             : type_ == StoredToken::kU16 ? "U16"
+                                                          : "U32";
+    std::vector<SafetensorsEntry> entries = {
+        {"tokens", type, {tokens_}, 0, end}};
+    if (aligned != end) {  // other readers want documents at multiples of 8
+      entries.push_back({"padding", "U8", {aligned - end}, end, aligned});
+      file_.append(std::as_bytes(std::span("\0\0\0\0\0\0\0"))
+                       .first(static_cast<std::size_t>(aligned - end)));
+    }
+    entries.push_back(
+        {"documents", "I64", {count}, aligned, aligned + 8 * count});
+    file_.append(std::as_bytes(std::span(documents_)));
+    const std::string header =
+        safetensors_header(entries, metadata_, header_bytes_);
+    file_.overwrite(0, std::as_bytes(std::span(header)));
+    file_.commit();
+    result.type = type_;
+    result.tokens = tokens_;
+    result.documents = count;
+    result.left_out = left_out_;
+  }
+
+ private:
+  // A document of many pieces that had no token is known only at its end.
+  void end_document(int64_t end) {
+    if (documents_.empty() || documents_.back() != end) return;
+    documents_.pop_back();
+    ++left_out_;
+  }
+
+  std::string path_;
+  StoredToken type_;
+  NewFile file_;
+  std::map<std::string, std::string> metadata_;
+  std::size_t header_bytes_ = 0;
+  std::vector<int64_t> documents_;  // first tokens
+  int64_t tokens_ = 0, left_out_ = 0;
+};
+
+void require_output(const PrepareOptions& options) {
+  require(options.out.ends_with(".safetensors"),
+          "--out: " + options.out + ", expected a name ending in .safetensors");
+  std::error_code ignored;
+  require(options.overwrite || !std::filesystem::exists(options.out, ignored),
+          "--out: " + options.out + " exists; --overwrite replaces it");
+}
+
+}  // namespace
+
+int64_t input_bytes(const std::vector<std::string>& inputs) {
+  int64_t bytes = 0;
+  for (const std::string& path : inputs) {
+    for (const char* end : {".safetensors", ".bin", ".npy"}) {
+      require(!path.ends_with(end),
+              path + ": a file of tokens, expected a text or .jsonl");
+    }
+    const MappedFile file(path);
+    if (file.bytes().empty()) throw IoError(path + ": empty");
+    bytes += static_cast<int64_t>(file.bytes().size());
+  }
+  return bytes;
+}
+
+Prepared prepare_tokens(const PrepareOptions& options,
+                        const std::function<void(int64_t)>& progress) {
+  require_output(options);
+  require(options.threads >= 1,
+          "--threads: " + std::to_string(options.threads) +
+              ", expected 1 at least");
+  // Mistakes of all inputs are told before work begins.
+  const auto threads = static_cast<int>(std::min<int64_t>(
+      options.threads, input_bytes(options.inputs) / kPartBytes + 1));
+  std::vector<std::unique_ptr<Tokenizer>> tokenizers;
+  for (int thread = 0; thread < threads; ++thread) {
+    tokenizers.push_back(make_tokenizer(options.tokenizer));
+    require(tokenizers.back()->fingerprint() == tokenizers[0]->fingerprint(),
+            options.tokenizer + ": changed while it was read");
+  }
+  const Tokenizer& tokenizer = *tokenizers[0];
+  const Form form = form_of(options, tokenizer);
+  Prepared result = {.tokenizer = tokenizer.name(),
+                     .vocab_size = tokenizer.vocab_size()};
+  Cutter cutter(options.inputs, tokenizer);
+  TokenWriter writer(options.out, form, tokenizer);
+  int64_t done = 0;
+  work_in_order(
+      threads, [&] { return cutter.next(); },
+      [&](int thread, const Part& part) {
+        return Encoder(*tokenizers[thread], form).encode(part);
+      },
+      [&](const Encoded& encoded) {
+        writer.append(encoded);
+        progress(done += encoded.source_bytes);
+      });
+  writer.finish(result);
+  return result;
+}
+
+}  // namespace timepipe

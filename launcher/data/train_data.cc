@@ -1,0 +1,276 @@
+#include "launcher/data/train_data.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "kernels/cross_entropy.h"
+#include "launcher/tokenizer/require_tokenizer.h"
+#include "runtime/error.h"
+#include "runtime/parameter.h"
+#include "runtime/rng.h"
+
+namespace timepipe {
+namespace {
+
+int64_t windows_of(int64_t tokens, int64_t length) {
+  return tokens < 1 ? 0 : (tokens - 1) / length;  // the last is only a label
+}
+
+int64_t labels_of(const Sequence& sequence) {
+  return sequence.tokens() -
+         std::ranges::count(sequence.targets, kIgnoredTarget);
+}
+
+}  // namespace
+
+TrainData::TrainData(const RunConfig& config)
+    : config_(config.data),
+      vocab_size_(config.model.vocab_size),
+      mini_batch_size_(config.model.mini_batch_size),
+      halo_rows_(config.model.halo_rows()) {
+  open_training(config);
+  for (const std::string& path : config.eval.data) {
+    const TokenFile& file = *open(path);
+    held_out_.push_back(make_range(file, 0, file.num_tokens()));
+  }
+  std::vector<uint64_t> hashes;
+  for (const auto& file : files_) hashes.push_back(file->hash());
+  for (std::size_t f = 0; f < trained_.size(); ++f) {
+    trained_files_.push_back({files_[f]->path(), hashes[f]});
+  }
+  hash_ = combine_hashes(hashes);
+  require(config.eval.every == 0 || config.eval.sequences <= num_held_out(),
+          "eval.sequences: " + std::to_string(config.eval.sequences) +
+              ", expected at most " + std::to_string(num_held_out()) +
+              ", the windows of data.sequence_length in " +
+              (config.eval.data.empty() ? "what data.held_out keeps"
+                                        : "eval.data"));
+}
+
+const TokenFile* TrainData::open(const std::string& path) {
+  files_.push_back(
+      std::make_unique<TokenFile>(path, stored_token(config_.token_type)));
+  const TokenFile* file = files_.back().get();
+  require_tokenizer(file->layout(), path, config_.tokenizer);
+  const bool text =
+      file->layout().type == StoredToken::kU8 && file->layout().begin == 0;
+  require(!text || vocab_size_ >= 256,
+          "model.vocab_size: " + std::to_string(vocab_size_) +
+              ", expected at least 256: tokens are bytes");
+  require_vocabulary(file->layout(), path, vocab_size_);
+  return file;
+}
+
+void TrainData::open_training(const RunConfig& config) {
+  require(!config_.train.empty(),
+          "data.train: expected the path of one file at least");
+  const bool joined = config_.documents == Documents::kJoined;
+  const int64_t least = joined ? config_.sequence_length : 1;
+  for (const std::string& path : config_.train) {
+    const TokenFile& file = *open(path);
+    const int64_t tokens = file.num_tokens();
+    const int64_t trained = tokens - held_out_tokens(tokens, config_.held_out);
+    require(trained > least, "data.train: " + path + ": " +
+                                 std::to_string(trained) +
+                                 " tokens, expected more than " +
+                                 (joined ? "data.sequence_length = " : "") +
+                                 std::to_string(least));
+    trained_.push_back(make_range(file, 0, trained));
+    if (config.eval.data.empty()) {
+      held_out_.push_back(make_range(file, trained, tokens));
+    }
+  }
+  const int64_t windows = windows_in(trained_);
+  require(!config_.carry_state || windows >= config_.batch,
+          "data.batch: " + std::to_string(config_.batch) +
+              ", expected at most " + std::to_string(windows) +
+              ", the windows of data.sequence_length in data.train, with "
+              "data.carry_state");
+  if (!config_.train_weights.empty()) {
+    make_cycle(config_.train_weights);
+  } else {
+    orders_.emplace_back(windows + 1, 1, config_.seed);
+  }
+}
+
+TrainData::Range TrainData::make_range(const TokenFile& file, int64_t begin,
+                                       int64_t end) const {
+  const int64_t length = config_.sequence_length;
+  if (config_.documents == Documents::kJoined) {
+    return {&file, begin, end, windows_of(end - begin, length), std::nullopt};
+  }
+  SequencePacker packer(
+      document_starts(file, begin, end, config_.bos_id, vocab_size_), end,
+      length, mini_batch_size_);
+  const int64_t windows = packer.num_sequences();
+  return {&file, begin, end, windows, std::move(packer)};
+}
+
+int64_t TrainData::windows_in(const std::vector<Range>& ranges) {
+  int64_t windows = 0;
+  for (const Range& range : ranges) windows += range.windows;
+  return windows;
+}
+
+TrainData::Place TrainData::place_in(const std::vector<Range>& ranges,
+                                     int64_t window) {
+  std::size_t r = 0;
+  while (window >= ranges[r].windows) window -= ranges[r++].windows;
+  return {&ranges[r], window};
+}
+
+void TrainData::make_cycle(const std::vector<double>& weights) {
+  require(weights.size() == trained_.size(),
+          "data.train_weights: " + std::to_string(weights.size()) +
+              " values, expected one for each of " +
+              std::to_string(trained_.size()) + " file(s)");
+  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  turns_in_cycle_.assign(weights.size(), 0);
+  for (int64_t slot = 0; slot < kCycle; ++slot) {
+    // The file that lags most behind its share; the first of equal ones.
+    std::size_t next = 0;
+    double most = -1e300;
+    for (std::size_t f = 0; f < weights.size(); ++f) {
+      const double lag = weights[f] / sum * static_cast<double>(slot + 1) -
+                         static_cast<double>(turns_in_cycle_[f]);
+      if (lag > most) {
+        most = lag;
+        next = f;
+      }
+    }
+    turn_.push_back(next);
+    turns_before_.push_back(turns_in_cycle_[next]++);
+  }
+  for (std::size_t f = 0; f < weights.size(); ++f) {
+    require(turns_in_cycle_[f] > 0,
+            "data.train_weights: " + std::to_string(weights[f]) + " of " +
+                std::to_string(sum) + ", expected a share of 1/" +
+                std::to_string(kCycle) + " at least");
+    // Seeds that don't follow one another: those of runs may.
+    const Rng seeds(config_.seed, "file " + std::to_string(f));
+    orders_.emplace_back(trained_[f].windows + 1, 1, seeds.bits(0));
+  }
+}
+
+TrainData::Place TrainData::place(int64_t index) const {
+  if (turn_.empty()) {
+    return place_in(trained_, orders_.front().first_token(index));
+  }
+  const std::size_t slot = index % kCycle, f = turn_[slot];
+  const int64_t visit =
+      index / kCycle * turns_in_cycle_[f] + turns_before_[slot];
+  return {&trained_[f], orders_[f].first_token(visit)};
+}
+
+TrainData::Place TrainData::place_in_stretch(int64_t step,
+                                             int64_t sequence) const {
+  const int64_t windows = windows_in(trained_);
+  const int64_t begin = windows * sequence / config_.batch;
+  const int64_t end = windows * (sequence + 1) / config_.batch;
+  return place_in(trained_, begin + step % (end - begin));
+}
+
+// Whether a sequence of a step goes on from that of the step before.
+bool TrainData::goes_on(int64_t step, int64_t sequence) const {
+  if (step == 0) return !config_.start_state.empty();
+  const Place before = place_in_stretch(step - 1, sequence);
+  const Place now = place_in_stretch(step, sequence);
+  if (now.range != before.range || now.window != before.window + 1) {
+    return false;
+  }
+  return config_.documents != Documents::kReset || !pieces(now).front().starts;
+}
+
+Sequence TrainData::carried(int64_t step, int64_t s) const {
+  const Place place = place_in_stretch(step, s);
+  Sequence result = sequence(place);
+  result.hands_on = goes_on(step + 1, s);
+  result.continues = goes_on(step, s);
+  result.documents.front().resets = !result.continues;
+  const PackedPiece first = pieces(place).front();
+  // What comes after data.start_state is another text than that of the state.
+  if (result.continues && step > 0 && !first.starts) {
+    result.ids_before.resize(halo_rows_);
+    place.range->file->read(first.first - halo_rows_, result.ids_before,
+                            vocab_size_);
+  }
+  return result;
+}
+
+std::vector<PackedPiece> TrainData::pieces(const Place& place) const {
+  const Range& range = *place.range;
+  if (range.packer) return range.packer->pieces(place.window);
+  return {{.row = 0,
+           .first = range.begin + place.window * config_.sequence_length,
+           .tokens = config_.sequence_length,
+           .starts = place.window == 0,
+           .ends = false}};
+}
+
+// Without loss_scale.
+Sequence TrainData::sequence(const Place& place) const {
+  Sequence sequence;
+  sequence.ids.assign(config_.sequence_length, 0);
+  sequence.targets.assign(config_.sequence_length, kIgnoredTarget);
+  for (const PackedPiece& piece : pieces(place)) {
+    std::vector<int64_t> ids(piece.tokens + (piece.ends ? 0 : 1));
+    place.range->file->read(piece.first, ids, vocab_size_);
+    std::copy_n(ids.begin(), piece.tokens, sequence.ids.begin() + piece.row);
+    std::copy(ids.begin() + 1, ids.end(), sequence.targets.begin() + piece.row);
+    const bool resets =
+        piece.row == 0 || config_.documents == Documents::kReset;
+    sequence.documents.push_back({piece.row, piece.tokens, resets});
+  }
+  if (config_.loss == Loss::kJax) {
+    std::ranges::replace(sequence.targets, config_.bos_id, kIgnoredTarget);
+  }
+  return sequence;
+}
+
+// Without a label a sequence adds nothing.
+void TrainData::set_loss_scales(Batch& batch) const {
+  int64_t all = 0;
+  for (const Sequence& sequence : batch) all += labels_of(sequence);
+  for (Sequence& sequence : batch) {
+    const int64_t labels = labels_of(sequence);
+    if (labels == 0) {
+      sequence.loss_scale = 0;
+    } else if (config_.loss == Loss::kTokenMean) {
+      sequence.loss_scale = 1.0 / static_cast<double>(all);  // rounded once
+    } else {
+      sequence.loss_scale =
+          1.0 / static_cast<double>(batch.size()) / static_cast<double>(labels);
+    }
+  }
+}
+
+Batch TrainData::batch(int64_t step) const {
+  Batch batch;
+  for (int64_t s = 0; s < config_.batch; ++s) {
+    batch.push_back(config_.carry_state
+                        ? carried(step, s)
+                        : sequence(place(step * config_.batch + s)));
+  }
+  set_loss_scales(batch);
+  return batch;
+}
+
+Sequence TrainData::held_out(int64_t index) const {
+  require(0 <= index && index < num_held_out(),
+          "held-out window: " + std::to_string(index) +
+              ", expected one in [0, " + std::to_string(num_held_out()) + ")");
+  Batch one = {sequence(place_in(held_out_, index))};
+  set_loss_scales(one);
+  return one.front();
+}
+
+Batch TrainData::held_out_batch(int64_t sequences) const {
+  Batch batch;
+  for (int64_t i = 0; i < sequences; ++i) batch.push_back(held_out(i));
+  set_loss_scales(batch);
+  return batch;
+}
+
+}  // namespace timepipe

@@ -1,0 +1,238 @@
+#include "launcher/huggingface/hf_folder.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "launcher/huggingface/hf_index.h"
+#include "runtime/error.h"
+#include "runtime/files.h"
+#include "runtime/safetensors.h"
+
+namespace timepipe {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kConfig = "/config.json";
+constexpr const char* kSingle = "/model.safetensors";
+constexpr const char* kIndex = "/model.safetensors.index.json";
+
+// All tensors of the folder, and where they are.
+class HfTensors {
+ public:
+  explicit HfTensors(const std::string& folder) {
+    if (fs::exists(folder + kIndex)) {
+      const std::string index = folder + kIndex;
+      for (const auto& [tensor, name] :
+           parse_weight_map(read_text(index), index)) {
+        add(folder + "/" + name, tensor);
+      }
+      require_nothing_beside_index(index);
+      return;
+    }
+    const std::string path = folder + kSingle;
+    const SafetensorsFile file = SafetensorsFile::read(path);
+    for (const std::string& name : file.names()) add(path, name);
+  }
+
+  const std::map<std::string, std::string>& files() const { return of_; }
+  const SafetensorsFile& file_of(const std::string& tensor) const {
+    return open_.at(of_.at(tensor));
+  }
+
+ private:
+  void add(const std::string& path, const std::string& tensor) {
+    if (!open_.contains(path)) open_.emplace(path, SafetensorsFile::read(path));
+    open_.at(path).entry(tensor);  // throws if it isn't there
+    of_[tensor] = path;
+  }
+  void require_nothing_beside_index(const std::string& index) const {
+    for (const auto& [path, file] : open_) {
+      for (const std::string& name : file.names()) {
+        const auto found = of_.find(name);
+        require(found != of_.end() && found->second == path,
+                path + ": tensor " + name + ": not of this file in " + index);
+      }
+    }
+  }
+
+  std::map<std::string, SafetensorsFile> open_;  // by path
+  std::map<std::string, std::string> of_;        // path by tensor
+};
+
+void append(std::string& list, const std::string& text) {
+  list += (list.empty() ? "" : "; ") + text;
+}
+
+// What keeps the tensors from being the weights; empty if nothing does.
+std::string differences(const HfTensors& tensors,
+                        const ParameterLayout& layout) {
+  std::string list;
+  std::set<std::string> expected;
+  for (const Parameter& p : layout.parameters()) {
+    expected.insert(p.name);
+    if (!tensors.files().contains(p.name)) {
+      append(list, "missing " + p.name + " " + to_string(p.shape));
+      continue;
+    }
+    const SafetensorsEntry& e = tensors.file_of(p.name).entry(p.name);
+    if (e.shape != p.shape) {
+      append(list, p.name + ": shape " + to_string(e.shape) + ", expected " +
+                       to_string(p.shape));
+    }
+    if (e.dtype != "F32" && e.dtype != "F64" && e.dtype != "F16" &&
+        e.dtype != "BF16") {
+      append(list, p.name + ": dtype " + e.dtype +
+                       ", expected F32, F64, F16 or BF16");
+    }
+  }
+  for (const auto& [name, _] : tensors.files()) {
+    if (!expected.contains(name)) append(list, "unexpected " + name);
+  }
+  return list;
+}
+
+struct StoredTensor {
+  const Parameter* parameter;
+  int64_t bytes;
+};
+using Shard = std::vector<StoredTensor>;
+
+// By name, as the official writer has them in a file.
+std::vector<Shard> cut_shards(const ParameterLayout& layout, HfDType dtype,
+                              int64_t shard_bytes) {
+  Shard all;
+  for (const Parameter& p : layout.parameters()) {
+    all.push_back({&p, p.count * (dtype == HfDType::kF32 ? 4 : 2)});
+  }
+  std::ranges::sort(all, {},
+                    [](const StoredTensor& t) { return t.parameter->name; });
+  std::vector<Shard> shards;
+  int64_t room = 0;
+  for (const StoredTensor& tensor : all) {
+    if (shards.empty() || tensor.bytes > room) {
+      shards.emplace_back();
+      room = shard_bytes;
+    }
+    shards.back().push_back(tensor);
+    room -= tensor.bytes;
+  }
+  return shards;
+}
+
+std::string shard_name(std::size_t shard, std::size_t shards) {
+  if (shards == 1) return kSingle + 1;
+  char text[64];
+  std::snprintf(text, sizeof(text), "model-%05zu-of-%05zu.safetensors",
+                shard + 1, shards);
+  return text;
+}
+
+void write_shard(const std::string& path, const Shard& shard,
+                 const ParameterStore& weights, HfDType dtype) {
+  std::vector<SafetensorsItem> items;
+  std::vector<std::vector<uint16_t>> rounded(shard.size());
+  for (std::size_t i = 0; i < shard.size(); ++i) {
+    const Parameter& p = *shard[i].parameter;
+    const Tensor value = weights.value(p.name);
+    items.push_back(safetensors_item(p.name, value));
+    if (dtype == HfDType::kF32) continue;
+    rounded[i].resize(static_cast<std::size_t>(p.count));
+    std::transform(value.data<float>(), value.data<float>() + p.count,
+                   rounded[i].begin(), round_to_bf16);
+    items.back().dtype = "BF16";
+    items.back().bytes = std::as_bytes(std::span(rounded[i]));
+  }
+  write_safetensors(path, items, {{"format", "pt"}});
+}
+
+void write_files(const std::string& folder, const HfConfig& config,
+                 const ParameterStore& weights, HfDType dtype,
+                 int64_t shard_bytes) {
+  write_file(
+      folder + kConfig,
+      hf_config_text(config, dtype == HfDType::kF32 ? "float32" : "bfloat16"));
+  const auto shards = cut_shards(weights.layout(), dtype, shard_bytes);
+  json map = json::object();
+  int64_t total = 0;
+  for (std::size_t s = 0; s < shards.size(); ++s) {
+    const std::string name = shard_name(s, shards.size());
+    write_shard(folder + "/" + name, shards[s], weights, dtype);
+    for (const StoredTensor& tensor : shards[s]) {
+      map[tensor.parameter->name] = name;
+      total += tensor.bytes;
+    }
+  }
+  if (shards.size() == 1) return;
+  const json index = {{"metadata", {{"total_size", total}}},
+                      {"weight_map", map}};
+  write_file(folder + kIndex, index.dump(2) + "\n");
+}
+
+}  // namespace
+
+bool is_hf_folder(const std::string& folder) {
+  return fs::is_regular_file(folder + kConfig) &&
+         (fs::exists(folder + kSingle) || fs::exists(folder + kIndex));
+}
+
+HfConfig read_hf_config(const std::string& folder) {
+  return parse_hf_config(read_text(folder + kConfig), folder + kConfig);
+}
+
+void read_hf_weights(const std::string& folder, ParameterStore& weights) {
+  const HfTensors tensors(folder);
+  const std::string wrong = differences(tensors, weights.layout());
+  require(wrong.empty(), folder + ": " + wrong);
+  for (const Parameter& p : weights.layout().parameters()) {
+    convert(tensors.file_of(p.name).get(p.name), weights.value(p.name));
+  }
+}
+
+uint16_t round_to_bf16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
+  if (is_nan) return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+void write_hf_folder(const std::string& folder, const HfConfig& config,
+                     const ParameterStore& weights, HfDType dtype,
+                     int64_t shard_bytes) {
+  require(weights.dtype() == DType::kF32,
+          "weights: f64, expected f32: the official code has no f64 folders");
+  require(shard_bytes > 0, "shard size: " + std::to_string(shard_bytes) +
+                               ", expected a number of bytes above 0");
+  fs::path target(folder);
+  if (!target.has_filename()) target = target.parent_path();
+  const std::string partial = target.string() + ".partial";
+  std::error_code error;
+  require(!fs::exists(target) ||
+              (fs::is_directory(target) && fs::is_empty(target, error)),
+          folder + ": is there already, expected a new or empty folder");
+  require(!fs::exists(partial), partial +
+                                    ": left by an export that was cut off; "
+                                    "remove it first");
+  if (!fs::create_directories(partial, error)) {
+    throw IoError(partial + ": " + error.message());
+  }
+  try {
+    write_files(partial, config, weights, dtype, shard_bytes);
+    fs::rename(partial, target, error);
+    if (error) throw IoError(folder + ": " + error.message());
+  } catch (...) {
+    fs::remove_all(partial, error);
+    throw;
+  }
+  const fs::path parent = target.parent_path();
+  sync_folder(parent.empty() ? "." : parent.string());
+}
+
+}  // namespace timepipe

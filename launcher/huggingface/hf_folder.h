@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "launcher/huggingface/hf_config.h"
+#include "runtime/parameter.h"
+
+namespace timepipe {
+
+// A folder as save_pretrained writes it: config.json, and model.safetensors or
+// shards with model.safetensors.index.json. Tokenizer files and
+// generation_config.json are neither read nor written.
+
+bool is_hf_folder(const std::string& folder);
+
+// Throws IoError or InvalidArgument.
+HfConfig read_hf_config(const std::string& folder);
+
+// Copies the folder's tensors (F32, F16, BF16: exact; F64: rounded if the
+// weights are f32) into the weights. Throws InvalidArgument that lists what is
+// missing, unexpected or of another shape; the weights are then as before.
+void read_hf_weights(const std::string& folder, ParameterStore& weights);
+
+enum class HfDType { kF32, kBF16 };  // BF16: rounded to nearest, ties to even
+
+// Nearest bfloat16, ties to even; a NaN stays one.
+uint16_t round_to_bf16(float value);
+
+// Makes the folder, whole or not at all (it is written as FOLDER.partial and
+// renamed). Shards are cut where they would exceed shard_bytes; a larger tensor
+// has one of its own. Throws InvalidArgument if FOLDER holds something already
+// or the weights aren't f32, IoError if it can't be written.
+void write_hf_folder(const std::string& folder, const HfConfig& config,
+                     const ParameterStore& weights, HfDType dtype,
+                     int64_t shard_bytes = 5'000'000'000);
+
+}  // namespace timepipe

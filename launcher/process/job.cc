@@ -1,0 +1,92 @@
+#include "launcher/process/job.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <vector>
+
+#include "launcher/process/rank_log.h"
+#include "runtime/error.h"
+
+namespace timepipe {
+namespace {
+
+// All ranks leave together; the text has been printed by one of them.
+struct Mistake {};
+
+std::unique_ptr<Communicator> connect(int* argc, char*** argv) {
+#ifdef TIMEPIPE_WITH_MPI
+  if (started_by_mpi()) return make_mpi_communicator(argc, argv);
+#else
+  static_cast<void>(argc), static_cast<void>(argv);
+#endif
+  return make_self_communicator();
+}
+
+// Ends all ranks, without waiting for any.
+[[noreturn]] void leave(const Communicator& world, int status) {
+#ifdef TIMEPIPE_WITH_MPI
+  if (world.size() > 1) abort_all_ranks(status);
+#else
+  static_cast<void>(world);
+#endif
+  std::fflush(nullptr);
+  _exit(status);
+}
+
+}  // namespace
+
+int run_job(int* argc, char*** argv,
+            const std::function<void(Communicator&)>& body) {
+  const std::unique_ptr<Communicator> world = connect(argc, argv);
+  install_termination_report(world->rank());
+  try {
+    body(*world);
+  } catch (const Mistake&) {
+    return kExitMistake;
+  } catch (const Blocked& error) {  // its text begins with the rank
+    tell(error.what());
+    leave(*world, kExitBlocked);
+  } catch (const std::exception& error) {
+    tell("rank " + std::to_string(world->rank()) + ": " + error.what());
+    leave(*world, kExitMistake);
+  }
+  return 0;
+}
+
+void prepare_together(Communicator& world,
+                      const std::function<void()>& prepare) {
+  std::string error;
+  try {
+    prepare();
+  } catch (const Blocked&) {
+    throw;
+  } catch (const std::exception& e) {
+    error = e.what();
+  }
+  const auto all = gather_values(world, error.empty() ? 0 : 1);
+  const auto first = std::find(all.begin(), all.end(), 1);
+  if (first == all.end()) return;
+  if (first - all.begin() == world.rank()) {
+    tell(error);
+  }
+  throw Mistake{};
+}
+
+void require_same_on_all_ranks(Communicator& world, const std::string& what,
+                               uint64_t value) {
+  const auto all = gather_values(world, value);
+  const auto other =
+      std::find_if(all.begin(), all.end(),
+                   [&](uint64_t of_rank) { return of_rank != all[0]; });
+  require(other == all.end(), what + " of rank " +
+                                  std::to_string(other - all.begin()) +
+                                  " isn't that of rank 0, expected the same "
+                                  "on all ranks");
+}
+
+}  // namespace timepipe

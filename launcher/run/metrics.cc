@@ -1,0 +1,72 @@
+#include "launcher/run/metrics.h"
+
+#include <sys/resource.h>
+
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "runtime/error.h"
+#include "runtime/files.h"
+
+namespace timepipe {
+namespace {
+
+// The whole lines of the first `steps` steps.
+std::string lines_of(const std::string& text, int64_t steps) {
+  std::string kept;
+  std::size_t begin = 0;
+  for (std::size_t end; (end = text.find('\n', begin)) != std::string::npos;
+       begin = end + 1) {
+    const std::string line = text.substr(begin, end - begin);
+    const auto value = nlohmann::json::parse(line, nullptr, false);
+    if (!value.is_object() || !value.contains("step")) continue;
+    if (value["step"].is_number_integer() && value["step"] <= steps) {
+      kept += line + "\n";
+    }
+  }
+  return kept;
+}
+
+}  // namespace
+
+Metrics::Metrics(const std::string& run_dir, int64_t steps)
+    : path_(run_dir + "/metrics.jsonl") {
+  std::string before;
+  if (std::filesystem::exists(path_)) {
+    before = lines_of(read_text(path_), steps);
+  }
+  write_file(path_, before);
+  file_.open(path_, std::ios::app | std::ios::binary);
+  if (!file_) throw IoError(path_ + ": " + std::strerror(errno));
+}
+
+void Metrics::write(int64_t step, const Trainer::StepResult& result, double lr,
+                    const StepTime& time) {
+  char digest[17];
+  std::snprintf(digest, sizeof(digest), "%016" PRIx64, result.digest);
+  nlohmann::ordered_json line;  // what isn't finite becomes null
+  line["step"] = step + 1;
+  line["loss"] = result.loss;
+  line["grad_norm"] = result.grad_norm;
+  line["finite"] = result.finite;
+  line["lr"] = lr;
+  line["tokens_per_second"] = time.tokens_per_second;
+  line["peak_share"] = time.peak_share;
+  line["peak_rss_bytes"] = peak_rss_bytes();
+  line["digest"] = digest;
+  file_ << line.dump() + "\n" << std::flush;
+  if (!file_) throw IoError(path_ + ": can't be written");
+}
+
+int64_t peak_rss_bytes() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
+}  // namespace timepipe

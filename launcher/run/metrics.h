@@ -1,0 +1,29 @@
+#pragma once
+
+#include <fstream>
+#include <string>
+
+#include "launcher/run/progress.h"
+
+namespace timepipe {
+
+// RUN_DIR/metrics.jsonl: one JSON object per step, whole lines, append-only.
+class Metrics {
+ public:
+  // Drops what doesn't belong to the first `steps` steps: lines of steps that
+  // are done again, and a torn last line. Throws IoError.
+  Metrics(const std::string& run_dir, int64_t steps);
+
+  // Throws IoError.
+  void write(int64_t step, const Trainer::StepResult& result, double lr,
+             const StepTime& time);
+
+ private:
+  std::string path_;
+  std::ofstream file_;
+};
+
+// The most memory that this process has had, in bytes.
+int64_t peak_rss_bytes();
+
+}  // namespace timepipe

@@ -1,0 +1,180 @@
+#include "launcher/run/progress.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cinttypes>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+#include "kernels/matmul.h"
+
+namespace timepipe {
+namespace {
+
+// "1:02:03" or "02:03".
+std::string clock_text(double seconds) {
+  const auto s = static_cast<int64_t>(std::max(seconds, 0.0));
+  char text[32];
+  if (s >= 3600) {
+    std::snprintf(text, sizeof(text), "%" PRId64 ":%02d:%02d", s / 3600,
+                  static_cast<int>(s / 60 % 60), static_cast<int>(s % 60));
+  } else {
+    std::snprintf(text, sizeof(text), "%02d:%02d", static_cast<int>(s / 60),
+                  static_cast<int>(s % 60));
+  }
+  return text;
+}
+
+}  // namespace
+
+double measure_peak_flops() {
+  constexpr int64_t kSize = 1024;
+  constexpr int kRepetitions = 4;
+  Context ctx;  // its memory goes with it
+  const Tensor a = ctx.zeros({kSize, kSize}, DType::kF32);
+  const Tensor b = ctx.zeros({kSize, kSize}, DType::kF32);
+  Tensor c = ctx.allocate({kSize, kSize}, DType::kF32);
+  double best_seconds = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < kRepetitions; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    matmul(ctx, Form::kNT, a, b, c);
+    const std::chrono::duration<double> taken =
+        std::chrono::steady_clock::now() - start;
+    best_seconds = std::min(best_seconds, taken.count());
+  }
+  return 2.0 * kSize * kSize * kSize / best_seconds;
+}
+
+Progress::Progress(const RunConfig& config, double peak_flops,
+                   int64_t first_step, bool speaks)
+    : config_(config),
+      peak_flops_(peak_flops),
+      first_step_(first_step),
+      speaks_(speaks),
+      // mpirun gives a rank a terminal of its own, whatever it writes to.
+      terminal_(::isatty(STDOUT_FILENO) == 1 &&
+                config.parallel.time * config.parallel.data == 1),
+      start_(Clock::now()),
+      last_(start_),
+      last_line_(start_) {}
+
+void Progress::banner(const ParameterLayout& layout,
+                      const MemoryPlan& memory) const {
+  if (!speaks_) return;
+  const ModelConfig& model = config_.model;
+  const ParameterCount count = count_parameters(layout);
+  std::printf("model: %" PRId64 " parameters (embeddings %" PRId64
+              ", TTT layers %" PRId64 ", MLPs %" PRId64 ", norms %" PRId64
+              ")\n"
+              "       TTT-%s, %" PRId64 " layers of width %" PRId64 ", %" PRId64
+              " heads\n",
+              count.total(), count.embedding, count.layers, count.mlps,
+              count.norms,
+              model.inner == InnerModel::kLinear ? "Linear" : "MLP",
+              model.num_layers, model.hidden_size, model.num_heads);
+  std::printf("step:  %" PRId64 " sequence(s) of %" PRId64
+              " tokens, %.2f GFLOP per step; %" PRId64 " chunk(s) of %" PRId64
+              " tokens over %" PRId64 " time x %" PRId64 " data rank(s)\n",
+              config_.data.batch, config_.data.sequence_length,
+              training_flops_per_token(model) * step_tokens() * 1e-9,
+              config_.num_chunks(), config_.train.chunk_tokens,
+              config_.parallel.time, config_.parallel.data);
+  std::printf("memory: %s\n", to_string(memory).c_str());
+  std::printf("peak:  %.1f GFLOP/s in matrix products of all ranks\n",
+              peak_flops_ * 1e-9);
+  std::fflush(stdout);
+}
+
+double Progress::step_tokens() const {
+  return static_cast<double>(config_.data.batch) *
+         static_cast<double>(config_.data.sequence_length);
+}
+
+StepTime Progress::step_time() {
+  const auto now = Clock::now();
+  const double seconds = std::chrono::duration<double>(now - last_).count();
+  last_ = now;
+  const double speed = step_tokens() / seconds;
+  return {seconds, speed,
+          speed * training_flops_per_token(config_.model) / peak_flops_};
+}
+
+void Progress::leave_out() {
+  const auto now = Clock::now();
+  start_ += now - last_;
+  last_ = now;
+}
+
+void Progress::step(int64_t step, const Trainer::StepResult& result,
+                    const StepTime& time) {
+  if (!speaks_) return;
+  last_line_ = Clock::now();
+  const int64_t steps = config_.optimizer.steps;
+  std::printf("%sstep %" PRId64 "/%" PRId64
+              "  loss %.6f (%.4f bits/token)  grad norm %.4f  tokens/s %.0f  "
+              "peak %.1f %%",
+              terminal_ ? "\r\033[K" : "", step + 1, steps, result.loss,
+              result.loss / std::log(2.0), result.grad_norm,
+              time.tokens_per_second, 100 * time.peak_share);
+  if (terminal_) {
+    const double each = std::chrono::duration<double>(last_ - start_).count() /
+                        static_cast<double>(step + 1 - first_step_);
+    std::printf(
+        "  left %s",
+        clock_text(each * static_cast<double>(steps - step - 1)).c_str());
+    line_open_ = true;
+  } else {
+    std::printf("  digest %016" PRIx64 "\n", result.digest);
+  }
+  if (!result.finite) {
+    say("step " + std::to_string(step + 1) +
+        ": loss or gradient isn't finite, skipped");
+  }
+  std::fflush(stdout);
+}
+
+void Progress::within(int64_t step, const StepPosition& position) {
+  constexpr std::chrono::seconds kOnTerminal(1), kInLog(30);
+  if (!speaks_ || !(position.share > 0)) return;
+  const auto now = Clock::now();
+  if (now - last_line_ < (terminal_ ? kOnTerminal : kInLog)) return;
+  last_line_ = now;
+  const double seconds = std::chrono::duration<double>(now - last_).count();
+  std::string line = terminal_ ? "\r\033[K" : "";
+  line += position.training ? "step " + std::to_string(step + 1) + "/" +
+                                  std::to_string(config_.optimizer.steps)
+                            : "held-out text";
+  line += std::string(": ") + name_of(position.phase) + " of chunk " +
+          std::to_string(position.chunk + 1) + "/" +
+          std::to_string(position.chunks);
+  if (position.sequences > 1) {
+    line += " of sequence " + std::to_string(position.sequence + 1) + "/" +
+            std::to_string(position.sequences);
+  }
+  char rest[64];
+  std::snprintf(rest, sizeof(rest), ", %.0f %% done, left %s%s",
+                100 * position.share,
+                clock_text(seconds / position.share - seconds).c_str(),
+                terminal_ ? "" : "\n");
+  std::printf("%s%s", line.c_str(), rest);
+  line_open_ = terminal_;
+  std::fflush(stdout);
+}
+
+void Progress::say(const std::string& line) {
+  if (!speaks_) return;
+  if (line_open_) std::printf("\r\033[K");
+  line_open_ = false;
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+void Progress::finish() {
+  if (speaks_ && line_open_) std::printf("\n");
+  line_open_ = false;
+  std::fflush(stdout);
+}
+
+}  // namespace timepipe

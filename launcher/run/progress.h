@@ -1,0 +1,63 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "launcher/config/config.h"
+#include "launcher/trainer/trainer.h"
+#include "models/model_size.h"
+
+namespace timepipe {
+
+// FLOP/s of the largest matrix product of f32 numbers that this rank's threads
+// do in a short measurement: what the machine's arithmetic can give, here and
+// now. Takes about a tenth of a second.
+double measure_peak_flops();
+
+// What a step took.
+struct StepTime {
+  double seconds;
+  double tokens_per_second;
+  double peak_share;  // of the ranks' peak, for the model's own operations
+};
+
+// What a person sees of a training run: the model and its layout once, then a
+// line for every step; on the terminal of a lone process one line that is
+// written over, with the time that is left. Only one rank should have one that
+// speaks.
+class Progress {
+ public:
+  // peak_flops: of all ranks together. first_step: steps done before.
+  Progress(const RunConfig& config, double peak_flops, int64_t first_step,
+           bool speaks);
+
+  void banner(const ParameterLayout& layout, const MemoryPlan& memory) const;
+  // The time since the last call, or since this was made; what was saved after
+  // a step counts for the next.
+  StepTime step_time();
+  // Doesn't count the time since then.
+  void leave_out();
+  void step(int64_t step, const Trainer::StepResult& result,
+            const StepTime& time);
+  // Within a step (0-based) or an evaluation: a line at times, so that long
+  // ones are seen to go on. Every 30 s, on a terminal every second.
+  void within(int64_t step, const StepPosition& position);
+  // A line of its own, on a terminal above the one that is written over.
+  void say(const std::string& line);
+  // Leaves the last line standing.
+  void finish();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  double step_tokens() const;
+
+  RunConfig config_;
+  double peak_flops_;
+  int64_t first_step_;
+  bool speaks_, terminal_;
+  bool line_open_ = false;
+  Clock::time_point start_, last_, last_line_;
+};
+
+}  // namespace timepipe

@@ -1,0 +1,109 @@
+#include <sentencepiece_processor.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "launcher/tokenizer/protocol.h"
+
+// timepipe-tokenizer: a sentencepiece model as a child process. On Debian 12
+// its library and that of Protocol Buffers abort in one program.
+
+namespace {
+
+using sentencepiece::SentencePieceProcessor;
+using timepipe::TokenizerHeader;
+using timepipe::TokenizerMessage;
+
+constexpr char kSpace[] = "\xe2\x96\x81";  // U+2581, a space in pieces
+
+std::string open_model(SentencePieceProcessor& model,
+                       const std::string& bytes) {
+  const auto status = model.LoadFromSerializedProto(bytes);
+  if (!status.ok()) throw std::string("not a sentencepiece model");
+  std::vector<std::string> pieces;
+  std::string joined;
+  if (model.Encode("a", &pieces).ok()) {
+    for (const std::string& piece : pieces) joined += piece;
+  }
+  const timepipe::TokenizerOpened opened = {
+      model.GetPieceSize(), model.bos_id(), model.eos_id(),
+      joined.find(kSpace) != std::string::npos ? 1 : 0};
+  std::string answer(sizeof(opened), '\0');
+  std::memcpy(answer.data(), &opened, sizeof(opened));
+  for (int id = 0; id < opened.vocab_size; ++id) {
+    answer += model.IsByte(id) ? '\1' : '\0';
+  }
+  return answer;
+}
+
+std::string encode(const SentencePieceProcessor& model,
+                   const std::string& text) {
+  std::vector<int> ids;
+  const auto status = model.Encode(text, &ids);
+  if (!status.ok()) throw status.ToString();
+  return {reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(int)};
+}
+
+std::string decode(const SentencePieceProcessor& model,
+                   const std::string& bytes) {
+  std::vector<int> ids(bytes.size() / sizeof(int));
+  std::string text;
+  if (ids.empty()) return text;
+  std::memcpy(ids.data(), bytes.data(), ids.size() * sizeof(int));
+  const auto status = model.Decode(ids, &text);
+  if (!status.ok()) throw status.ToString();
+  return text;
+}
+
+// Throws a text that says what is wrong with the request.
+std::string answer_to(SentencePieceProcessor& model, TokenizerMessage kind,
+                      const std::string& bytes) {
+  switch (kind) {
+    case TokenizerMessage::kOpen:
+      return open_model(model, bytes);
+    case TokenizerMessage::kEncode:
+      return encode(model, bytes);
+    case TokenizerMessage::kDecode:
+      return decode(model, bytes);
+    default:
+      throw std::string("unknown request");
+  }
+}
+
+}  // namespace
+
+int main() {
+  // Ctrl-C is for the parent; this ends when the parent's socket is closed.
+  std::signal(SIGINT, SIG_IGN);
+  if (::isatty(STDIN_FILENO) == 1) {
+    std::fprintf(stderr,
+                 "timepipe-tokenizer: timepipe starts it where it needs a "
+                 "sentencepiece model\n");
+    return 1;
+  }
+  SentencePieceProcessor model;
+  TokenizerHeader header = {};
+  while (timepipe::receive_all(STDIN_FILENO, &header, sizeof(header))) {
+    if (header.size > timepipe::kMostMessageBytes) return 1;
+    std::string bytes(header.size, '\0');
+    if (!timepipe::receive_all(STDIN_FILENO, bytes.data(), bytes.size())) break;
+    TokenizerMessage kind = TokenizerMessage::kAnswer;
+    std::string answer;
+    try {
+      answer = answer_to(model, header.kind, bytes);
+    } catch (const std::string& mistake) {
+      kind = TokenizerMessage::kMistake;
+      answer = mistake;
+    }
+    header = {.kind = kind, .size = answer.size()};
+    if (!timepipe::send_all(STDIN_FILENO, &header, sizeof(header)) ||
+        !timepipe::send_all(STDIN_FILENO, answer.data(), answer.size())) {
+      break;
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,216 @@
+#include "launcher/trainer/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <utility>
+
+namespace timepipe {
+namespace {
+
+// Sequences are dealt to the data ranks like cards.
+Batch sequences_of(const Batch& batch, int data_rank, int data_ranks) {
+  Batch mine;
+  for (std::size_t s = data_rank; s < batch.size(); s += data_ranks) {
+    mine.push_back(batch[s]);
+  }
+  return mine;
+}
+
+int64_t total_chunks(const Batch& batch, int64_t chunk_tokens) {
+  int64_t chunks = 0;
+  for (const Sequence& sequence : batch) {
+    chunks += num_chunks(sequence.tokens(), chunk_tokens);
+  }
+  return chunks;
+}
+
+}  // namespace
+
+double learning_rate(const OptimizerConfig& config, int64_t step) {
+  const double s = static_cast<double>(step);
+  const double warmup = static_cast<double>(config.warmup_steps);
+  if (s < warmup) {
+    return config.init_lr + (config.lr - config.init_lr) * s / warmup;
+  }
+  const double decay = static_cast<double>(config.steps) - warmup;
+  const double done = decay > 0 ? std::min(s - warmup, decay) / decay : 1.0;
+  const double end = config.end_lr / config.lr;
+  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * done));
+  return config.lr * ((1 - end) * cosine + end);
+}
+
+double inner_rate_multiplier(const OptimizerConfig& config, double base_lr,
+                             int64_t step) {
+  if (config.inner_lr_warmup_steps == 0) return 1.0;
+  const double share =
+      std::min(1.0, static_cast<double>(step) /
+                        static_cast<double>(config.inner_lr_warmup_steps));
+  const double init = config.inner_lr_init;
+  return (init + share * (base_lr - init)) / base_lr;
+}
+
+Trainer::Trainer(Context& ctx, Communicator& world, const ModelConfig& model,
+                 const TrainConfig& train, const ParallelConfig& parallel,
+                 const OptimizerOptions& optimizer)
+    : train_(train),
+      grid_(world, static_cast<int>(parallel.time),
+            static_cast<int>(parallel.data)),
+      model_(ctx, model, train.dtype),
+      gradients_(ctx, model_.weights().layout(), train.dtype),
+      optimizer_(ctx, world, model_.weights(), optimizer),
+      runner_(ctx, *grid_.time, model_) {}
+
+Trainer::StepResult Trainer::step(Batch batch, double lr,
+                                  double inner_multiplier, int64_t step) {
+  go_on_from_what_is_there(batch, step);
+  set_current_step(step);
+  set_activity("computing step " + std::to_string(step));
+  model_.set_inner_rate_multiplier(inner_multiplier);
+  StepResult result{};
+  const int64_t sent = grid_.time->bytes_sent();
+  result.loss = forward_backward(batch);
+  bytes_sent_in_steps_ += grid_.time->bytes_sent() - sent;
+  const ShardedOptimizer::Gradient gradient = optimizer_.reduce(gradients_);
+  result.grad_norm = gradient.norm;
+  result.finite = gradient.finite && std::isfinite(result.loss);
+  if (result.finite) {
+    optimizer_.step(lr, step);
+    go_on_from_kept_states();
+  }
+  remember_what_is_carried(batch, step, result.finite);
+  result.digest = optimizer_.digest();
+  return result;
+}
+
+void Trainer::go_on_from_what_is_there(Batch& batch, int64_t step) {
+  carried_since_.resize(batch.size(), -1);
+  for (std::size_t s = 0; s < batch.size(); ++s) {
+    Sequence& sequence = batch[s];
+    if (!sequence.continues || carried_since_[s] == step) continue;
+    sequence.ids_before.clear();
+    if (carried_since_[s] >= 0) continue;
+    sequence.continues = false;
+    if (!sequence.documents.empty()) sequence.documents.front().resets = true;
+  }
+}
+
+void Trainer::remember_what_is_carried(const Batch& batch, int64_t step,
+                                       bool finite) {
+  for (std::size_t s = 0; s < batch.size(); ++s) {
+    if (finite) {
+      carried_since_[s] = batch[s].hands_on ? step + 1 : -1;
+    } else if (!batch[s].continues) {
+      carried_since_[s] = -1;  // what is there is of another text
+    }
+  }
+}
+
+std::vector<Trainer::CarriedBorder> Trainer::carried_borders() {
+  std::vector<CarriedBorder> borders;
+  for (const auto& border : runner_.executor().carried_borders()) {
+    const int64_t s = border.sequence * grid_.data_ranks + grid_.data_rank;
+    const auto index = static_cast<std::size_t>(s);
+    if (border.bytes.empty() || index >= carried_since_.size()) continue;
+    if (carried_since_[index] < 0) continue;
+    borders.push_back({s, carried_since_[index], border.border, border.bytes});
+  }
+  return borders;
+}
+
+bool Trainer::takes_carried(int64_t sequence) const {
+  return sequence % grid_.data_ranks == grid_.data_rank &&
+         sequence / grid_.data_ranks % grid_.time_ranks == grid_.time_rank;
+}
+
+void Trainer::carry(const std::vector<CarriedBorder>& borders) {
+  std::vector<Executor::CarriedBorder> mine;
+  carried_since_.clear();
+  for (const CarriedBorder& border : borders) {
+    const int64_t s = border.sequence;
+    if (s >= std::ssize(carried_since_)) carried_since_.resize(s + 1, -1);
+    carried_since_[s] = border.steps;
+    if (s % grid_.data_ranks != grid_.data_rank) continue;
+    const int64_t local = s / grid_.data_ranks;
+    mine.push_back({local, border.border,
+                    static_cast<int>(local % grid_.time_ranks), border.bytes});
+  }
+  runner_.executor().carry(std::move(mine));
+}
+
+double Trainer::forward_backward(const Batch& batch) {
+  gradients_.start(total_chunks(batch, train_.chunk_tokens) *
+                   model_.addends_per_chunk());
+  run(batch, /*training=*/true);
+  return gather_loss(batch);
+}
+
+double Trainer::evaluate(const Batch& batch) {
+  set_activity("evaluating");
+  model_.set_inner_rate_multiplier(1.0);
+  run(batch, /*training=*/false);
+  return gather_loss(batch);
+}
+
+void Trainer::run(const Batch& batch, bool training) {
+  runner_.run(set_batch(batch, training), train_.hot_rounds, gradients_);
+}
+
+ScheduleShape Trainer::set_batch(const Batch& batch, bool training) {
+  Batch mine = sequences_of(batch, grid_.data_rank, grid_.data_ranks);
+  model_.set_batch(ChunkedBatch(std::move(mine), train_.chunk_tokens,
+                                model_.config().mini_batch_size,
+                                train_.detach_every_chunks));
+  ScheduleShape shape = model_.schedule_shape();
+  shape.sequences = model_.batch().shapes();
+  shape.training = training;
+  shape.keeps_borders =
+      training && std::ranges::any_of(batch, &Sequence::hands_on);
+  return shape;
+}
+
+MemoryPlan Trainer::memory_plan(const Batch& batch, bool saves) {
+  runner_.prepare(set_batch(batch, /*training=*/true), train_.hot_rounds);
+  const int rank = grid_.world.rank();
+  return plan_memory({.model = model_,
+                      .shape = runner_.shape(),
+                      .operations = runner_.operations(),
+                      .time_rank = grid_.time->rank(),
+                      .shard_elements = optimizer_.shard_begin(rank + 1) -
+                                        optimizer_.shard_begin(rank),
+                      .saves = saves});
+}
+
+// The losses of all (sequence, chunk) pairs, wherever they were computed, added
+// in the order of sequences and chunks.
+double Trainer::gather_loss(const Batch& batch) {
+  std::vector<int> owners;  // of the pairs, in that order
+  std::vector<double> mine;
+  std::vector<ScheduleShape> rings(grid_.data_ranks);
+  for (std::size_t s = 0; s < batch.size(); ++s) {
+    const int data_rank = static_cast<int>(s) % grid_.data_ranks;
+    ScheduleShape& ring = rings[data_rank];
+    ring.ranks = grid_.time_ranks;
+    const auto local = static_cast<int64_t>(ring.sequences.size());
+    const int64_t chunks = num_chunks(batch[s].tokens(), train_.chunk_tokens);
+    ring.sequences.emplace_back(chunks);
+    for (int64_t c = 0; c < chunks; ++c) {
+      owners.push_back(data_rank * grid_.time_ranks + ring.rank_of(local, c));
+      if (owners.back() == grid_.world.rank()) {
+        mine.push_back(model_.loss(local, c));
+      }
+    }
+  }
+  std::vector<int64_t> counts(grid_.world.size());
+  for (const int owner : owners) ++counts[owner];
+  const std::vector<double> all = gather_values(grid_.world, mine, counts);
+  std::vector<std::size_t> next(grid_.world.size());  // of each rank, in `all`
+  for (std::size_t r = 1; r < next.size(); ++r) {
+    next[r] = next[r - 1] + counts[r - 1];
+  }
+  double loss = 0;
+  for (const int owner : owners) loss += all[next[owner]++];
+  return loss;
+}
+
+}  // namespace timepipe

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "launcher/config/config.h"
+#include "launcher/trainer/memory_plan.h"
+#include "models/language_model.h"
+#include "parallel/process_grid.h"
+#include "parallel/schedule_runner.h"
+#include "parallel/sharded_optimizer.h"
+
+namespace timepipe {
+
+// Learning rate of a step (0-based): linear from init_lr to lr over the
+// warm-up, then a cosine to end_lr at the last step (goldens README, opt_*).
+double learning_rate(const OptimizerConfig& config, int64_t step);
+
+// Multiplier of the inner base rate: from inner_lr_init / base_lr to 1 over
+// inner_lr_warmup_steps; 1 without warm-up.
+double inner_rate_multiplier(const OptimizerConfig& config, double base_lr,
+                             int64_t step);
+
+// A model, its optimizer and its place among the ranks: all of a training step.
+class Trainer {
+ public:
+  // Throws InvalidArgument unless world.size() is time x data ranks.
+  Trainer(Context& ctx, Communicator& world, const ModelConfig& model,
+          const TrainConfig& train, const ParallelConfig& parallel,
+          const OptimizerOptions& optimizer);
+
+  struct StepResult {
+    double loss, grad_norm;  // norm before clipping
+    bool finite;             // false: the weights were left as they were
+    uint64_t digest;         // of the weights after the step
+  };
+
+  // One optimizer step on the same batch on all ranks, of which every data
+  // rank takes its sequences. Sequences that go on do so from the states that
+  // the last finite step left: if that isn't the step before, convolutions
+  // start afresh; if there is none, the sequence does. Collective.
+  StepResult step(Batch batch, double lr, double inner_multiplier,
+                  int64_t step);
+
+  // Between time ranks, of all steps so far.
+  int64_t bytes_sent_in_steps() const { return bytes_sent_in_steps_; }
+
+  // Its first half: the loss, and this rank's share of the gradient.
+  double forward_backward(const Batch& batch);
+  // The sequences that go on do so from the states that the last
+  // forward_backward() left.
+  void go_on_from_kept_states() {
+    runner_.executor().go_on_from_kept_borders();
+  }
+
+  // What a sequence of the batch left for that of the next step.
+  struct CarriedBorder {
+    int64_t sequence;  // in the batch
+    int64_t steps;     // that were done then
+    LayerBorder border;
+    Tensor bytes;
+  };
+  // Those that this rank has.
+  std::vector<CarriedBorder> carried_borders();
+  // Whether this rank takes those of a sequence. Then all ranks carry() all,
+  // with their bytes where the sequence is taken.
+  bool takes_carried(int64_t sequence) const;
+  void carry(const std::vector<CarriedBorder>& borders);
+
+  // What a step on such a batch takes on this rank; `saves`: checkpoints too.
+  MemoryPlan memory_plan(const Batch& batch, bool saves);
+
+  // See ScheduleRunner.
+  void set_watch(Watch watch) { runner_.set_watch(std::move(watch)); }
+
+  // The loss of a batch, by forward passes alone. Collective.
+  double evaluate(const Batch& batch);
+
+  LanguageModel& model() { return model_; }
+  ShardedOptimizer& optimizer() { return optimizer_; }
+  const GradientSum& gradients() const { return gradients_; }
+  const ProcessGrid& grid() const { return grid_; }
+
+ private:
+  void go_on_from_what_is_there(Batch& batch, int64_t step);
+  void remember_what_is_carried(const Batch& batch, int64_t step, bool finite);
+  void run(const Batch& batch, bool training);
+  ScheduleShape set_batch(const Batch& batch, bool training);
+  double gather_loss(const Batch& batch);
+
+  TrainConfig train_;
+  ProcessGrid grid_;
+  LanguageModel model_;
+  GradientSum gradients_;
+  ShardedOptimizer optimizer_;
+  int64_t bytes_sent_in_steps_ = 0;
+  ScheduleRunner runner_;
+  // Of each sequence of the batch: the steps that were done when it left what
+  // is carried; -1: nothing is.
+  std::vector<int64_t> carried_since_;
+};
+
+}  // namespace timepipe

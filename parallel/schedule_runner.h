@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "parallel/executor.h"
+
+namespace timepipe {
+
+// Where a rank is in the list of operations of a step, or of an evaluation.
+struct StepPosition {
+  bool training;
+  Phase phase;
+  int64_t sequence, sequences;  // of this data rank
+  int64_t chunk, chunks;        // of that sequence
+  double share;  // of the rank's own work that is done, by its prices
+};
+using Watch = std::function<void(const StepPosition&)>;
+
+// Runs program parts of a step in the order of its schedule, on the lane memory
+// that the schedule needs. Keeps the lists of the last shape.
+class ScheduleRunner {
+ public:
+  ScheduleRunner(Context& ctx, Communicator& time, ChunkProgram& program)
+      : ctx_(ctx),
+        time_(time),
+        program_(program),
+        executor_(ctx, time, program) {}
+
+  // Makes the lists of a shape. shape.ranks and shape.hot_rounds are set here:
+  // hot rounds beyond the chunks of a rank mean all of them.
+  void prepare(ScheduleShape shape, int64_t hot_rounds);
+  // Also runs this rank's.
+  void run(ScheduleShape shape, int64_t hot_rounds, GradientSum& gradients);
+
+  Executor& executor() { return executor_; }
+  const ScheduleShape& shape() const { return last_shape_; }
+  const OperationList& operations() const { return operations_; }
+
+  // Told where this rank is after every compute operation; changes no result.
+  void set_watch(Watch watch) { watch_ = std::move(watch); }
+
+ private:
+  void add_prices();
+  void tell_position(std::size_t done) const;
+
+  Context& ctx_;
+  Communicator& time_;
+  ChunkProgram& program_;
+  Executor executor_;
+  ScheduleShape last_shape_;
+  OperationList operations_;
+  int64_t lane_tokens_ = 0;
+  std::vector<int64_t> prices_;  // of the operations up to each, this included
+  Watch watch_;
+};
+
+}  // namespace timepipe

@@ -1,0 +1,251 @@
+// Commands around a trained model, on folders as the official code wrote them.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "launcher/checkpoint/checkpoint_files.h"
+#include "launcher/checkpoint/hf_fixture.h"
+#include "launcher/checkpoint/open_model.h"
+#include "launcher/commands/commands.h"
+#include "launcher/data/token_rows.h"
+#include "launcher/generate/loss_by_position.h"
+#include "launcher/huggingface/hf_folder.h"
+#include "runtime/files.h"
+#include "runtime/safetensors.h"
+#include "tests/support/temporary_file.h"
+#include "tests/support/tensors.h"
+
+namespace timepipe {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+using testing::to_f64;
+
+// Those of the repository, and all others where they are at hand.
+std::vector<std::string> hf_goldens() {
+  std::vector<std::string> folders;
+  for (const char* root : {TIMEPIPE_GOLDENS, TIMEPIPE_MORE_GOLDENS}) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(root, error)) {
+      if (entry.path().filename().string().starts_with("hf_")) {
+        folders.push_back(entry.path());
+      }
+    }
+  }
+  return folders;
+}
+
+class ModelCommands : public ::testing::Test {
+ protected:
+  ModelCommands() : path_(testing::TemporaryFile::unused_path()) {
+    fs::create_directories(path_);
+  }
+  ~ModelCommands() override {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  std::string at(const std::string& name) const { return path_ / name; }
+
+  fs::path path_;
+};
+
+bool same_file(const std::string& a, const std::string& b) {
+  return read_text(a) == read_text(b);
+}
+
+TEST_F(ModelCommands, ImportExportImportKeepsAllBits) {
+  ASSERT_GE(hf_goldens().size(), 2U);
+  for (const std::string& golden : hf_goldens()) {
+    const auto config =
+        nlohmann::json::parse(read_text(golden + "/config.json"));
+    const std::string dtype =
+        config["torch_dtype"] == "bfloat16" ? "bf16" : "f32";
+    fs::remove_all(path_);
+    ASSERT_EQ(cmd_checkpoint_import(golden, at("first")), 0);
+    ASSERT_EQ(cmd_checkpoint_export(at("first"), at("hf"), dtype, 70000), 0);
+    ASSERT_EQ(cmd_checkpoint_verify_export(at("hf")), 0);
+    ASSERT_EQ(cmd_checkpoint_import(at("hf"), at("again")), 0);
+
+    EXPECT_EQ(cmd_checkpoint_diff(at("first"), at("again")), 0) << golden;
+    EXPECT_TRUE(same_file(golden + "/config.json", at("hf") + "/config.json"))
+        << golden;
+    Context ctx;
+    const OpenModel original = open_model(ctx, golden);
+    const OpenModel back = open_model(ctx, at("again"));
+    for (const Parameter& p : original.model->weights().layout().parameters()) {
+      const Tensor a = original.model->weights().value(p.name);
+      const Tensor b = back.model->weights().value(p.name);
+      EXPECT_TRUE(std::ranges::equal(a.bytes(), b.bytes())) << p.name;
+    }
+  }
+}
+
+// Of a file that the official code cut in two, and of one that it didn't.
+TEST_F(ModelCommands, ExportMakesTheFilesOfTheOfficialCode) {
+  for (const std::string& golden : hf_goldens()) {
+    const auto config =
+        nlohmann::json::parse(read_text(golden + "/config.json"));
+    const bool bf16 = config["torch_dtype"] == "bfloat16";
+    fs::remove_all(path_);
+    ASSERT_EQ(cmd_checkpoint_export(golden, at("hf"), bf16 ? "bf16" : "f32",
+                                    5'000'000'000),
+              0);
+    for (const auto& entry : fs::directory_iterator(golden)) {
+      const std::string name = entry.path().filename().string();
+      if (!name.starts_with("model") || !name.ends_with(".safetensors")) {
+        continue;
+      }
+      const auto file = SafetensorsFile::read(entry.path());
+      const auto ours = SafetensorsFile::read(at("hf") + "/model.safetensors");
+      for (const std::string& tensor : file.names()) {
+        EXPECT_EQ(ours.entry(tensor).dtype, file.entry(tensor).dtype);
+        EXPECT_EQ(ours.entry(tensor).shape, file.entry(tensor).shape);
+        EXPECT_TRUE(std::ranges::equal(ours.bytes(tensor), file.bytes(tensor)))
+            << tensor;
+      }
+    }
+  }
+}
+
+TEST_F(ModelCommands, ScoreGivesTheGoldenLogits) {
+  for (const std::string& golden : hf_goldens()) {
+    const auto notes = nlohmann::json::parse(read_text(golden + "/notes.json"));
+    const auto file = SafetensorsFile::read(golden + "/case.safetensors");
+    const std::vector<double> expected = to_f64(file.get("logits"));
+    const double f32 = std::max(
+        2e-5, 10 * notes["from_pretrained_vs_f64_max_abs"].get<double>());
+    for (const char* dtype : {"f32", "f64"}) {
+      ASSERT_EQ(cmd_score({.checkpoint = golden,
+                           .tokens = golden + "/case.safetensors",
+                           .logits = at("out"),
+                           .dtype = dtype}),
+                0);
+      const auto out = SafetensorsFile::read(at("out"));
+      EXPECT_EQ(out.entry("logits").shape, file.entry("logits").shape);
+      const double tolerance = dtype == std::string("f64") ? 1e-9 : f32;
+      EXPECT_TRUE(testing::close(out.get("logits"), expected, tolerance));
+
+      const Tensor ids = file.get("input_ids");
+      const int64_t T = ids.dim(1), vocab = out.entry("logits").shape[2];
+      EXPECT_EQ(out.entry("loss").shape, (Shape{ids.dim(0), T - 1}));
+      const std::vector<double> loss = to_f64(out.get("loss"));
+      for (int64_t i = 0; i < ids.dim(0) * (T - 1); ++i) {
+        const int64_t at = i / (T - 1) * T + i % (T - 1);
+        double sum = 0;
+        for (int64_t v = 0; v < vocab; ++v) {
+          sum += std::exp(expected[at * vocab + v]);
+        }
+        const int64_t next = ids.data<int64_t>()[at + 1];
+        EXPECT_NEAR(loss[i], std::log(sum) - expected[at * vocab + next],
+                    2 * tolerance);
+      }
+    }
+  }
+}
+
+TEST_F(ModelCommands, VerifyExportFindsAnotherWeight) {
+  const std::string golden = hf_goldens().front();
+  ASSERT_EQ(cmd_checkpoint_export(golden, at("hf"), "f32", 1'000'000'000), 0);
+  HfConfig config = read_hf_config(at("hf"));
+  Context ctx;
+  LanguageModel model(ctx, config.model, DType::kF32);
+  read_hf_weights(at("hf"), model.weights());
+  model.weights().value("model.norm.weight").data<float>()[3] += 0.01F;
+  write_hf_folder(at("other"), config, model.weights(), HfDType::kF32);
+  fs::rename(at("other") + "/model.safetensors",
+             at("hf") + "/model.safetensors");
+  EXPECT_EQ(cmd_checkpoint_verify_export(at("hf")), 1);
+  EXPECT_THAT([&] { cmd_checkpoint_verify_export(at("other")); },
+              ThrowsMessage<IoError>(HasSubstr("timepipe_fixture")));
+}
+
+TEST_F(ModelCommands, ImportLeavesNothingWhenItFails) {
+  const std::string golden = hf_goldens().front();
+  HfConfig config = read_hf_config(golden);
+  Context ctx;
+  LanguageModel model(ctx, config.model, DType::kF32);
+  read_hf_weights(golden, model.weights());
+  model.weights().value("model.norm.weight").data<float>()[0] =
+      std::numeric_limits<float>::infinity();
+  write_hf_folder(at("hf"), config, model.weights(), HfDType::kF32);
+  EXPECT_THAT([&] { cmd_checkpoint_import(at("hf"), at("run")); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("aren't finite")));
+  EXPECT_FALSE(fs::exists(at("run")));
+  EXPECT_THAT([&] { cmd_checkpoint_import(golden, at("hf")); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("is there already")));
+}
+
+TEST_F(ModelCommands, OpenModelConvertsBetweenPrecisions) {
+  const std::string golden = hf_goldens().front();
+  ASSERT_EQ(cmd_checkpoint_import(golden, at("run")), 0);
+  Context ctx;
+  const OpenModel f32 = open_model(ctx, at("run"));
+  const OpenModel f64 = open_model(ctx, at("run"), DType::kF64);
+  EXPECT_EQ(f32.config.train.dtype, DType::kF32);
+  EXPECT_EQ(f64.config.train.dtype, DType::kF64);
+  for (const Parameter& p : f32.model->weights().layout().parameters()) {
+    EXPECT_TRUE(testing::close(f64.model->weights().value(p.name),
+                               to_f64(f32.model->weights().value(p.name)), 0));
+  }
+}
+
+TEST(LossByPosition, BucketsDouble) {
+  LossByPosition losses;
+  for (int64_t i = 1; i <= 9; ++i) losses.add(i, static_cast<double>(i));
+  EXPECT_EQ(losses.tokens(), 9);
+  EXPECT_EQ(losses.mean(), 5);
+  const auto buckets = losses.buckets();
+  ASSERT_EQ(buckets.size(), 4U);
+  EXPECT_EQ(buckets[2].first, 4);
+  EXPECT_EQ(buckets[2].last, 7);
+  EXPECT_EQ(buckets[2].tokens, 4);
+  EXPECT_EQ(buckets[2].mean(), 5.5);
+  EXPECT_EQ(buckets[3].tokens, 2);
+}
+
+std::string npy(const std::string& shape, const std::string& order,
+                const std::string& bytes) {
+  const std::string header = "{'descr': '|u1', 'fortran_order': " + order +
+                             ", 'shape': " + shape + ", }\n";
+  std::string text = "\x93NUMPY";
+  text += {1, 0, static_cast<char>(header.size()), 0};
+  return text + header + bytes;
+}
+
+TEST(TokenRows, ReadsNpyOfOneAndTwoDimensions) {
+  const testing::TemporaryFile one(npy("(6,)", "False", "\1\2\3\4\5\6"),
+                                   ".npy");
+  const testing::TemporaryFile two(npy("(2, 3)", "False", "\1\2\3\4\5\6"),
+                                   ".npy");
+  const TokenRows flat = read_token_rows(one.path(), "", 10);
+  EXPECT_EQ(flat.shape, (Shape{6}));
+  EXPECT_EQ(flat.rows(), 1);
+  const TokenRows rows = read_token_rows(two.path(), "", 10);
+  EXPECT_EQ(rows.shape, (Shape{2, 3}));
+  EXPECT_THAT(rows.row(1), ::testing::ElementsAre(4, 5, 6));
+  EXPECT_THAT([&] { read_token_rows(two.path(), "", 6); },
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr("token 2 of row 1: id 6, expected one in [0, 6)")));
+}
+
+TEST(TokenRows, RefusesMalformedNpy) {
+  for (const char* shape :
+       {"(2, 2)", "(7, 1)", "(1, 2, 3)", "(2, -3)", "(6)", "(,)",
+        "(999999999999999999, 999999999999999999)"}) {
+    const testing::TemporaryFile file(npy(shape, "False", "\1\2\3\4\5\6"),
+                                      ".npy");
+    EXPECT_THROW(read_token_rows(file.path(), "", 10), InvalidArgument)
+        << shape;
+  }
+  const testing::TemporaryFile file(npy("(2, 3)", "True", "\1\2\3\4\5\6"),
+                                    ".npy");
+  EXPECT_THROW(read_token_rows(file.path(), "", 10), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace timepipe

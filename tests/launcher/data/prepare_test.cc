@@ -1,0 +1,291 @@
+#include "launcher/data/prepare.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "launcher/tokenizer/require_tokenizer.h"
+#include "launcher/tokenizer/tokenizer.h"
+#include "runtime/error.h"
+#include "runtime/files.h"
+#include "runtime/safetensors.h"
+#include "tests/launcher/commands/tiny_model.h"
+#include "tests/support/temporary_file.h"
+
+namespace timepipe {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::TemporaryFile;
+using ::testing::ThrowsMessage;
+using testing::TinyModel;
+
+// A name for a file that is gone with this.
+struct Output {
+  std::string path = TemporaryFile::unused_path().string() + ".safetensors";
+  ~Output() {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+  }
+};
+
+Prepared prepare(PrepareOptions options) {
+  int64_t done = 0;
+  Prepared prepared = prepare_tokens(options, [&](int64_t bytes) {
+    EXPECT_GT(bytes, done);
+    done = bytes;
+  });
+  EXPECT_EQ(done, input_bytes(options.inputs));
+  return prepared;
+}
+
+// The bytes of the file that `options` make, with any number of threads.
+std::string file_of(PrepareOptions options) {
+  std::string bytes;
+  for (const int threads : {1, 3}) {
+    const Output out;
+    options.out = out.path;
+    options.threads = threads;
+    prepare(options);
+    const std::string file = read_text(out.path);
+    if (threads == 1) bytes = file;
+    EXPECT_EQ(file, bytes) << threads;
+    EXPECT_FALSE(std::filesystem::exists(out.path + ".part"));
+  }
+  return bytes;
+}
+
+// The ids of each document.
+std::vector<std::vector<int64_t>> documents_of(const std::string& bytes) {
+  const TemporaryFile copy(bytes, ".safetensors");
+  const TokenFile file(copy.path());
+  const std::vector<int64_t>& starts = file.layout().documents;
+  std::vector<std::vector<int64_t>> documents(starts.size());
+  for (std::size_t i = 0; i < starts.size(); ++i) {
+    const int64_t end =
+        i + 1 < starts.size() ? starts[i + 1] : file.num_tokens();
+    documents[i].resize(static_cast<std::size_t>(end - starts[i]));
+    file.read(starts[i], documents[i], 1 << 20);
+  }
+  return documents;
+}
+
+std::vector<int64_t> ids_of(Tokenizer& tokenizer, const std::string& text,
+                            bool eos) {
+  std::vector<int64_t> ids = tokenizer.encode(text, "");
+  if (eos) ids.push_back(*tokenizer.eos_id());
+  return ids;
+}
+
+std::string long_text(std::size_t size) {
+  std::string text;
+  while (text.size() < size) {
+    text += testing::sample_text() + std::to_string(text.size());
+  }
+  return text;
+}
+
+std::string json_line(const std::string& text) {
+  std::string line = R"({"id": [1, {"text": 2}], "text": ")";
+  for (const char c : text) line += c == '\n' ? "\\n" : std::string(1, c);
+  return line + "\"}\n";
+}
+
+TEST(Prepare, BytesOfTextsAndLines) {
+  const std::string a = long_text(200'000), b = "b\xff";
+  const TemporaryFile text(a), other(b, ".md"),
+      lines(json_line("one") + json_line("") + "\n" + json_line("t\nwo"),
+            ".jsonl");
+  const std::string file =
+      file_of({.inputs = {text.path(), lines.path(), other.path()}});
+  const auto tokenizer = make_tokenizer("bytes");
+  EXPECT_THAT(
+      documents_of(file),
+      ElementsAre(ids_of(*tokenizer, a, false), ElementsAre(111, 110, 101),
+                  ElementsAre(116, 10, 119, 111), ElementsAre(98, 255)));
+  const TemporaryFile copy(file, ".safetensors");
+  const TokenLayout layout = TokenFile(copy.path()).layout();
+  EXPECT_EQ(layout.type, StoredToken::kU8);
+  EXPECT_THAT(layout.metadata,
+              ElementsAre(std::pair("tokenizer", "bytes"),
+                          std::pair("tokenizer_fingerprint", "bytes"),
+                          std::pair("vocab_size", "256")));
+  // As other readers want it.
+  const SafetensorsFile tensors = SafetensorsFile::read(copy.path());
+  EXPECT_EQ(tensors.entry("documents").begin % 8, 0);
+}
+
+TEST(Prepare, ManyLinesInSeveralParts) {
+  std::string lines;
+  std::vector<std::string> texts;
+  for (int i = 0; i < 4000; ++i) {
+    texts.push_back("document " + std::to_string(i) + std::string(i % 90, '.'));
+    lines += json_line(texts.back());
+  }
+  texts.push_back(long_text(100'000));
+  lines += json_line(texts.back());
+  const TemporaryFile file(lines, ".jsonl");
+  const auto documents = documents_of(file_of({.inputs = {file.path()}}));
+  ASSERT_EQ(documents.size(), texts.size());
+  const auto tokenizer = make_tokenizer("bytes");
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_EQ(tokenizer->decode(documents[i]), texts[i]);
+  }
+}
+
+TEST(Prepare, SentencepieceWithAndWithoutMarks) {
+  const TinyModel model(testing::kBytePairs);
+  const auto tokenizer = make_tokenizer(model.path());
+  const std::string a = long_text(150'000), b = "a caf\xc3\xa9";
+  const TemporaryFile text(a), lines(json_line(b) + json_line(a), ".jsonl");
+  PrepareOptions options = {.inputs = {text.path(), lines.path()},
+                            .tokenizer = model.path()};
+  const std::string file = file_of(options);
+  EXPECT_THAT(documents_of(file), ElementsAre(ids_of(*tokenizer, a, true),
+                                              ids_of(*tokenizer, b, true),
+                                              ids_of(*tokenizer, a, true)));
+  const TemporaryFile copy(file, ".safetensors");
+  const TokenLayout layout = TokenFile(copy.path()).layout();
+  EXPECT_EQ(layout.type, StoredToken::kU16);
+  EXPECT_EQ(layout.metadata.at("tokenizer_fingerprint"),
+            tokenizer->fingerprint());
+  EXPECT_EQ(layout.metadata.at("eos_id"), "2");
+  options.inputs = {lines.path()};
+  options.bos = true;
+  options.eos = false;
+  std::vector<int64_t> with_bos = ids_of(*tokenizer, b, false);
+  with_bos.insert(with_bos.begin(), 1);
+  EXPECT_EQ(documents_of(file_of(options))[0], with_bos);
+}
+
+TEST(Prepare, TextsWithoutTokensAreLeftOut) {
+  const TinyModel model(testing::kUnigram);
+  const TemporaryFile blank("  \n "), blanks(std::string(200'000, ' ')),
+      text("The river");
+  const Output out;
+  const Prepared prepared = prepare(
+      {.inputs = {blank.path(), blanks.path(), text.path(), blanks.path()},
+       .out = out.path,
+       .tokenizer = model.path(),
+       .eos = false});
+  EXPECT_EQ(prepared.documents, 1);
+  EXPECT_EQ(prepared.left_out, 3);
+  const Output none;
+  EXPECT_THAT(
+      [&] {
+        prepare({.inputs = {blank.path()},
+                 .out = none.path,
+                 .tokenizer = model.path()});
+      },
+      ThrowsMessage<InvalidArgument>(none.path +
+                                     ": the inputs have no tokens"));
+}
+
+TEST(Prepare, TheFirstMistakeIsNamedAndNoFileIsLeft) {
+  std::string lines;
+  for (int i = 0; i < 9000; ++i) {
+    lines +=
+        i == 5000 || i == 8000 ? "{\"text\": 1}\n" : json_line("some text");
+  }
+  const TemporaryFile file(lines, ".jsonl");
+  for (const int threads : {1, 3}) {
+    const Output out;
+    EXPECT_THAT(
+        [&] {
+          prepare_tokens(
+              {.inputs = {file.path()}, .out = out.path, .threads = threads},
+              [](int64_t) {});
+        },
+        ThrowsMessage<InvalidArgument>(
+            file.path() +
+            ": line 5001: field 'text': a number, expected a text"));
+    EXPECT_FALSE(std::filesystem::exists(out.path));
+    EXPECT_FALSE(std::filesystem::exists(out.path + ".part"));
+  }
+}
+
+TEST(Prepare, MistakesOfTextsAreNamed) {
+  const auto mistake = [](PrepareOptions options) -> std::string {
+    const Output out;
+    if (options.out.empty()) options.out = out.path;
+    try {
+      prepare_tokens(options, [](int64_t) {});
+    } catch (const std::runtime_error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const TemporaryFile text("text"), empty(""), tokens("ab", ".bin");
+  EXPECT_EQ(mistake({.inputs = {text.path(), empty.path()}}),
+            empty.path() + ": empty");
+  EXPECT_EQ(mistake({.inputs = {"none.txt"}}),
+            "none.txt: No such file or directory");
+  EXPECT_THAT(mistake({.inputs = {tokens.path()}}),
+              HasSubstr(": a file of tokens, expected a text or .jsonl"));
+  EXPECT_EQ(mistake({.inputs = {text.path()}, .eos = true}),
+            "--eos: tokenizer bytes has no such id");
+  EXPECT_THAT(mistake({.inputs = {text.path()}, .out = text.path()}),
+              HasSubstr("expected a name ending in .safetensors"));
+  const TemporaryFile there("mine", ".safetensors");
+  EXPECT_EQ(mistake({.inputs = {text.path()}, .out = there.path()}),
+            "--out: " + there.path() + " exists; --overwrite replaces it");
+  EXPECT_EQ(read_text(there.path()), "mine");
+  EXPECT_EQ(
+      mistake(
+          {.inputs = {text.path()}, .out = there.path(), .overwrite = true}),
+      "");
+  const TinyModel model(testing::kUnigram);
+  const std::string broken = long_text(100'000) + "\xff";
+  const TemporaryFile file(broken);
+  EXPECT_THAT(mistake({.inputs = {file.path()}, .tokenizer = model.path()}),
+              HasSubstr(file.path() + ": byte " +
+                        std::to_string(broken.size() - 1) + ": not UTF-8"));
+}
+
+TEST(RequireTokenizer, KnowsAModelByItsContents) {
+  const TinyModel model(testing::kUnigram), other(testing::kBytePairs);
+  const TemporaryFile text("The river"),
+      copy(read_text(model.path()), ".model");
+  const auto layout_of = [&](const std::string& tokenizer) {
+    const Output out;
+    prepare({.inputs = {text.path()}, .out = out.path, .tokenizer = tokenizer});
+    return TokenFile(out.path).layout();
+  };
+  const TokenLayout bytes = layout_of("bytes"),
+                    pieces = layout_of(model.path());
+  require_tokenizer(bytes, "a", "bytes");
+  require_tokenizer(pieces, "a", model.path());
+  require_tokenizer(pieces, "a", copy.path());
+  EXPECT_THAT([&] { require_tokenizer(pieces, "a.safetensors", "bytes"); },
+              ThrowsMessage<InvalidArgument>(::testing::StartsWith(
+                  "a.safetensors: tokens of tokenizer timepipe_test")));
+  EXPECT_THAT([&] { require_tokenizer(bytes, "a", other.path()); },
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr("a: tokens of tokenizer bytes, expected those of "
+                            "data.tokenizer = " +
+                            other.path() + " (xxh64:")));
+  EXPECT_THROW(require_tokenizer(pieces, "a", other.path()), InvalidArgument);
+  EXPECT_THROW(require_tokenizer(pieces, "a", "none.model"), IoError);
+}
+
+TEST(RequireTokenizer, OtherFilesTellLess) {
+  const TokenLayout text;
+  require_tokenizer(text, "a.txt", "bytes");
+  EXPECT_THAT([&] { require_tokenizer(text, "a.txt", "some.model"); },
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr("a.txt: the tokens of a text are its bytes")));
+  EXPECT_THROW(require_tokenizer(text, "a.jsonl", "bytes"), InvalidArgument);
+  TokenLayout named;
+  named.begin = 80;
+  require_tokenizer(named, "a.npy", "some.model");
+  named.metadata["tokenizer"] = "gpt2";
+  EXPECT_THROW(require_tokenizer(named, "a", "bytes"), InvalidArgument);
+  require_tokenizer(named, "a", "gpt2");
+}
+
+}  // namespace
+}  // namespace timepipe

@@ -1,0 +1,173 @@
+#include "launcher/data/train_data.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "kernels/cross_entropy.h"
+#include "runtime/error.h"
+#include "tests/support/temporary_file.h"
+
+namespace timepipe {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::TemporaryFile;
+using ::testing::ThrowsMessage;
+
+// count bytes first, first + 1, ...
+std::string bytes(int first, int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) text += static_cast<char>(first + i);
+  return text;
+}
+
+RunConfig config(const std::vector<std::string>& files) {
+  RunConfig config;
+  config.model.vocab_size = 256;
+  config.data.train = files;
+  config.data.sequence_length = 4;
+  config.data.seed = 7;
+  return config;
+}
+
+TEST(TrainData, EpochVisitsEachWindowOfAllFilesOnceAndNoHeldOutToken) {
+  const TemporaryFile a(bytes(0, 101)), b(bytes(128, 50));
+  RunConfig run = config({a.path(), b.path()});
+  run.data.held_out = 0.2;  // trained: 81 tokens of a, 40 of b
+  run.data.batch = 29;      // 20 windows of a, 9 of b: one epoch
+  const TrainData data(run);
+  std::set<int64_t> expected;
+  for (int64_t i = 0; i < 20; ++i) expected.insert(4 * i);
+  for (int64_t i = 0; i < 9; ++i) expected.insert(128 + 4 * i);
+  for (int64_t step = 0; step < 3; ++step) {
+    std::set<int64_t> seen;
+    for (const Sequence& s : data.batch(step)) {
+      seen.insert(s.ids.front());
+      EXPECT_EQ(s.targets.back(), s.ids.front() + 4);
+      EXPECT_EQ(s.loss_scale, 1.0 / (29 * 4));
+    }
+    EXPECT_EQ(seen, expected);
+  }
+  EXPECT_NE(data.batch(0)[0].ids, data.batch(1)[0].ids);
+  ASSERT_EQ(data.num_held_out(), 4 + 2);
+  EXPECT_EQ(data.held_out(0).ids.front(), 81);
+  EXPECT_EQ(data.held_out(4).ids.front(), 128 + 40);
+  EXPECT_THROW(data.held_out(6), InvalidArgument);
+}
+
+TEST(TrainData, OrderDependsOnTheIndexOfTheSequenceAlone) {
+  const TemporaryFile a(bytes(0, 101));
+  RunConfig run = config({a.path()});
+  const TrainData single(run);
+  run.data.batch = 5;
+  const TrainData five(run);
+  for (int64_t i = 0; i < 60; ++i) {
+    EXPECT_EQ(five.batch(i / 5)[i % 5].ids, single.batch(i)[0].ids);
+  }
+}
+
+TEST(TrainData, WeightsAreHonoured) {
+  const TemporaryFile a(bytes(0, 41)), b(bytes(128, 21));
+  RunConfig run = config({a.path(), b.path()});
+  run.data.train_weights = {1, 3};
+  run.data.batch = 400;
+  std::map<int64_t, int> visits;
+  for (const Sequence& s : TrainData(run).batch(0)) ++visits[s.ids.front()];
+  // 100 visits of a's 10 windows, 300 of b's 5: whole epochs.
+  for (int64_t i = 0; i < 10; ++i) EXPECT_EQ(visits[4 * i], 10);
+  for (int64_t i = 0; i < 5; ++i) EXPECT_EQ(visits[128 + 4 * i], 60);
+  run.data.train_weights = {1, 1e9};
+  EXPECT_THAT([&] { TrainData data(run); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("data.train_weights")));
+}
+
+TEST(TrainData, JaxLossMasksBosAndTakesTheMeanPerSequence) {
+  const TemporaryFile a(std::string("abxcxabcx", 9)), bos("xxxxx");
+  RunConfig run = config({a.path()});
+  run.data.loss = Loss::kJax;
+  run.data.bos_id = 'x';
+  run.data.batch = 2;
+  for (const Sequence& s : TrainData(run).batch(0)) {
+    const bool first = s.ids.front() == 'a';  // targets bxcx, else abcx
+    EXPECT_EQ(s.targets[1] == kIgnoredTarget, first);
+    EXPECT_EQ(s.targets[3], kIgnoredTarget);
+    EXPECT_EQ(s.loss_scale, 0.5 / (first ? 2 : 3));
+  }
+  run.data.train = {bos.path()};
+  EXPECT_EQ(TrainData(run).batch(0)[0].loss_scale, 0);
+}
+
+TEST(TrainData, NamesWhatItRefuses) {
+  const TemporaryFile shorter("abcd"), a(bytes(0, 20));
+  EXPECT_THAT([&] { TrainData data(config({shorter.path()})); },
+              ThrowsMessage<InvalidArgument>(
+                  "data.train: " + shorter.path() +
+                  ": 4 tokens, expected more than data.sequence_length = 4"));
+  RunConfig run = config({a.path()});
+  run.model.vocab_size = 255;
+  EXPECT_THAT([&] { TrainData data(run); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("model.vocab_size")));
+  run = config({a.path()});
+  run.data.documents = Documents::kReset;
+  EXPECT_THAT([&] { TrainData data(run); },
+              ThrowsMessage<InvalidArgument>(
+                  AllOf(HasSubstr("data.bos_id: -1"), HasSubstr(a.path()))));
+  run = config({a.path()});
+  run.data.carry_state = true;
+  run.data.batch = 5;  // 4 windows
+  EXPECT_THAT([&] { TrainData data(run); },
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr("data.batch: 5, expected at most 4, ")));
+  run = config({a.path()});
+  run.eval.data = {a.path(), shorter.path()};
+  run.eval.every = 1;
+  run.eval.sequences = 5;
+  EXPECT_THAT([&] { TrainData data(run); },
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr("eval.sequences: 5, expected at most 4, ")));
+}
+
+TEST(TrainData, SeedsOfFilesDoNotFollowOneAnother) {
+  const TemporaryFile a(bytes(0, 201));
+  RunConfig run = config({a.path(), a.path()});
+  run.data.train_weights = {1, 1};
+  const auto order_of = [&](uint64_t seed, int64_t file) {
+    run.data.seed = seed;
+    const TrainData data(run);
+    std::vector<int64_t> order;
+    for (int64_t i = file; i < 100; i += 2) {
+      order.push_back(data.batch(i)[0].ids[0]);
+    }
+    return order;
+  };
+  EXPECT_NE(order_of(7, 1), order_of(8, 0));
+  EXPECT_NE(order_of(7, 1), order_of(7, 0));
+}
+
+TEST(TrainData, EvaluatesFilesOfTheirOwn) {
+  const TemporaryFile a(bytes(0, 101)), b(bytes(128, 13)), c(bytes(160, 9));
+  RunConfig run = config({a.path()});
+  run.data.held_out = 0.2;
+  run.eval.data = {b.path(), c.path()};
+  const TrainData data(run);
+  ASSERT_EQ(data.num_held_out(), 3 + 2);
+  EXPECT_EQ(data.held_out(0).ids.front(), 128);
+  EXPECT_EQ(data.held_out(3).ids.front(), 160);
+  EXPECT_EQ(data.held_out(3).loss_scale, 1.0 / 4);
+  EXPECT_EQ(data.held_out_batch(3)[2].loss_scale, 1.0 / 12);
+  EXPECT_EQ(data.trained_files().size(), 1u);
+  run.eval.data = {b.path()};
+  EXPECT_NE(TrainData(run).hash(), data.hash());  // ranks must agree on all
+  EXPECT_EQ(TrainData(run).trained_files()[0].hash,
+            data.trained_files()[0].hash);
+}
+
+}  // namespace
+}  // namespace timepipe

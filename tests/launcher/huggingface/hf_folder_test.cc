@@ -1,0 +1,221 @@
+#include "launcher/huggingface/hf_folder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "models/build.h"
+#include "models/language_model.h"
+#include "runtime/files.h"
+#include "runtime/safetensors.h"
+#include "tests/support/temporary_file.h"
+
+namespace timepipe {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+const std::string kGolden = TIMEPIPE_GOLDENS "/hf_linear_tied_f32";
+
+class HfFolder : public ::testing::Test {
+ protected:
+  HfFolder() : path_(testing::TemporaryFile::unused_path()) {
+    fs::create_directories(path_);
+  }
+  ~HfFolder() override {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  std::string folder(const char* name) const { return path_ / name; }
+  std::string copy_of_golden(const char* name) const {
+    fs::copy(kGolden, folder(name));
+    return folder(name);
+  }
+
+  Context ctx_;
+  fs::path path_;
+};
+
+ModelConfig small_config() {
+  ModelConfig c;
+  c.vocab_size = 40;
+  c.hidden_size = 32;
+  c.intermediate_size = 48;
+  c.num_layers = 2;
+  c.num_heads = 2;
+  c.inner = InnerModel::kMlp;
+  c.use_gate = c.share_qk = c.pre_conv = true;
+  c.tie_word_embeddings = false;
+  return c;
+}
+
+template <class F>
+std::string error_of(F&& f) {
+  try {
+    f();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string config_error(const std::string& text) {
+  return error_of([&] { parse_hf_config(text, "c"); });
+}
+
+TEST(HfConfigText, MissingFieldsHaveTheOfficialDefaults) {
+  const HfConfig c = parse_hf_config("{}", "c");
+  EXPECT_EQ(c.model.vocab_size, 32000);
+  EXPECT_EQ(c.model.hidden_size, 2048);
+  EXPECT_EQ(c.model.intermediate_size, 5504);
+  EXPECT_EQ(c.model.num_layers, 24);
+  EXPECT_EQ(c.model.num_heads, 32);
+  EXPECT_TRUE(c.model.tie_word_embeddings);
+  EXPECT_EQ(c.bos_token_id, 1);
+  EXPECT_EQ(c.pad_token_id, std::nullopt);
+}
+
+TEST(HfConfigText, NamesWhatItCannotHonour) {
+  EXPECT_EQ(config_error("[]"), "c: not a JSON object");
+  EXPECT_EQ(config_error(R"({"hidden_act": "gelu"})"),
+            R"(c: hidden_act: "gelu", expected "silu")");
+  EXPECT_EQ(config_error(R"({"vocab_size": "a"})"),
+            R"(c: vocab_size: "a", expected an integer)");
+  EXPECT_THAT(config_error(R"({"vocab_size": 18446744073709551615})"),
+              HasSubstr("expected an integer"));
+  EXPECT_THAT(config_error(R"({"rope_scaling": {"factor": 2}})"),
+              HasSubstr("c: rope_scaling: {\"factor\":2}"));
+  EXPECT_EQ(config_error(R"({"rope_scaling": null})"), "no error");
+  EXPECT_EQ(config_error(R"({"ttt_layer_type": "gru"})"),
+            "c: ttt_layer_type: gru, expected linear or mlp");
+  EXPECT_THAT(config_error(R"({"num_attention_heads": 7})"),
+              HasSubstr("c: hidden_size: 2048, expected a multiple of"));
+  EXPECT_THAT(config_error(R"({"model_type": "llama"})"),
+              HasSubstr(R"(expected "ttt")"));
+}
+
+TEST(HfConfigText, WrittenIsReadBack) {
+  HfConfig c;
+  c.model = small_config();
+  c.model.ttt_base_lr = 0.1;
+  c.eos_token_id.reset();
+  const std::string text = hf_config_text(c, "bfloat16");
+  const HfConfig back = parse_hf_config(text, "c");
+  EXPECT_EQ(back.model.inner, InnerModel::kMlp);
+  EXPECT_FALSE(back.model.tie_word_embeddings);
+  EXPECT_EQ(back.eos_token_id, std::nullopt);
+  EXPECT_EQ(hf_config_text(back, "bfloat16"), text);
+}
+
+TEST(RoundToBf16, NearestTiesToEven) {
+  EXPECT_EQ(round_to_bf16(1.0F), 0x3f80);
+  EXPECT_EQ(round_to_bf16(std::bit_cast<float>(0x3f808000U)), 0x3f80);
+  EXPECT_EQ(round_to_bf16(std::bit_cast<float>(0x3f818000U)), 0x3f82);
+  EXPECT_EQ(round_to_bf16(std::bit_cast<float>(0x3f808001U)), 0x3f81);
+  EXPECT_EQ(round_to_bf16(std::bit_cast<float>(0x7f7fffffU)), 0x7f80);
+  EXPECT_EQ(round_to_bf16(std::bit_cast<float>(0x7f800001U)), 0x7fc0);
+  EXPECT_EQ(round_to_bf16(-0.0F), 0x8000);
+}
+
+// What the official code wrote comes out again, byte for byte.
+TEST_F(HfFolder, ImportExportMakesTheSameFiles) {
+  const HfConfig config = read_hf_config(kGolden);
+  LanguageModel model(ctx_, config.model, DType::kF32);
+  read_hf_weights(kGolden, model.weights());
+  write_hf_folder(folder("out"), config, model.weights(), HfDType::kF32);
+  for (const char* file : {"/config.json", "/model.safetensors"}) {
+    EXPECT_TRUE(read_text(folder("out") + file) == read_text(kGolden + file))
+        << file << " differs";
+  }
+}
+
+TEST_F(HfFolder, ShardsHoldTheSameBits) {
+  HfConfig config;
+  config.model = small_config();
+  LanguageModel model(ctx_, config.model, DType::kF32);
+  initialise(config.model, 1, model.weights());
+  write_hf_folder(folder("out"), config, model.weights(), HfDType::kF32, 20000);
+  EXPECT_FALSE(fs::exists(folder("out") + "/model.safetensors"));
+  EXPECT_TRUE(fs::exists(folder("out") + "/model.safetensors.index.json"));
+  LanguageModel back(ctx_, read_hf_config(folder("out")).model, DType::kF32);
+  read_hf_weights(folder("out"), back.weights());
+  EXPECT_TRUE(std::ranges::equal(model.weights().flat().bytes(),
+                                 back.weights().flat().bytes()));
+}
+
+TEST_F(HfFolder, Bf16IsRoundedOnce) {
+  HfConfig config;
+  config.model = small_config();
+  LanguageModel model(ctx_, config.model, DType::kF32);
+  initialise(config.model, 1, model.weights());
+  write_hf_folder(folder("a"), config, model.weights(), HfDType::kBF16);
+  read_hf_weights(folder("a"), model.weights());
+  write_hf_folder(folder("b"), config, model.weights(), HfDType::kBF16);
+  EXPECT_TRUE(read_text(folder("a") + "/model.safetensors") ==
+              read_text(folder("b") + "/model.safetensors"));
+  EXPECT_EQ(SafetensorsFile::read(folder("a") + "/model.safetensors")
+                .entry("lm_head.weight")
+                .dtype,
+            "BF16");
+}
+
+TEST_F(HfFolder, NamesMissingUnexpectedAndMisshapenTensors) {
+  ModelConfig config = read_hf_config(kGolden).model;
+  config.tie_word_embeddings = false;
+  config.intermediate_size = 80;
+  LanguageModel untied(ctx_, config, DType::kF32);
+  const std::string error =
+      error_of([&] { read_hf_weights(kGolden, untied.weights()); });
+  EXPECT_THAT(error, HasSubstr("missing lm_head.weight [64,48]"));
+  EXPECT_THAT(error, HasSubstr("model.layers.0.mlp.up_proj.weight: shape "
+                               "[64,48], expected [80,48]"));
+  config = read_hf_config(kGolden).model;
+  config.num_layers = 2;
+  LanguageModel deeper(ctx_, config, DType::kF32);
+  initialise(config, 1, deeper.weights());
+  HfConfig deep;
+  deep.model = config;
+  write_hf_folder(folder("deep"), deep, deeper.weights(), HfDType::kF32);
+  config.num_layers = 1;
+  LanguageModel shallow(ctx_, config, DType::kF32);
+  EXPECT_THAT(
+      error_of([&] { read_hf_weights(folder("deep"), shallow.weights()); }),
+      HasSubstr("unexpected model.layers.1."));
+}
+
+TEST_F(HfFolder, AnIndexCannotLeaveItsFolder) {
+  const std::string path = copy_of_golden("evil");
+  LanguageModel model(ctx_, read_hf_config(path).model, DType::kF32);
+  for (const char* file : {"../a.safetensors", "/etc/passwd", "..", ""}) {
+    write_file(
+        path + "/model.safetensors.index.json",
+        nlohmann::json{{"weight_map", {{"model.norm.weight", file}}}}.dump());
+    EXPECT_THAT(error_of([&] { read_hf_weights(path, model.weights()); }),
+                HasSubstr("expected the name of a file in this folder"));
+  }
+}
+
+TEST_F(HfFolder, WritesNothingOverWhatIsThere) {
+  const HfConfig config = read_hf_config(kGolden);
+  LanguageModel model(ctx_, config.model, DType::kF32);
+  const std::string path = copy_of_golden("full");
+  const auto write = [&](const std::string& to) {
+    return error_of(
+        [&] { write_hf_folder(to, config, model.weights(), HfDType::kF32); });
+  };
+  EXPECT_THAT(write(path), HasSubstr("is there already"));
+  EXPECT_TRUE(read_text(path + "/model.safetensors") ==
+              read_text(kGolden + "/model.safetensors"));
+  EXPECT_FALSE(fs::exists(path + ".partial"));
+  fs::create_directories(folder("cut.partial"));
+  EXPECT_THAT(write(folder("cut")), HasSubstr("cut off"));
+  EXPECT_EQ(write(folder("new") + "/"), "no error");
+  EXPECT_TRUE(is_hf_folder(folder("new")));
+}
+
+}  // namespace
+}  // namespace timepipe

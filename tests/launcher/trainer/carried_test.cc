@@ -1,0 +1,220 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <vector>
+
+#include "launcher/checkpoint/checkpoint.h"
+#include "launcher/config/config_text.h"
+#include "models/build.h"
+#include "models/decoder.h"
+#include "tests/launcher/trainer/training_scenario.h"
+#include "tests/support/temporary_file.h"
+#include "tests/support/threads.h"
+
+// What sequences carry from step to step, over skipped steps, checkpoints and
+// hidden-state files.
+
+namespace timepipe::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+// A folder that is removed when this goes.
+struct TemporaryFolder {
+  std::string path = TemporaryFile::unused_path().string();
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+};
+
+struct TrainerRun {
+  Context ctx;
+  Trainer trainer;
+
+  TrainerRun(const Layout& layout, Communicator& world)
+      : trainer(make_trainer(carried(), layout, ctx, world)) {
+    initialise(carried().model, 1, trainer.model().weights());
+  }
+};
+
+RunConfig config_of(const std::string& folder) {
+  RunConfig config;
+  config.model = carried().model;
+  config.run_dir = folder;
+  config.data.batch = 2;
+  return config;
+}
+
+void save_after(TrainerRun& run, Communicator& world, const std::string& folder,
+                int64_t steps) {
+  const RunConfig config = config_of(folder);
+  CheckpointWriter writer(run.ctx, world, config, run.trainer, {});
+  writer.save(steps, 0, run.trainer.optimizer().digest());
+  ASSERT_EQ(writer.settle(true), CheckpointWriter::Outcome::kCommitted);
+}
+
+std::vector<uint64_t> digests_from(TrainerRun& run, int64_t first,
+                                   int64_t last) {
+  std::vector<uint64_t> digests;
+  for (int64_t step = first; step < last; ++step) {
+    digests.push_back(run_step(run.trainer, carried(), step).digest);
+  }
+  return digests;
+}
+
+// On ranks that are threads, of one OpenMP thread each.
+template <class F>
+void on_layout(const Layout& layout, F&& body) {
+  run_thread_ranks(static_cast<int>(layout.time * layout.data),
+                   [&](Communicator& world) {
+                     const Threads one_thread(1);
+                     TrainerRun run(layout, world);
+                     body(run, world);
+                   });
+}
+
+TEST(CarriedStates, GoOnFromACheckpointOnAnyLayoutWithTheSameBits) {
+  constexpr int64_t kSaved = 3, kSteps = 7;
+  std::vector<uint64_t> expected;
+  on_layout({1, 1}, [&](TrainerRun& run, Communicator&) {
+    digests_from(run, 0, kSaved);
+    expected = digests_from(run, kSaved, kSteps);
+  });
+  std::vector<TemporaryFolder> folders(3);
+  const std::vector<Layout> writers = {{1, 1}, {3, 1}, {2, 2}};
+  for (std::size_t w = 0; w < writers.size(); ++w) {
+    on_layout(writers[w], [&](TrainerRun& run, Communicator& world) {
+      digests_from(run, 0, kSaved);
+      save_after(run, world, folders[w].path, kSaved);
+    });
+    const CheckpointReader checkpoint(
+        checkpoint_folder(folders[w].path, kSaved));
+    EXPECT_NO_THROW(checkpoint.verify());
+    EXPECT_EQ(first_difference(
+                  CheckpointReader(checkpoint_folder(folders[0].path, kSaved)),
+                  checkpoint),
+              "");
+    for (const Layout& reader : std::vector<Layout>{{1, 1}, {4, 1}, {2, 2}}) {
+      on_layout(reader, [&](TrainerRun& run, Communicator&) {
+        restore(run.ctx, checkpoint, run.trainer, 2);
+        EXPECT_EQ(digests_from(run, kSaved, kSteps), expected);
+      });
+    }
+  }
+}
+
+TEST(CarriedStates, OfACheckpointMustBeThisModels) {
+  const TemporaryFolder folder;
+  on_layout({1, 1}, [&](TrainerRun& run, Communicator& world) {
+    digests_from(run, 0, 1);
+    save_after(run, world, folder.path, 1);
+    const CheckpointReader checkpoint(checkpoint_folder(folder.path, 1));
+    EXPECT_THAT([&] { restore(run.ctx, checkpoint, run.trainer, 1); },
+                ThrowsMessage<InvalidArgument>(
+                    HasSubstr("carried.1.0.halo_qk: 96 elements")));
+  });
+}
+
+// After it sequences go on from the state of the step before, convolutions
+// afresh; those that it began begin again.
+TEST(CarriedStates, SkippedStepLeavesNoTrace) {
+  const auto last_digest = [](bool skips, bool first, const Layout& layout) {
+    uint64_t digest = 0;
+    on_layout(layout, [&](TrainerRun& run, Communicator& world) {
+      const int64_t before = first ? 0 : 2;
+      digests_from(run, 0, before);
+      if (skips) {
+        Batch batch = scenario_batch(carried(), before);
+        batch[0].loss_scale = 1e30;
+        EXPECT_FALSE(run.trainer.step(batch, 1e-3, 1.0, before).finite);
+      }
+      const auto digests = digests_from(run, before + 1, before + 3);
+      if (world.rank() == 0) digest = digests.back();
+    });
+    return digest;
+  };
+  for (const bool first : {true, false}) {
+    const uint64_t expected = last_digest(false, first, {1, 1});
+    EXPECT_EQ(last_digest(true, first, {1, 1}), expected);
+    EXPECT_EQ(last_digest(true, first, {2, 2}), expected);
+  }
+}
+
+Batch one_sequence(int64_t first, int64_t tokens) {
+  std::vector<int64_t> ids;
+  for (int64_t t = 0; t <= tokens; ++t) {
+    ids.push_back((first + t) * (first + t) % 61);
+  }
+  return {make_sequence(ids, 1.0 / static_cast<double>(tokens))};
+}
+
+// Weights so large that what a state has read shows.
+void enlarge_weights(Trainer& trainer) {
+  ModelConfig model = carried().model;
+  model.initializer_range = 0.3;
+  initialise(model, 1, trainer.model().weights());
+}
+
+// A state that a decoder left is what a document before would have left.
+TEST(StartState, IsWhatTheTextBeforeIt) {
+  const int64_t read = 40, tokens = 100;  // the mini-batch has 8
+  const Batch before = one_sequence(0, read), after = one_sequence(7, tokens);
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder.path);
+  const std::string file = folder.path + "/state.safetensors";
+  double expected = 0;
+  on_layout({1, 1}, [&](TrainerRun& run, Communicator&) {
+    enlarge_weights(run.trainer);
+    Batch both = before;
+    both[0].targets.assign(read, kIgnoredTarget);
+    both[0].ids.insert(both[0].ids.end(), after[0].ids.begin(),
+                       after[0].ids.end());
+    both[0].targets.insert(both[0].targets.end(), after[0].targets.begin(),
+                           after[0].targets.end());
+    both[0].documents.push_back({read, tokens, false});
+    both[0].loss_scale = after[0].loss_scale;
+    expected = run.trainer.evaluate(both);
+    EXPECT_GT(std::abs(run.trainer.evaluate(after) - expected),
+              1e-3 * expected);  // a state that matters
+    Decoder decoder(run.ctx, run.trainer.model(), 32);
+    decoder.read(before[0].ids);
+    save_hidden_state(file, decoder.state(), carried().model);
+  });
+  for (const Layout& layout : std::vector<Layout>{{1, 1}, {3, 1}, {2, 2}}) {
+    on_layout(layout, [&](TrainerRun& run, Communicator&) {
+      enlarge_weights(run.trainer);
+      start_from_state(run.ctx, file, run.trainer, 2);
+      Batch batch = after;
+      batch[0].continues = true;
+      batch[0].documents[0].resets = false;
+      batch[0].loss_scale /= 2;
+      batch.push_back(batch[0]);
+      EXPECT_NEAR(run.trainer.step(batch, 1e-3, 1.0, 0).loss, expected,
+                  1e-5 * expected);
+    });
+  }
+}
+
+TEST(StartState, MustEndAMiniBatch) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder.path);
+  const std::string file = folder.path + "/state.safetensors";
+  on_layout({1, 1}, [&](TrainerRun& run, Communicator&) {
+    Decoder decoder(run.ctx, run.trainer.model(), 32);
+    decoder.read(one_sequence(0, 41)[0].ids);
+    save_hidden_state(file, decoder.state(), carried().model);
+    EXPECT_THAT([&] { start_from_state(run.ctx, file, run.trainer, 1); },
+                ThrowsMessage<InvalidArgument>(
+                    "data.start_state: " + file +
+                    ": 41 tokens read, expected a multiple of "
+                    "model.mini_batch_size = 8"));
+    EXPECT_THROW(start_from_state(run.ctx, "/none", run.trainer, 1), IoError);
+  });
+}
+
+}  // namespace
+}  // namespace timepipe::testing

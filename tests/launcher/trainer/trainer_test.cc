@@ -1,0 +1,330 @@
+#include "launcher/trainer/trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "models/build.h"
+#include "tests/launcher/trainer/training_scenario.h"
+#include "tests/support/threads.h"
+
+namespace timepipe::testing {
+namespace {
+
+constexpr int64_t kAll = 1000;  // hot rounds: more than any rank has chunks
+
+std::vector<uint64_t> digests_on_threads(const Scenario& scenario,
+                                         const Layout& layout,
+                                         int omp_threads) {
+  const int ranks = static_cast<int>(layout.time * layout.data);
+  std::vector<std::vector<uint64_t>> digests(ranks);
+  run_thread_ranks(ranks, [&](Communicator& world) {
+    const Threads threads(omp_threads);
+    digests[world.rank()] = run_scenario(scenario, layout, world);
+  });
+  for (const auto& of_rank : digests) EXPECT_EQ(of_rank, digests[0]);
+  return digests[0];
+}
+
+class LayoutDoesNotChangeTheBits
+    : public ::testing::TestWithParam<std::string> {
+ protected:
+  Scenario scenario() const { return scenario_named(GetParam()); }
+};
+
+TEST_P(LayoutDoesNotChangeTheBits, OfRanks) {
+  const auto expected = digests_on_threads(scenario(), {1, 1, 1}, 1);
+  // Training changes the weights: no two steps share a digest.
+  EXPECT_NE(expected[1], expected[2]);
+  for (const auto& [time, data] : std::vector<std::pair<int64_t, int64_t>>{
+           {2, 1}, {3, 1}, {4, 1}, {8, 1}, {1, 2}, {2, 2}}) {
+    SCOPED_TRACE(std::to_string(time) + "x" + std::to_string(data));
+    EXPECT_EQ(digests_on_threads(scenario(), {time, data, 1}, 1), expected);
+  }
+}
+
+TEST_P(LayoutDoesNotChangeTheBits, OfHotRounds) {
+  const auto expected = digests_on_threads(scenario(), {1, 1, 1}, 1);
+  for (const int64_t hot : {int64_t{0}, int64_t{2}, kAll}) {
+    SCOPED_TRACE("hot rounds " + std::to_string(hot));
+    EXPECT_EQ(digests_on_threads(scenario(), {1, 1, hot}, 1), expected);
+    EXPECT_EQ(digests_on_threads(scenario(), {3, 1, hot}, 1), expected);
+    EXPECT_EQ(digests_on_threads(scenario(), {2, 2, hot}, 1), expected);
+  }
+}
+
+TEST_P(LayoutDoesNotChangeTheBits, OfThreads) {
+  const auto expected = digests_on_threads(scenario(), {1, 1, 1}, 1);
+  for (const int threads : {2, 3}) {
+    SCOPED_TRACE(std::to_string(threads) + " threads");
+    EXPECT_EQ(digests_on_threads(scenario(), {1, 1, 1}, threads), expected);
+    EXPECT_EQ(digests_on_threads(scenario(), {2, 1, 1}, threads), expected);
+  }
+}
+
+// Wide enough for threads to have sums to split.
+TEST(LayoutDoesNotChangeTheBitsOfAWideModel, OfThreadsAndRanks) {
+  const auto expected = digests_on_threads(wide(), {1, 1, 1}, 1);
+  for (const int threads : {2, 3}) {
+    SCOPED_TRACE(std::to_string(threads) + " threads");
+    EXPECT_EQ(digests_on_threads(wide(), {1, 1, 1}, threads), expected);
+  }
+  EXPECT_EQ(digests_on_threads(wide(), {2, 1, 1}, 2), expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backbones, LayoutDoesNotChangeTheBits,
+                         ::testing::Values("linear_mamba", "mlp_transformer"),
+                         [](const auto& info) { return info.param; });
+
+// States go from the rank of a sequence's last chunk to that of its first.
+TEST(LayoutDoesNotChangeTheBitsOfCarriedStates, OfRanks) {
+  const auto expected = digests_on_threads(carried(), {1, 1, 1}, 1);
+  for (const Layout& layout :
+       std::vector<Layout>{{2, 1, 0}, {3, 1, 1}, {8, 1, kAll}, {2, 2, 1}}) {
+    SCOPED_TRACE(std::to_string(layout.time) + "x" +
+                 std::to_string(layout.data));
+    EXPECT_EQ(digests_on_threads(carried(), layout, 1), expected);
+  }
+}
+
+// One document over `chunks` chunks, so that every border is crossed.
+Batch one_document(int64_t tokens) {
+  std::vector<int64_t> ids(tokens + 1);
+  for (int64_t t = 0; t <= tokens; ++t) ids[t] = t * 7 % 13;
+  return {make_sequence(ids, 1.0 / static_cast<double>(tokens))};
+}
+
+// Forward passes give the loss that a step reports, on any layout.
+TEST(Evaluation, IsTheLossOfTheStepThatFollows) {
+  const Scenario scenario = linear_mamba();
+  const Batch batch = scenario_batch(scenario, 0);
+  std::vector<double> losses;
+  for (const ParallelConfig& parallel :
+       std::vector<ParallelConfig>{{.time = 1, .data = 1},
+                                   {.time = 3, .data = 1},
+                                   {.time = 2, .data = 2}}) {
+    const auto ranks = static_cast<int>(parallel.time * parallel.data);
+    run_thread_ranks(ranks, [&](Communicator& world) {
+      const Threads one_thread(1);
+      Context ctx;
+      Trainer trainer(ctx, world, scenario.model,
+                      {.chunk_tokens = scenario.chunk_tokens}, parallel, {});
+      initialise(scenario.model, 3, trainer.model().weights());
+      const double before = trainer.evaluate(batch);
+      EXPECT_EQ(before, trainer.forward_backward(batch));
+      EXPECT_EQ(before, trainer.evaluate(batch));
+      if (world.rank() == 0) losses.push_back(before);
+    });
+  }
+  EXPECT_THAT(losses, ::testing::Each(losses[0]));
+}
+
+struct Measured {
+  std::vector<int64_t> bytes_sent;  // per time rank
+  int64_t peak_activations;         // bytes, rank 0
+};
+
+Measured measure_step(const ModelConfig& model, int64_t tokens,
+                      int64_t chunk_tokens, int ranks) {
+  Measured measured{std::vector<int64_t>(ranks), 0};
+  run_thread_ranks(ranks, [&](Communicator& world) {
+    Context ctx;
+    TrainConfig train;
+    train.chunk_tokens = chunk_tokens;
+    ParallelConfig parallel;
+    parallel.time = ranks;
+    Trainer trainer(ctx, world, model, train, parallel, {});
+    initialise(model, 1, trainer.model().weights());
+    trainer.step(one_document(tokens), 1e-3, 1.0, 0);
+    measured.bytes_sent[world.rank()] = trainer.grid().time->bytes_sent();
+    if (world.rank() == 0) {
+      measured.peak_activations =
+          ctx.pool().peak_bytes(MemoryUse::kActivations) +
+          ctx.pool().peak_bytes(MemoryUse::kScratch);
+    }
+  });
+  return measured;
+}
+
+ModelConfig tiny(InnerModel inner, int64_t layers) {
+  ModelConfig config;
+  config.vocab_size = 16;
+  config.hidden_size = 8;
+  config.intermediate_size = 16;
+  config.num_layers = layers;
+  config.num_heads = 1;
+  config.inner = inner;
+  config.use_gate = config.share_qk = config.pre_conv = true;
+  return config;
+}
+
+TEST(BytesSent, EqualTheStatesAndHalosOfAllBorders) {
+  const int64_t layers = 3, ranks = 3, chunks = 7;
+  const ModelConfig model = tiny(InnerModel::kLinear, layers);
+  const int64_t f = sizeof(float);
+  const int64_t state = (8 * 8 + 8) * f, halo = 3 * 8 * f;
+  const int64_t expected =
+      2 * (chunks - 1) * (layers * (state + halo) + (layers - 1) * halo);
+  const auto bytes = measure_step(model, chunks * 16, 16, ranks).bytes_sent;
+  EXPECT_EQ(std::accumulate(bytes.begin(), bytes.end(), int64_t{0}), expected);
+  // At the same number of chunks, sequences four times as long send the same.
+  EXPECT_EQ(measure_step(model, chunks * 64, 64, ranks).bytes_sent, bytes);
+}
+
+TEST(PeakActivations, DoNotGrowWithTheSequence) {
+  const ModelConfig model = tiny(InnerModel::kLinear, 1);
+  const auto few = measure_step(model, 16384, 2048, 1);
+  const auto many = measure_step(model, 262144, 2048, 1);
+  EXPECT_GT(few.peak_activations, 0);
+  EXPECT_LE(static_cast<double>(many.peak_activations),
+            1.1 * static_cast<double>(few.peak_activations));
+}
+
+struct Taken {
+  MemoryPlan plan;
+  int64_t parameters, activations, borders, scratch, held;
+  int64_t one_visit;  // bytes of all borders of one chunk
+};
+
+std::vector<Taken> taken_by_step(const Scenario& scenario,
+                                 const Layout& layout) {
+  std::vector<Taken> taken(layout.time * layout.data);
+  run_thread_ranks(static_cast<int>(taken.size()), [&](Communicator& world) {
+    const Threads one_thread(1);
+    Context ctx;
+    Trainer trainer(ctx, world, scenario.model,
+                    {.chunk_tokens = scenario.chunk_tokens,
+                     .hot_rounds = layout.hot_rounds},
+                    {.time = layout.time, .data = layout.data}, {});
+    initialise(scenario.model, 3, trainer.model().weights());
+    const Batch batch = scenario_batch(scenario, 0);
+    Taken& mine = taken[world.rank()];
+    mine.plan = trainer.memory_plan(batch, /*saves=*/false);
+    trainer.step(batch, 1e-3, 1.0, 0);
+    const MemoryPool& pool = ctx.pool();
+    mine.parameters = pool.peak_bytes(MemoryUse::kParameters);
+    mine.activations = pool.peak_bytes(MemoryUse::kActivations);
+    mine.borders = pool.peak_bytes(MemoryUse::kBorders);
+    mine.scratch = pool.peak_bytes(MemoryUse::kScratch);
+    mine.held = pool.held_bytes();
+    mine.one_visit = 0;
+    for (const LayerShape& layer : trainer.model().schedule_shape().layers) {
+      for (const int64_t bytes : layer.border_bytes) mine.one_visit += bytes;
+    }
+  });
+  return taken;
+}
+
+// Weights, sums and activations to the byte; borders never below what is taken,
+// and above it by what is on its way; scratch about.
+TEST(MemoryPlan, IsNearWhatAStepTakes) {
+  for (const char* name : {"linear_mamba", "mlp_transformer"}) {
+    for (const Layout& layout : std::vector<Layout>{
+             {1, 1, 1}, {1, 1, 0}, {2, 1, 1}, {3, 1, 2}, {2, 2, kAll}}) {
+      SCOPED_TRACE(std::string(name) + " on " + std::to_string(layout.time) +
+                   " x " + std::to_string(layout.data));
+      for (const Taken& t : taken_by_step(scenario_named(name), layout)) {
+        EXPECT_EQ(t.plan.weights + t.plan.optimizer + t.plan.gradient_sums,
+                  t.parameters);
+        EXPECT_EQ(t.plan.activations, t.activations);
+        EXPECT_GE(t.plan.borders, t.borders);
+        EXPECT_LE(t.plan.borders, t.borders + 2 * t.one_visit);
+        EXPECT_NEAR(static_cast<double>(t.plan.scratch) /
+                        static_cast<double>(t.scratch),
+                    1, 0.1);
+        EXPECT_LE(static_cast<double>(t.held),
+                  1.4 * static_cast<double>(t.plan.total()));
+      }
+    }
+  }
+}
+
+// Also that being watched changes no bits: the digest is that of the others.
+TEST(Watch, TellsHowFarAStepIs) {
+  const Scenario scenario = linear_mamba();
+  const auto world = make_self_communicator();
+  std::vector<uint64_t> digests;
+  for (const bool watched : {false, true}) {
+    Context ctx;
+    Trainer trainer(ctx, *world, scenario.model,
+                    {.chunk_tokens = scenario.chunk_tokens}, {}, {});
+    initialise(scenario.model, 3, trainer.model().weights());
+    std::vector<StepPosition> told;
+    if (watched) {
+      trainer.set_watch([&](const StepPosition& p) { told.push_back(p); });
+    }
+    digests.push_back(
+        trainer.step(scenario_batch(scenario, 0), 1e-3, 1.0, 0).digest);
+    if (!watched) continue;
+    ASSERT_FALSE(told.empty());
+    EXPECT_EQ(told.back().share, 1.0);
+    EXPECT_EQ(told.back().chunk, 0);  // backward, last chunk first
+    EXPECT_EQ(told.back().sequences, 2);
+    EXPECT_TRUE(std::ranges::is_sorted(told, {}, &StepPosition::share));
+    told.clear();
+    trainer.evaluate(scenario_batch(scenario, 0));
+    EXPECT_FALSE(told.back().training);
+    EXPECT_EQ(told.back().share, 1.0);
+  }
+  EXPECT_EQ(digests[0], digests[1]);
+}
+
+TEST(LearningRate, WarmsUpThenFollowsACosine) {
+  OptimizerConfig config;
+  config.lr = 1e-3, config.init_lr = 1e-4, config.end_lr = 1e-5;
+  config.warmup_steps = 10, config.steps = 110;
+  EXPECT_DOUBLE_EQ(learning_rate(config, 0), 1e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 5), 5.5e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 10), 1e-3);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 60), 0.5 * (1e-3 + 1e-5));
+  EXPECT_DOUBLE_EQ(learning_rate(config, 110), 1e-5);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 500), 1e-5);
+}
+
+TEST(InnerRateMultiplier, WarmsUpFromItsStart) {
+  OptimizerConfig config;
+  EXPECT_EQ(inner_rate_multiplier(config, 0.1, 0), 1.0);
+  config.inner_lr_init = 0.01, config.inner_lr_warmup_steps = 4;
+  EXPECT_DOUBLE_EQ(inner_rate_multiplier(config, 0.1, 0), 0.1);
+  EXPECT_DOUBLE_EQ(inner_rate_multiplier(config, 0.1, 2), 0.55);
+  EXPECT_DOUBLE_EQ(inner_rate_multiplier(config, 0.1, 9), 1.0);
+}
+
+TEST(Trainer, NonFiniteStepLeavesTheWeightsAlone) {
+  const ModelConfig model = tiny(InnerModel::kMlp, 1);
+  Context ctx;
+  const auto world = make_self_communicator();
+  TrainConfig train;
+  train.chunk_tokens = 16;
+  Trainer trainer(ctx, *world, model, train, {}, {});
+  initialise(model, 1, trainer.model().weights());
+  const uint64_t before = trainer.optimizer().digest();
+  Batch batch = one_document(32);
+  batch[0].loss_scale = 1e30;  // gradients beyond what the sums can hold
+  const auto result = trainer.step(batch, 1e-3, 1.0, 0);
+  EXPECT_FALSE(result.finite);
+  EXPECT_EQ(result.digest, before);
+  EXPECT_TRUE(trainer.step(one_document(32), 1e-3, 1.0, 1).finite);
+}
+
+TEST(Trainer, LearnsToRepeatOneBatch) {
+  const ModelConfig model = tiny(InnerModel::kLinear, 2);
+  Context ctx;
+  const auto world = make_self_communicator();
+  TrainConfig train;
+  train.chunk_tokens = 16;
+  Trainer trainer(ctx, *world, model, train, {}, {});
+  initialise(model, 1, trainer.model().weights());
+  const Batch batch = one_document(64);
+  const double first = trainer.step(batch, 1e-2, 1.0, 0).loss;
+  double last = first;
+  for (int64_t step = 1; step < 150; ++step) {
+    last = trainer.step(batch, 1e-2, 1.0, step).loss;
+  }
+  EXPECT_LT(last, 0.25 * first);
+}
+
+}  // namespace
+}  // namespace timepipe::testing

@@ -1,0 +1,134 @@
+#include "tests/launcher/trainer/training_scenario.h"
+
+#include <bit>
+
+#include "models/build.h"
+#include "runtime/rng.h"
+#include "tests/support/sequences.h"
+
+namespace timepipe::testing {
+namespace {
+
+constexpr int64_t kVocab = 64;
+
+Sequence packed_sequence(int64_t tokens, int64_t mini_batch, double loss_scale,
+                         const Rng& rng) {
+  Sequence sequence;
+  sequence.ids.assign(tokens, 0);
+  sequence.targets.assign(tokens, kIgnoredTarget);
+  sequence.loss_scale = loss_scale;
+  uint64_t n = 0;
+  for (int64_t first = 0; first < tokens;) {
+    const auto wanted = static_cast<int64_t>(1 + rng.bits(n++) % 60);
+    const int64_t length = std::min(wanted, tokens - first);
+    const bool resets = first == 0 || rng.bits(n++) % 3 != 0;
+    sequence.documents.push_back({first, length, resets});
+    for (int64_t t = first; t < first + length; ++t) {
+      sequence.ids[t] = static_cast<int64_t>(rng.bits(n++) % kVocab);
+      sequence.targets[t] = static_cast<int64_t>(rng.bits(n++) % kVocab);
+    }
+    first += num_chunks(length, mini_batch) * mini_batch;
+  }
+  return sequence;
+}
+
+Scenario scenario(InnerModel inner, bool mamba) {
+  Scenario s;
+  s.model.vocab_size = kVocab;
+  s.model.hidden_size = 32;
+  s.model.intermediate_size = 48;
+  s.model.num_layers = 2;
+  s.model.num_heads = 2;
+  s.model.mini_batch_size = 8;
+  s.model.inner = inner;
+  s.model.use_gate = s.model.share_qk = s.model.pre_conv = mamba;
+  s.model.tie_word_embeddings = mamba;
+  s.optimizer.lr = 3e-3;
+  s.optimizer.steps = s.steps = 20;
+  s.optimizer.warmup_steps = 2;
+  s.chunk_tokens = 32;
+  return s;
+}
+
+}  // namespace
+
+Scenario linear_mamba() { return scenario(InnerModel::kLinear, true); }
+Scenario carried() {
+  Scenario s = linear_mamba();
+  s.carries = true;
+  return s;
+}
+Scenario mlp_transformer() { return scenario(InnerModel::kMlp, false); }
+
+Scenario wide() {
+  Scenario s = scenario(InnerModel::kLinear, true);
+  s.model.hidden_size = 256;
+  s.model.intermediate_size = 384;
+  s.model.num_heads = 4;
+  s.chunk_tokens = 256;
+  s.steps = 3;
+  return s;
+}
+
+Scenario scenario_named(const std::string& name) {
+  if (name == "linear_mamba") return linear_mamba();
+  if (name == "mlp_transformer") return mlp_transformer();
+  if (name == "carried") return carried();
+  if (name == "wide") return wide();
+  throw InvalidArgument("scenario: " + name);
+}
+
+Batch scenario_batch(const Scenario& scenario, int64_t step) {
+  const int64_t lengths[] = {304, 168};  // the last chunks are short
+  const ModelConfig& model = scenario.model;
+  const int64_t steps = scenario.carries ? 5 : 1, place = step % steps;
+  Batch batch;
+  for (const int64_t length : lengths) {
+    const Sequence whole =
+        packed_sequence(steps * length, model.mini_batch_size, 1.0 / 472,
+                        Rng(7 + step / steps, length));
+    if (!scenario.carries) {
+      batch.push_back(whole);
+      continue;
+    }
+    batch.push_back(piece_of(whole, place * length, (place + 1) * length,
+                             model.halo_rows()));
+    batch.back().hands_on &= place + 1 < steps;
+  }
+  return batch;
+}
+
+Trainer make_trainer(const Scenario& scenario, const Layout& layout,
+                     Context& ctx, Communicator& world) {
+  TrainConfig train;
+  train.chunk_tokens = scenario.chunk_tokens;
+  train.hot_rounds = layout.hot_rounds;
+  ParallelConfig parallel;
+  parallel.time = layout.time;
+  parallel.data = layout.data;
+  return Trainer(ctx, world, scenario.model, train, parallel,
+                 scenario.optimizer.adamw);
+}
+
+Trainer::StepResult run_step(Trainer& trainer, const Scenario& scenario,
+                             int64_t step) {
+  return trainer.step(scenario_batch(scenario, step),
+                      learning_rate(scenario.optimizer, step), 1.0, step);
+}
+
+std::vector<uint64_t> run_scenario(const Scenario& scenario,
+                                   const Layout& layout, Communicator& world) {
+  Context ctx;
+  Trainer trainer = make_trainer(scenario, layout, ctx, world);
+  initialise(scenario.model, 1, trainer.model().weights());
+  std::vector<uint64_t> digests, losses;
+  for (int64_t step = 0; step < scenario.steps; ++step) {
+    const Trainer::StepResult result = run_step(trainer, scenario, step);
+    digests.push_back(result.digest);
+    losses.push_back(std::bit_cast<uint64_t>(result.loss));
+  }
+  digests.insert(digests.end(), losses.begin(), losses.end());
+  return digests;
+}
+
+}  // namespace timepipe::testing

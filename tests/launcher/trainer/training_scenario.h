@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "launcher/trainer/trainer.h"
+
+namespace timepipe::testing {
+
+// A small training run on packed documents, two sequences of different length
+// per step, that every layout of ranks must repeat bit for bit.
+struct Scenario {
+  ModelConfig model;
+  OptimizerConfig optimizer;
+  int64_t chunk_tokens, steps;
+  bool carries = false;  // sequences go on from step to step, five at a time
+};
+
+Scenario linear_mamba();     // TTT-Linear, Mamba backbone
+Scenario mlp_transformer();  // TTT-MLP, Transformer backbone
+Scenario carried();          // linear_mamba() whose sequences go on
+Scenario wide();  // 3 steps of a model that threads have sums to split in
+// Of the names above. Throws InvalidArgument for another one.
+Scenario scenario_named(const std::string& name);
+
+// Documents of 1 to 60 tokens, padded to mini-batches; some carry the state on,
+// the others start anew. A pure function of (scenario, step).
+Batch scenario_batch(const Scenario& scenario, int64_t step);
+
+struct Layout {
+  int64_t time = 1, data = 1, hot_rounds = 1;
+};
+
+Trainer make_trainer(const Scenario& scenario, const Layout& layout,
+                     Context& ctx, Communicator& world);
+Trainer::StepResult run_step(Trainer& trainer, const Scenario& scenario,
+                             int64_t step);
+
+// Digests of the weights after every step, followed by the bits of the losses.
+// Collective over world.
+std::vector<uint64_t> run_scenario(const Scenario& scenario,
+                                   const Layout& layout, Communicator& world);
+
+}  // namespace timepipe::testing
