@@ -1,7 +1,11 @@
+// timepipe checkpoint list, verify and diff
+
+#include <CLI/CLI.hpp>
 #include <cinttypes>
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <memory>
 
 #include "launcher/checkpoint/checkpoint_files.h"
 #include "launcher/commands/commands.h"
@@ -40,9 +44,8 @@ bool print(const std::string& folder) {
   }
 }
 
-}  // namespace
-
-int cmd_checkpoint_list(const std::string& run_dir) {
+// Prints the checkpoints of a run folder; 1 if one is broken.
+int list_all(const std::string& run_dir) {
   const auto checkpoints = list_checkpoints(run_dir);
   require(!checkpoints.empty(), run_dir + ": no checkpoints");
   bool all_whole = true;
@@ -50,14 +53,18 @@ int cmd_checkpoint_list(const std::string& run_dir) {
   return all_whole ? 0 : 1;
 }
 
-int cmd_checkpoint_verify(const std::string& folder) {
+// Checks every checksum of a checkpoint, or of the newest of a run folder; 1
+// and what is wrong if it is broken.
+int verify_newest(const std::string& folder) {
   const auto checkpoints = list_checkpoints(folder);
   const std::string& path =
       checkpoints.empty() ? folder : checkpoints.back().second;
   return print(path) ? 0 : 1;
 }
 
-int cmd_checkpoint_diff(const std::string& a, const std::string& b) {
+// Compares two checkpoints, or the newest of two run folders, bit by bit; 1 and
+// the first difference if there is one.
+int compare(const std::string& a, const std::string& b) {
   const CheckpointReader first = open_checkpoint(a, say);
   const CheckpointReader second = open_checkpoint(b, say);
   const std::string difference = first_difference(first, second);
@@ -70,6 +77,40 @@ int cmd_checkpoint_diff(const std::string& a, const std::string& b) {
   }
   std::printf("different: %s\n", difference.c_str());
   return 1;
+}
+
+}  // namespace
+
+void add_checkpoint(CLI::App& app, int& status) {
+  CLI::App& command = *app.add_subcommand(
+      "checkpoint", "List, check, compare, import and export checkpoints");
+  command.require_subcommand(1);
+  command.footer("Example:\n  timepipe checkpoint diff runs/a runs/b");
+  struct Arguments {
+    std::string first, second;
+  };
+  const auto a = std::make_shared<Arguments>();
+  CLI::App& list = *command.add_subcommand(
+      "list", "Check and print the checkpoints of a run folder");
+  list.add_option("RUN_DIR", a->first, "Run folder")->required();
+  list.footer("Example:\n  timepipe checkpoint list runs/a");
+  list.callback([=, &status] { status = list_all(a->first); });
+  CLI::App& verify =
+      *command.add_subcommand("verify", "Check every checksum of a checkpoint");
+  verify
+      .add_option("CHECKPOINT", a->first,
+                  "Its folder, or a run folder: its newest")
+      ->required();
+  verify.footer(
+      "Example:\n  timepipe checkpoint verify runs/a/checkpoints/step-000100");
+  verify.callback([=, &status] { status = verify_newest(a->first); });
+  CLI::App& diff = *command.add_subcommand(
+      "diff", "Name the first difference of two checkpoints, if any");
+  diff.add_option("A", a->first, "Checkpoint or run folder")->required();
+  diff.add_option("B", a->second, "Checkpoint or run folder")->required();
+  diff.footer("Example:\n  timepipe checkpoint diff runs/a runs/b");
+  diff.callback([=, &status] { status = compare(a->first, a->second); });
+  add_exchange(command, status);
 }
 
 }  // namespace timepipe

@@ -1,13 +1,18 @@
+// timepipe checkpoint import, export and verify-export: Hugging Face folders.
+
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 
 #include "launcher/checkpoint/hf_fixture.h"
 #include "launcher/checkpoint/open_model.h"
 #include "launcher/checkpoint/weights_checkpoint.h"
 #include "launcher/commands/commands.h"
+#include "launcher/commands/shared_options.h"
 #include "launcher/huggingface/hf_folder.h"
 #include "launcher/tokenizer/tokenizer.h"
 #include "models/model_size.h"
@@ -47,10 +52,8 @@ std::string tokenizer_model(OpenModel& opened) {
   }
 }
 
-}  // namespace
-
-int cmd_checkpoint_import(const std::string& hf_folder,
-                          const std::string& run_dir) {
+// Makes a run folder with one checkpoint of a Hugging Face folder's weights.
+int import_folder(const std::string& hf_folder, const std::string& run_dir) {
   require(is_hf_folder(hf_folder),
           hf_folder +
               ": expected a Hugging Face folder: config.json beside "
@@ -70,9 +73,10 @@ int cmd_checkpoint_import(const std::string& hf_folder,
   return 0;
 }
 
-int cmd_checkpoint_export(const std::string& checkpoint,
-                          const std::string& hf_folder,
-                          const std::string& dtype, int64_t shard_bytes) {
+// Makes a Hugging Face folder of a checkpoint, and a fixture in it. dtype: f32
+// or bf16.
+int export_folder(const std::string& checkpoint, const std::string& hf_folder,
+                  const std::string& dtype, int64_t shard_bytes) {
   std::string tokenizer;
   {
     Context ctx;
@@ -102,7 +106,8 @@ int cmd_checkpoint_export(const std::string& checkpoint,
   return 0;
 }
 
-int cmd_checkpoint_verify_export(const std::string& hf_folder) {
+// Compares an export's logits with its fixture; 1 and where they differ.
+int verify_export(const std::string& hf_folder) {
   const FixtureCheck check = check_fixture(hf_folder);
   if (!check.ok()) {
     std::fprintf(stderr,
@@ -117,6 +122,42 @@ int cmd_checkpoint_verify_export(const std::string& hf_folder) {
       "%.3g\n",
       hf_folder.c_str(), check.max_abs, check.tolerance);
   return 0;
+}
+
+}  // namespace
+
+void add_exchange(CLI::App& checkpoint, int& status) {
+  struct Arguments {
+    std::string from, to, dtype = "f32";
+    int64_t shard_bytes = 5'000'000'000;
+  };
+  const auto a = std::make_shared<Arguments>();
+  CLI::App& read = *checkpoint.add_subcommand(
+      "import", "Make a run folder of a Hugging Face folder");
+  read.add_option("HF_FOLDER", a->from, "config.json and safetensors")
+      ->required();
+  read.add_option("RUN_DIR", a->to, "Folder to make")->required();
+  read.footer("Example:\n  timepipe checkpoint import ttt-1.3b runs/ttt");
+  read.callback([=, &status] { status = import_folder(a->from, a->to); });
+  CLI::App& write = *checkpoint.add_subcommand(
+      "export", "Make a Hugging Face folder of a checkpoint");
+  write.add_option("CHECKPOINT", a->from, kCheckpointHelp)->required();
+  write.add_option("HF_FOLDER", a->to, "Folder to make")->required();
+  write.add_option("--dtype", a->dtype, "Type of the weights there")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  write.add_option("--shard-bytes", a->shard_bytes, "Size of a file, at most")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 50))
+      ->capture_default_str();
+  write.footer("Example:\n  timepipe checkpoint export runs/bible bible-hf");
+  write.callback([=, &status] {
+    status = export_folder(a->from, a->to, a->dtype, a->shard_bytes);
+  });
+  CLI::App& verify = *checkpoint.add_subcommand(
+      "verify-export", "Check the logits of an exported folder");
+  verify.add_option("HF_FOLDER", a->from, "What export made")->required();
+  verify.footer("Example:\n  timepipe checkpoint verify-export bible-hf");
+  verify.callback([=, &status] { status = verify_export(a->from); });
 }
 
 }  // namespace timepipe

@@ -1,17 +1,32 @@
-#include "launcher/commands/data.h"
+// timepipe data prepare and info: token files.
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <limits>
+#include <map>
+#include <memory>
 #include <span>
+#include <string>
+#include <thread>
+#include <vector>
 
+#include "launcher/commands/commands.h"
+#include "launcher/data/prepare.h"
 #include "launcher/process/read_progress.h"
 #include "runtime/error.h"
 
 namespace timepipe {
 namespace {
+
+struct InfoOptions {
+  std::vector<std::string> files;
+  int64_t sequence_length = 0;  // 0: not asked for
+  int64_t vocab_size = 0;       // 0: ids aren't checked
+  StoredToken raw = StoredToken::kU16;
+};
 
 const char* name_of(StoredToken type) {
   switch (type) {
@@ -101,7 +116,7 @@ void print_tokenizer(const TokenLayout& layout) {
   std::printf("\n");
 }
 
-void print(const std::string& path, const DataInfoOptions& options) {
+void print(const std::string& path, const InfoOptions& options) {
   const TokenFile file(path, options.raw);
   std::printf("%s: %s, %" PRId64 " tokens\n", path.c_str(),
               kind_of(file).c_str(), file.num_tokens());
@@ -123,9 +138,8 @@ void print(const std::string& path, const DataInfoOptions& options) {
   std::printf("\n");
 }
 
-}  // namespace
-
-int cmd_data_prepare(const PrepareOptions& options) {
+// Makes a token file of texts; progress on stderr.
+int prepare(const PrepareOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   const int64_t total = input_bytes(options.inputs);
   Prepared prepared;
@@ -151,9 +165,94 @@ int cmd_data_prepare(const PrepareOptions& options) {
   return 0;
 }
 
-int cmd_data_info(const DataInfoOptions& options) {
+// Prints what is in token files and texts; progress on stderr.
+int info(const InfoOptions& options) {
   for (const std::string& path : options.files) print(path, options);
   return 0;
+}
+
+void add_prepare(CLI::App& data, int& status) {
+  const auto options = std::make_shared<PrepareOptions>();
+  PrepareOptions& o = *options;
+  o.threads = static_cast<int>(
+      std::clamp(std::thread::hardware_concurrency(), 1U, 64U));
+  CLI::App& command = *data.add_subcommand(
+      "prepare",
+      "Make a token file of texts. The official JAX code joins documents with "
+      "the tokenizer's end-of-document id after each: that is the default "
+      "here, where the tokenizer has one");
+  command
+      .add_option("INPUT", o.inputs,
+                  ".jsonl: each line an object, a document in one field; any "
+                  "other: a text, one document")
+      ->required();
+  command.add_option("--out", o.out, "Token file to be made, .safetensors")
+      ->required();
+  command
+      .add_option("--tokenizer", o.tokenizer,
+                  "bytes, or the path of a sentencepiece model")
+      ->capture_default_str();
+  command.add_option("--field", o.field, "Field of .jsonl with the document")
+      ->capture_default_str();
+  command
+      .add_option("--threads", o.threads,
+                  "Threads; the file is the same for any number")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  // Functions: a flag's variable would be set without the flag too.
+  command.add_flag_function(
+      "--bos,!--no-bos", [&o](int64_t count) { o.bos = count > 0; },
+      "Put the tokenizer's start id before each document");
+  command.add_flag_function(
+      "--eos,!--no-eos", [&o](int64_t count) { o.eos = count > 0; },
+      "Put the tokenizer's end id after each document; the default if it has "
+      "one");
+  command.add_flag("--overwrite", o.overwrite, "Replace --out if it exists");
+  command.footer(
+      "Examples:\n"
+      "  timepipe data prepare books/*.txt --out books.safetensors\n"
+      "  timepipe data prepare pile.jsonl --field text \\\n"
+      "    --tokenizer llama.model --out pile.safetensors");
+  command.callback([=, &status] { status = prepare(*options); });
+}
+
+void add_info(CLI::App& data, int& status) {
+  const auto options = std::make_shared<InfoOptions>();
+  InfoOptions& o = *options;
+  CLI::App& command = *data.add_subcommand(
+      "info", "Print tokens, documents, tokenizer and largest id of files");
+  command
+      .add_option("FILE", o.files,
+                  "Token files (.safetensors, .bin, .npy) or texts")
+      ->required();
+  command
+      .add_option("--sequence-length", o.sequence_length,
+                  "Count the sequences of so many tokens")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 50));
+  command
+      .add_option("--vocab-size", o.vocab_size, "Check that every id is below")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 50));
+  command
+      .add_option("--token-type", o.raw,
+                  "uint16 or uint32: tokens of a .bin without a header")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, StoredToken>{
+          {"uint16", StoredToken::kU16}, {"uint32", StoredToken::kU32}}));
+  command.footer(
+      "Example:\n"
+      "  timepipe data info pile.safetensors --sequence-length 2048 "
+      "--vocab-size 32000");
+  command.callback([=, &status] { status = info(*options); });
+}
+
+}  // namespace
+
+void add_data(CLI::App& app, int& status) {
+  CLI::App& data = *app.add_subcommand("data", "Make and look at token files");
+  data.require_subcommand(1);
+  data.footer("Example:\n  timepipe data prepare --help");
+  add_ngram(data, status);
+  add_prepare(data, status);
+  add_info(data, status);
 }
 
 }  // namespace timepipe

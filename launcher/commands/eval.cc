@@ -1,7 +1,11 @@
+// timepipe eval: the loss of a file read as one text.
+
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <optional>
@@ -10,6 +14,7 @@
 #include "kernels/cross_entropy.h"
 #include "launcher/checkpoint/open_model.h"
 #include "launcher/commands/commands.h"
+#include "launcher/commands/shared_options.h"
 #include "launcher/generate/loss_by_position.h"
 #include "launcher/process/read_progress.h"
 #include "launcher/process/standard_output.h"
@@ -21,6 +26,14 @@
 
 namespace timepipe {
 namespace {
+
+struct EvalOptions {
+  std::string checkpoint, data, json;
+  std::string tokenizer;   // empty: the model's
+  int64_t context = -1;    // tokens of a window; 0: all; -1: as in training
+  int64_t max_tokens = 0;  // predictions; 0: all
+  bool by_position = false, held_out = false;
+};
 
 // Tokens [begin, end) of the file: all of it, or what training never read.
 struct Range {
@@ -219,9 +232,7 @@ std::string json_of(const Findings& f) {
   return j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
-}  // namespace
-
-int cmd_eval(const EvalOptions& options) {
+int eval(const EvalOptions& options) {
   if (!options.json.empty()) require_can_be_made(options.json);
   Context ctx;
   const OpenModel opened = open_model(ctx, options.checkpoint);
@@ -258,6 +269,42 @@ int cmd_eval(const EvalOptions& options) {
   write_output(text_of(findings));
   if (!options.json.empty()) write_file(options.json, json_of(findings));
   return 0;
+}
+
+}  // namespace
+
+void add_eval(CLI::App& app, int& status) {
+  CLI::App& command = *app.add_subcommand(
+      "eval", "Loss, perplexity and bits per byte of a file, read as one text");
+  const auto o = std::make_shared<EvalOptions>();
+  command.add_option("CHECKPOINT", o->checkpoint, kCheckpointHelp)->required();
+  command
+      .add_option("--data", o->data,
+                  "File of tokens (.safetensors, .bin, .npy), or a text")
+      ->required();
+  command
+      .add_option("--context", o->context,
+                  "Tokens of a window, each window from the learned start; 0: "
+                  "all, the state carried. Default: data.sequence_length")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  command.add_flag(
+      "--held-out", o->held_out,
+      "Only what training never read: the last data.held_out of --data");
+  command.add_option("--max-tokens", o->max_tokens, "Predictions, at most")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  command.add_flag("--by-position", o->by_position,
+                   "Loss by the number of tokens read before, too");
+  command.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
+  command.add_option("--json", o->json, "Write the result to this file, too");
+  command.footer(
+      "JSON keys: checkpoint, step, data, held_out, first_token, context,\n"
+      "  tokens (predictions), loss (nats), perplexity, bits_per_token,\n"
+      "  bits_per_byte (null: not known), seconds, tokens_per_second,\n"
+      "  by_position: first and last number of tokens read before, tokens, "
+      "loss\n"
+      "Example:\n"
+      "  timepipe eval runs/bible --data bible.txt --held-out --by-position");
+  command.callback([=, &status] { status = eval(*o); });
 }
 
 }  // namespace timepipe

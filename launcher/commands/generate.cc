@@ -1,5 +1,8 @@
+// timepipe generate: text that goes on from a prompt.
+
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
@@ -9,7 +12,9 @@
 
 #include "launcher/checkpoint/open_model.h"
 #include "launcher/commands/commands.h"
+#include "launcher/commands/shared_options.h"
 #include "launcher/generate/prefill.h"
+#include "launcher/generate/sampler.h"
 #include "launcher/process/standard_output.h"
 #include "launcher/run/metrics.h"
 #include "launcher/tokenizer/require_tokenizer.h"
@@ -17,6 +22,14 @@
 
 namespace timepipe {
 namespace {
+
+struct GenerateOptions {
+  std::string checkpoint, prompt, prompt_file, state_in, state_out;
+  std::string tokenizer;  // empty: the model's
+  int64_t max_new_tokens = 256;
+  SamplerOptions sampler;
+  bool bos = false, ignore_eos = false, ids = false;
+};
 
 bool is_token_file(const std::string& path) {
   return path.ends_with(".bin") || path.ends_with(".npy") ||
@@ -112,9 +125,9 @@ class Writer {
 };
 
 // Returns how many tokens were written, of ids [0, num_ids).
-int64_t generate(const GenerateOptions& options, std::optional<int64_t> eos,
-                 int64_t num_ids, Tensor logits, Decoder& decoder,
-                 Writer& writer) {
+int64_t write_tokens(const GenerateOptions& options, std::optional<int64_t> eos,
+                     int64_t num_ids, Tensor logits, Decoder& decoder,
+                     Writer& writer) {
   for (int64_t count = 0; count < options.max_new_tokens; ++count) {
     const Tensor of_ids = logits.reshape({logits.numel()}).slice(0, num_ids);
     const int64_t id =
@@ -142,9 +155,7 @@ void report(int64_t prompt, double prompt_seconds, int64_t written,
       static_cast<double>(peak_rss_bytes()) / (1 << 20));
 }
 
-}  // namespace
-
-int cmd_generate(const GenerateOptions& options) {
+int generate(const GenerateOptions& options) {
   validate(options.sampler);
   if (!options.state_out.empty()) require_can_be_made(options.state_out);
   Context ctx;
@@ -174,7 +185,7 @@ int cmd_generate(const GenerateOptions& options) {
   const int64_t num_ids =
       tokenizer ? tokenizer->vocab_size() : model.vocab_size;
   const int64_t count =
-      generate(options, eos, num_ids, logits, decoder, writer);
+      write_tokens(options, eos, num_ids, logits, decoder, writer);
   writer.finish();
   const double seconds = seconds_since(start_of_new);
   if (!options.state_out.empty()) {
@@ -182,6 +193,70 @@ int cmd_generate(const GenerateOptions& options) {
   }
   report(prefill.tokens(), prompt_seconds, count, seconds);
   return 0;
+}
+
+void add_sampling(CLI::App& command, SamplerOptions& o) {
+  CLI::Option* temperature =
+      command
+          .add_option("--temperature", o.temperature,
+                      "Divides the logits; 0: always the most probable")
+          ->capture_default_str();
+  CLI::Option* top_k = command.add_option(
+      "--top-k", o.top_k, "Only the K most probable tokens; 0: all");
+  CLI::Option* top_p = command.add_option(
+      "--top-p", o.top_p,
+      "Only the most probable tokens whose sum first reaches P");
+  CLI::Option* seed = command.add_option(
+      "--seed", o.seed, "Of the random numbers, one for each position");
+  seed->check([](const std::string& text) {  // else -1 would be 2^64 - 1
+    const bool digits = text.find_first_not_of("0123456789") == text.npos;
+    return digits && text.size() < 20 ? "" : text + ", expected 0 to 10^19 - 1";
+  });
+  seed->capture_default_str();
+  command
+      .add_flag_callback(
+          "--greedy", [&o] { o.temperature = 0; },
+          "Always the most probable token")
+      ->excludes(temperature, top_k, top_p, seed);
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app, int& status) {
+  CLI::App& command = *app.add_subcommand(
+      "generate", "Write text that goes on from a prompt, to standard output");
+  const auto o = std::make_shared<GenerateOptions>();
+  command.add_option("CHECKPOINT", o->checkpoint, kCheckpointHelp)->required();
+  CLI::Option* prompt =
+      command.add_option("--prompt", o->prompt, "Text to go on from");
+  CLI::Option* file = command.add_option(
+      "--prompt-file", o->prompt_file,
+      "File with it, of any length: a text, or tokens (.safetensors, .bin, "
+      ".npy)");
+  file->excludes(prompt);
+  command.add_option("--max-new-tokens", o->max_new_tokens, "Tokens to write")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->capture_default_str();
+  add_sampling(command, o->sampler);
+  command.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
+  command.add_flag("--bos", o->bos, "Put the id for a start before the prompt");
+  command.add_option("--state-in", o->state_in,
+                     "Hidden state to go on from, instead of the learned one");
+  command.add_option("--state-out", o->state_out,
+                     "Save the hidden state after all that was read and "
+                     "written to this file");
+  command.add_flag("--ignore-eos", o->ignore_eos,
+                   "Go on after the token that ends a text");
+  command.add_flag("--ids", o->ids, "Write token ids, not text");
+  command.footer(
+      "Examples:\n"
+      "  timepipe generate runs/bible --prompt 'In the beginning' --top-p 0.9\n"
+      "  timepipe generate runs/bible --prompt-file bible.txt "
+      "--max-new-tokens 0 \\\n"
+      "    --state-out bible.state\n"
+      "  timepipe generate runs/bible --state-in bible.state --prompt 'And "
+      "he'");
+  command.callback([=, &status] { status = generate(*o); });
 }
 
 }  // namespace timepipe

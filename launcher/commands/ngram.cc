@@ -1,5 +1,9 @@
+// timepipe data ngram: what n-gram models reach on a text.
+
+#include <CLI/CLI.hpp>
 #include <cinttypes>
 #include <cstdio>
+#include <memory>
 
 #include "launcher/commands/commands.h"
 #include "launcher/data/ngram_model.h"
@@ -9,15 +13,21 @@
 namespace timepipe {
 namespace {
 
+struct NgramOptions {
+  std::string file;
+  double held_out = 0;
+  int max_order = 4;
+};
+
 std::string name_of(int order) {
   if (order == 2) return "bigram";
   if (order == 3) return "trigram";
   return std::to_string(order) + "-gram";
 }
 
-}  // namespace
-
-int cmd_data_ngram(const NgramOptions& options) {
+// Prints what n-gram models of orders 2 to max_order that learn from a file of
+// bytes reach on the share at its end, and their formula.
+int ngram(const NgramOptions& options) {
   const auto& [path, held_out, max_order] = options;
   require(0 < held_out && held_out < 1,
           "--held-out: " + std::to_string(held_out) +
@@ -50,6 +60,26 @@ int cmd_data_ngram(const NgramOptions& options) {
       "Interpolated, modified Kneser-Ney smoothing (Chen & Goodman 1999):\n%s",
       NgramModel::formula());
   return 0;
+}
+
+}  // namespace
+
+void add_ngram(CLI::App& data, int& status) {
+  const auto o = std::make_shared<NgramOptions>();
+  CLI::App& command = *data.add_subcommand(
+      "ngram", "Bits per byte of n-gram models, as a baseline");
+  command.add_option("--train", o->file, "Text to learn from, but for its end")
+      ->required();
+  command
+      .add_option("--held-out", o->held_out,
+                  "Share at its end to score, as data.held_out")
+      ->required();
+  command
+      .add_option("--max-order", o->max_order, "Bytes of a gram at most, 2-8")
+      ->capture_default_str();
+  command.footer(
+      "Example:\n  timepipe data ngram --train a.txt --held-out 0.02");
+  command.callback([=, &status] { status = ngram(*o); });
 }
 
 }  // namespace timepipe

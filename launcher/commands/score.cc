@@ -1,13 +1,18 @@
+// timepipe score: logits and losses of given tokens.
+
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <vector>
 
 #include "kernels/cross_entropy.h"
 #include "launcher/checkpoint/open_model.h"
 #include "launcher/commands/commands.h"
+#include "launcher/commands/shared_options.h"
 #include "launcher/data/token_rows.h"
 #include "launcher/process/read_progress.h"
 #include "models/decoder.h"
@@ -16,6 +21,10 @@
 
 namespace timepipe {
 namespace {
+
+struct ScoreOptions {
+  std::string checkpoint, tokens, tensor = "", logits, dtype = "f32";
+};
 
 // Of the rows of a call: losses[t] of token t + 1; 0 for the last.
 void add_losses(Context& ctx, std::span<const int64_t> ids, int64_t row,
@@ -50,9 +59,7 @@ std::string header_of(const TokenRows& rows, int64_t vocab, DType dtype) {
   return safetensors_header(items);
 }
 
-}  // namespace
-
-int cmd_score(const ScoreOptions& options) {
+int score(const ScoreOptions& options) {
   std::error_code error;  // one of them may not be there
   require(!std::filesystem::equivalent(options.tokens, options.logits, error),
           "--logits " + options.logits + ": the file of --tokens");
@@ -97,6 +104,36 @@ int cmd_score(const ScoreOptions& options) {
   }
   std::printf("\n");
   return 0;
+}
+
+}  // namespace
+
+void add_score(CLI::App& app, int& status) {
+  CLI::App& command =
+      *app.add_subcommand("score", "Logits and losses of given token ids");
+  const auto o = std::make_shared<ScoreOptions>();
+  command.add_option("CHECKPOINT", o->checkpoint, kCheckpointHelp)->required();
+  command
+      .add_option("--tokens", o->tokens,
+                  "Ids [T] or [B,T]: .npy or .safetensors; or a file of tokens")
+      ->required();
+  command.add_option(
+      "--tensor", o->tensor,
+      "Tensor of a .safetensors file. Default: input_ids, or else "
+      "tokens, as `timepipe data prepare` writes");
+  command
+      .add_option("--logits", o->logits,
+                  "File to write: logits [T,vocab] or [B,T,vocab]; loss [T-1] "
+                  "or [B,T-1], f64, of tokens 1 to T-1")
+      ->required();
+  command
+      .add_option("--dtype", o->dtype, "Type that computes, and of the logits")
+      ->check(CLI::IsMember({"f32", "f64"}))
+      ->capture_default_str();
+  command.footer(
+      "Example:\n"
+      "  timepipe score runs/bible --tokens book.txt --logits out.safetensors");
+  command.callback([=, &status] { status = score(*o); });
 }
 
 }  // namespace timepipe

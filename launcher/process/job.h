@@ -12,8 +12,8 @@ inline constexpr int kExitMistake = 1;   // of the user: one line says what
 inline constexpr int kExitBlocked = 75;  // a peer is gone, or the run failed
 
 // Connects the ranks of a job (alone without mpirun or srun), runs body on each
-// and returns the exit status. What body throws becomes one line on stderr and
-// the end of all ranks.
+// and returns the exit status. argc and argv may be null. What body throws
+// becomes one line on stderr and the end of all ranks.
 int run_job(int* argc, char*** argv,
             const std::function<void(Communicator&)>& body);
 

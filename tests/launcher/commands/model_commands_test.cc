@@ -3,8 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "launcher/checkpoint/checkpoint_files.h"
 #include "launcher/checkpoint/hf_fixture.h"
@@ -40,6 +44,17 @@ std::vector<std::string> hf_goldens() {
   return folders;
 }
 
+// The exit status of `timepipe ARGUMENT...`. Throws what the command throws.
+int timepipe(std::vector<std::string> arguments) {
+  CLI::App app;
+  int status = -1;
+  add_score(app, status);
+  add_checkpoint(app, status);
+  std::ranges::reverse(arguments);  // as CLI11 takes them
+  app.parse(arguments);
+  return status;
+}
+
 class ModelCommands : public ::testing::Test {
  protected:
   ModelCommands() : path_(testing::TemporaryFile::unused_path()) {
@@ -66,12 +81,15 @@ TEST_F(ModelCommands, ImportExportImportKeepsAllBits) {
     const std::string dtype =
         config["torch_dtype"] == "bfloat16" ? "bf16" : "f32";
     fs::remove_all(path_);
-    ASSERT_EQ(cmd_checkpoint_import(golden, at("first")), 0);
-    ASSERT_EQ(cmd_checkpoint_export(at("first"), at("hf"), dtype, 70000), 0);
-    ASSERT_EQ(cmd_checkpoint_verify_export(at("hf")), 0);
-    ASSERT_EQ(cmd_checkpoint_import(at("hf"), at("again")), 0);
+    ASSERT_EQ(timepipe({"checkpoint", "import", golden, at("first")}), 0);
+    ASSERT_EQ(timepipe({"checkpoint", "export", at("first"), at("hf"),
+                        "--dtype", dtype, "--shard-bytes", "70000"}),
+              0);
+    ASSERT_EQ(timepipe({"checkpoint", "verify-export", at("hf")}), 0);
+    ASSERT_EQ(timepipe({"checkpoint", "import", at("hf"), at("again")}), 0);
 
-    EXPECT_EQ(cmd_checkpoint_diff(at("first"), at("again")), 0) << golden;
+    EXPECT_EQ(timepipe({"checkpoint", "diff", at("first"), at("again")}), 0)
+        << golden;
     EXPECT_TRUE(same_file(golden + "/config.json", at("hf") + "/config.json"))
         << golden;
     Context ctx;
@@ -92,8 +110,8 @@ TEST_F(ModelCommands, ExportMakesTheFilesOfTheOfficialCode) {
         nlohmann::json::parse(read_text(golden + "/config.json"));
     const bool bf16 = config["torch_dtype"] == "bfloat16";
     fs::remove_all(path_);
-    ASSERT_EQ(cmd_checkpoint_export(golden, at("hf"), bf16 ? "bf16" : "f32",
-                                    5'000'000'000),
+    ASSERT_EQ(timepipe({"checkpoint", "export", golden, at("hf"), "--dtype",
+                        bf16 ? "bf16" : "f32"}),
               0);
     for (const auto& entry : fs::directory_iterator(golden)) {
       const std::string name = entry.path().filename().string();
@@ -120,11 +138,10 @@ TEST_F(ModelCommands, ScoreGivesTheGoldenLogits) {
     const double f32 = std::max(
         2e-5, 10 * notes["from_pretrained_vs_f64_max_abs"].get<double>());
     for (const char* dtype : {"f32", "f64"}) {
-      ASSERT_EQ(cmd_score({.checkpoint = golden,
-                           .tokens = golden + "/case.safetensors",
-                           .logits = at("out"),
-                           .dtype = dtype}),
-                0);
+      ASSERT_EQ(
+          timepipe({"score", golden, "--tokens", golden + "/case.safetensors",
+                    "--logits", at("out"), "--dtype", dtype}),
+          0);
       const auto out = SafetensorsFile::read(at("out"));
       EXPECT_EQ(out.entry("logits").shape, file.entry("logits").shape);
       const double tolerance = dtype == std::string("f64") ? 1e-9 : f32;
@@ -150,7 +167,7 @@ TEST_F(ModelCommands, ScoreGivesTheGoldenLogits) {
 
 TEST_F(ModelCommands, VerifyExportFindsAnotherWeight) {
   const std::string golden = hf_goldens().front();
-  ASSERT_EQ(cmd_checkpoint_export(golden, at("hf"), "f32", 1'000'000'000), 0);
+  ASSERT_EQ(timepipe({"checkpoint", "export", golden, at("hf")}), 0);
   HfConfig config = read_hf_config(at("hf"));
   Context ctx;
   LanguageModel model(ctx, config.model, DType::kF32);
@@ -159,9 +176,12 @@ TEST_F(ModelCommands, VerifyExportFindsAnotherWeight) {
   write_hf_folder(at("other"), config, model.weights(), HfDType::kF32);
   fs::rename(at("other") + "/model.safetensors",
              at("hf") + "/model.safetensors");
-  EXPECT_EQ(cmd_checkpoint_verify_export(at("hf")), 1);
-  EXPECT_THAT([&] { cmd_checkpoint_verify_export(at("other")); },
-              ThrowsMessage<IoError>(HasSubstr("timepipe_fixture")));
+  EXPECT_EQ(timepipe({"checkpoint", "verify-export", at("hf")}), 1);
+  EXPECT_THAT(
+      [&] {
+        timepipe({"checkpoint", "verify-export", at("other")});
+      },
+      ThrowsMessage<IoError>(HasSubstr("timepipe_fixture")));
 }
 
 TEST_F(ModelCommands, ImportLeavesNothingWhenItFails) {
@@ -173,16 +193,22 @@ TEST_F(ModelCommands, ImportLeavesNothingWhenItFails) {
   model.weights().value("model.norm.weight").data<float>()[0] =
       std::numeric_limits<float>::infinity();
   write_hf_folder(at("hf"), config, model.weights(), HfDType::kF32);
-  EXPECT_THAT([&] { cmd_checkpoint_import(at("hf"), at("run")); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("aren't finite")));
+  EXPECT_THAT(
+      [&] {
+        timepipe({"checkpoint", "import", at("hf"), at("run")});
+      },
+      ThrowsMessage<InvalidArgument>(HasSubstr("aren't finite")));
   EXPECT_FALSE(fs::exists(at("run")));
-  EXPECT_THAT([&] { cmd_checkpoint_import(golden, at("hf")); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("is there already")));
+  EXPECT_THAT(
+      [&] {
+        timepipe({"checkpoint", "import", golden, at("hf")});
+      },
+      ThrowsMessage<InvalidArgument>(HasSubstr("is there already")));
 }
 
 TEST_F(ModelCommands, OpenModelConvertsBetweenPrecisions) {
   const std::string golden = hf_goldens().front();
-  ASSERT_EQ(cmd_checkpoint_import(golden, at("run")), 0);
+  ASSERT_EQ(timepipe({"checkpoint", "import", golden, at("run")}), 0);
   Context ctx;
   const OpenModel f32 = open_model(ctx, at("run"));
   const OpenModel f64 = open_model(ctx, at("run"), DType::kF64);

@@ -1,0 +1,43 @@
+#include "launcher/run/saves.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "launcher/process/rank_log.h"
+#include "runtime/error.h"
+
+namespace timepipe {
+
+Saves::Saves(Context& ctx, Communicator& world, const RunConfig& config,
+             Trainer& trainer, std::vector<Manifest::DataFile> data)
+    : config_(config), writer_(ctx, world, config, trainer, std::move(data)) {}
+
+void Saves::after_step(int64_t steps_done, int64_t skipped_steps,
+                       uint64_t digest, bool leaves) {
+  if (config_.run_dir.empty()) return;
+  const int64_t every = config_.checkpoint.every;
+  const bool due = leaves || (every > 0 && steps_done % every == 0);
+  check(writer_.settle(/*wait=*/due), /*must=*/false);
+  if (!due || steps_done == last_) return;
+  last_ = steps_done;
+  log_line("checkpoint of step " + std::to_string(steps_done) + " begun");
+  const auto outcome = writer_.save(steps_done, skipped_steps, digest);
+  check(std::max(outcome, writer_.settle(/*wait=*/leaves)), leaves);
+}
+
+// What became of the last save. `must`: the run is lost without it.
+void Saves::check(CheckpointWriter::Outcome outcome, bool must) {
+  using Outcome = CheckpointWriter::Outcome;
+  if (outcome == Outcome::kCommitted) {
+    log_line("checkpoint of step " + std::to_string(last_) + " committed");
+  }
+  if (outcome == Outcome::kFailed) last_ = -1;
+  require(outcome != Outcome::kFailed ||
+              (!must && config_.checkpoint.on_failure == OnFailure::kGoOn),
+          "a checkpoint could not be saved to " + config_.run_dir +
+              (must ? ": the last step isn't saved"
+                    : ": the run stops as checkpoint.on_failure says"));
+}
+
+}  // namespace timepipe
