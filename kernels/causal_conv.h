@@ -1,7 +1,8 @@
 #pragma once
 
-#include "kernels/matmul.h"
 #include "kernels/segment.h"
+#include "kernels/write.h"
+#include "runtime/context.h"
 
 namespace timepipe {
 

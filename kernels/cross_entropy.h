@@ -2,7 +2,7 @@
 
 #include <functional>
 
-#include "kernels/matmul.h"
+#include "runtime/context.h"
 
 namespace timepipe {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/matmul.h"
+#include "runtime/context.h"
 
 namespace timepipe {
 

@@ -1,11 +1,9 @@
 #pragma once
 
+#include "kernels/write.h"
 #include "runtime/context.h"
 
 namespace timepipe {
-
-// Whether an output is overwritten or added to.
-enum class Write { kOverwrite, kAdd };
 
 // Matrix products, row-major, C [M,N]:
 //   kNN: C = A B,    A [M,K], B [K,N]      dx = dy W

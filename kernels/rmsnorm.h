@@ -1,6 +1,7 @@
 #pragma once
 
-#include "kernels/matmul.h"
+#include "kernels/write.h"
+#include "runtime/context.h"
 
 namespace timepipe {
 

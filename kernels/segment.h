@@ -17,8 +17,20 @@ struct Segment {
   bool resets;      // the hidden state restarts from its learned start at `row`
 
   bool starts_document() const { return context == 0; }
+  int64_t end_row() const { return row + rows; }
 };
 
 using Segments = std::span<const Segment>;
+
+// Calls f(begin, end) for each run of padding in a chunk of so many rows.
+template <class F>
+void for_padding(Segments segments, int64_t rows, F&& f) {
+  int64_t begin = 0;
+  for (const Segment& s : segments) {
+    if (begin < s.row) f(begin, s.row);
+    begin = s.end_row();
+  }
+  if (begin < rows) f(begin, rows);
+}
 
 }  // namespace timepipe

@@ -1,22 +1,11 @@
 #include "models/model_config.h"
 
-#include <sstream>
-
-#include "runtime/error.h"
+#include "runtime/expect.h"
 
 namespace timepipe {
 namespace {
 
 constexpr int64_t kLargestSize = 1 << 20;
-
-template <class T>
-void expect(bool condition, const char* name, T value,
-            const std::string& allowed) {
-  if (condition) return;
-  std::ostringstream text;
-  text << name << ": " << value << ", expected " << allowed;
-  throw InvalidArgument(text.str());
-}
 
 void expect_size(const char* name, int64_t value) {
   expect(value >= 1 && value <= kLargestSize, name, value,

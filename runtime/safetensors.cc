@@ -9,8 +9,9 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "runtime/bf16.h"
 #include "runtime/context.h"
-#include "runtime/json_text.h"
+#include "runtime/json_fields.h"
 
 namespace timepipe {
 namespace {
@@ -162,10 +163,6 @@ Tensor take_tensor(DType dtype, const Shape& shape, int64_t size_bytes) {
       [](void* p) { ::operator delete(p, kAlignment); });
   void* data = memory.get();
   return Tensor(std::move(memory), data, dtype, shape);
-}
-
-float widen_bf16(uint16_t bits) {
-  return std::bit_cast<float>(uint32_t{bits} << 16);
 }
 
 // IEEE half precision.

@@ -15,8 +15,6 @@ int64_t first_row(const Segment& s, int64_t k) {
   return s.row - std::min(k - 1, s.context);
 }
 
-int64_t end_row(const Segment& s) { return s.row + s.rows; }
-
 // The chunk's rows with the halo before them. Row s >= -(k-1).
 template <class T>
 struct Rows {
@@ -27,17 +25,6 @@ struct Rows {
     return s < 0 ? halo + (s + k - 1) * C : chunk + s * C;
   }
 };
-
-// Calls f(begin, end) for each run of rows outside every segment.
-template <class F>
-void for_padding(Segments segments, int64_t rows, F&& f) {
-  int64_t begin = 0;
-  for (const Segment& s : segments) {
-    if (begin < s.row) f(begin, s.row);
-    begin = end_row(s);
-  }
-  if (begin < rows) f(begin, rows);
-}
 
 template <class T>
 void zero_padding(Segments segments, int64_t rows, int64_t C, T* x) {
@@ -80,7 +67,7 @@ template <class T>
 void backward_segment_x(const Segment& segment, const T* dy, const T* taps,
                         Write write, const Rows<T>& dx) {
   const int64_t k = dx.k, C = dx.C, first = first_row(segment, k);
-  const int64_t end = end_row(segment);
+  const int64_t end = segment.end_row();
   parallel_for(end - first, [=, &dx](int64_t i) {
     const int64_t s = first + i;
     T* __restrict out = dx.at(s);
@@ -98,7 +85,7 @@ void backward_segment_x(const Segment& segment, const T* dy, const T* taps,
 template <class T>
 void sum_parameters(const Segment& segment, const T* dy, const Rows<const T>& x,
                     int64_t begin, int64_t end, double* sums) {
-  const int64_t k = x.k, C = x.C, last = end_row(segment);
+  const int64_t k = x.k, C = x.C, last = segment.end_row();
   const auto add = [=](int64_t t, int64_t t_end, const T* in, double* sum) {
     const T* g = dy + t * C;
     add_columns(

@@ -17,15 +17,9 @@ template <class T>
 T largest(int64_t n, const T* z) {
   T lanes[kLanes];
   std::fill_n(lanes, kLanes, z[0]);
-  const int64_t whole = n - n % kLanes;
-  for (int64_t i = 0; i < whole; i += kLanes) {
-    for (int64_t l = 0; l < kLanes; ++l) {
-      lanes[l] = z[i + l] > lanes[l] ? z[i + l] : lanes[l];
-    }
-  }
-  for (int64_t i = whole; i < n; ++i) {
-    lanes[i - whole] = std::max(lanes[i - whole], z[i]);
-  }
+  over_lanes(n, [&](int64_t i, int64_t l) {
+    lanes[l] = z[i] > lanes[l] ? z[i] : lanes[l];
+  });
   return *std::max_element(lanes, lanes + kLanes);
 }
 

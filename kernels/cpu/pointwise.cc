@@ -1,9 +1,7 @@
 #include "kernels/pointwise.h"
 
-#include <numbers>
-
 #include "kernels/cpu/cpu_kernels.h"
-#include "kernels/cpu/elementary.h"
+#include "kernels/cpu/gelu.h"
 #include "runtime/parallel_for.h"
 
 namespace timepipe::cpu {
@@ -15,18 +13,6 @@ void for_elements(int64_t n, F&& f) {
   parallel_pieces(n, kPiece, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) f(i);
   });
-}
-
-// gelu(g) = g sigmoid(2 u(g)), u(g) = sqrt(2/pi) (g + cubic g^3): the tanh form
-// without its cancellation at 1 + tanh.
-template <class T>
-constexpr T kTwiceRoot = T(2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
-template <class T>
-constexpr T kCubic = T(0.044715);
-
-template <class T>
-T gelu_gate_of(T g) {
-  return sigmoid(kTwiceRoot<T> * (g + kCubic<T> * g * g * g));
 }
 
 }  // namespace
@@ -72,7 +58,7 @@ void gelu_gate_forward(const Tensor& x, const Tensor& g, Tensor& y) {
     const T *in = x.template data<T>(), *gate = g.template data<T>();
     T* out = y.template data<T>();
     for_elements(x.numel(), [=](int64_t i) {
-      out[i] = in[i] * (gate[i] * gelu_gate_of(gate[i]));
+      out[i] = in[i] * (gate[i] * gelu_factor(gate[i]));
     });
   });
 }
@@ -85,9 +71,8 @@ void gelu_gate_backward(const Tensor& dy, const Tensor& x, const Tensor& g,
     const T* up = dy.template data<T>();
     T *din = dx.template data<T>(), *dgate = dg.template data<T>();
     for_elements(x.numel(), [=](int64_t i) {
-      const T v = gate[i], s = gelu_gate_of(v), d = up[i];
-      const T slope = kTwiceRoot<T> * (1 + 3 * kCubic<T> * v * v);
-      dgate[i] = d * in[i] * (s + v * (s * (1 - s)) * slope);
+      const T v = gate[i], s = gelu_factor(v), d = up[i];
+      dgate[i] = d * in[i] * gelu_derivative(v, s);
       din[i] = d * (v * s);
     });
   });

@@ -4,27 +4,31 @@
 
 #include <algorithm>
 
-#include "kernels/matmul.h"
+#include "kernels/write.h"
 #include "runtime/parallel_for.h"
 
 namespace timepipe::cpu {
 
 inline constexpr int64_t kLanes = 8;
 
-// Sum of term(i) over [0, n) in f64: element i goes to lane i mod kLanes, so
-// that the compiler may vectorise without reordering.
+// Calls f(i, lane) for i in [0, n) in order, with lane = i mod kLanes: what f
+// gathers lane by lane is vectorised without being reordered.
+template <class F>
+void over_lanes(int64_t n, F&& f) {
+  const int64_t whole = n - n % kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    for (int64_t l = 0; l < kLanes; ++l) f(i + l, l);
+  }
+  for (int64_t i = whole; i < n; ++i) f(i, i - whole);
+}
+
+// Sum of term(i) over [0, n) in f64.
 template <class F>
 double sum_over(int64_t n, F&& term) {
   double lanes[kLanes] = {};
-  const int64_t whole = n - n % kLanes;
-  for (int64_t i = 0; i < whole; i += kLanes) {
-    for (int64_t l = 0; l < kLanes; ++l) {
-      lanes[l] += static_cast<double>(term(i + l));
-    }
-  }
-  for (int64_t i = whole; i < n; ++i) {
-    lanes[i - whole] += static_cast<double>(term(i));
-  }
+  over_lanes(n, [&](int64_t i, int64_t l) {
+    lanes[l] += static_cast<double>(term(i));
+  });
   return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
          ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
 }

@@ -28,16 +28,9 @@ inline std::vector<Cut> cut_segments(Segments segments, int64_t b) {
 
 // Zeros in the rows of [T, ...] outside every segment.
 inline void clear_padding(Segments segments, Tensor& tensor) {
-  const int64_t T = tensor.dim(0);
-  const auto clear = [&](int64_t begin, int64_t end) {
+  for_padding(segments, tensor.dim(0), [&](int64_t begin, int64_t end) {
     std::ranges::fill(tensor.slice(begin, end).bytes(), std::byte{0});
-  };
-  int64_t end = 0;
-  for (const Segment& s : segments) {
-    clear(end, s.row);
-    end = s.row + s.rows;
-  }
-  clear(end, T);
+  });
 }
 
 // One head's columns of token-major tensors and its piece of flat states.

@@ -1,43 +1,10 @@
 #pragma once
 
-#include <cmath>
-#include <numbers>
-
+#include "kernels/cpu/gelu.h"
 #include "kernels/cpu/ttt_dual_layer.h"
 #include "kernels/cpu/ttt_layernorm.h"
 
 namespace timepipe::cpu::ttt {
-
-template <class T>
-struct ValueAndSlope {
-  T value, slope;
-};
-
-// gelu by tanh, and its derivative.
-template <class T>
-ValueAndSlope<T> gelu(T x) {
-  constexpr T c = static_cast<T>(std::numbers::sqrt2 *
-                                 std::numbers::inv_sqrtpi);  // sqrt(2/pi)
-  constexpr T kCube = static_cast<T>(0.044715);
-  const T x2 = x * x;
-  const T t = std::tanh(c * x * (1 + kCube * x2));
-  return {x * (1 + t) / 2,
-          (1 + t) / 2 + x * (1 - t * t) * c * (1 + 3 * kCube * x2) / 2};
-}
-
-// What the inner gradient takes for gelu', with the official implementation's
-// cut-off constants (they show at 3e-10), and the derivative of that.
-template <class T>
-ValueAndSlope<T> gelu_slope(T x) {
-  constexpr T a = static_cast<T>(0.79788456), c = static_cast<T>(0.1070322243);
-  constexpr T kCube = static_cast<T>(0.044715);
-  const T x2 = x * x;
-  const T t = std::tanh(a * x * (1 + kCube * x2));
-  const T s = 1 - t * t;
-  const T p = a + c * x2, v = a * (1 + 3 * kCube * x2);
-  return {(x * s * p + 1 + t) / 2,
-          s * ((p + 2 * c * x2 + v) / 2 - x * t * v * p)};
-}
 
 // f(i-th row, j) for all elements of a matrix of that size.
 template <class T, class F>
@@ -106,7 +73,7 @@ struct MlpModel {
     fill(train.bk, T(0));
     add_nt(train.loss.g, state.second.w, train.bk, scratch.transposed);
     for_each_element(train.z1, [&](int64_t i, int64_t j) {
-      const T slope = gelu_slope(train.z1.row(i)[j]).value;
+      const T slope = official_gelu_derivative(train.z1.row(i)[j]).value;
       train.g1.row(i)[j] = train.bk.row(i)[j] * slope;
       train.h1.row(i)[j] = x.lr[i] * train.g1.row(i)[j];
     });
@@ -161,7 +128,7 @@ struct MlpModel {
     rate_backward(x.lr, train.g1, d.dz1, d.dlr);
     rate_backward(x.lr, train.loss.g, d.dz, d.dlr);
     for_each_element(d.dz1, [&](int64_t i, int64_t j) {
-      const auto [value, slope] = gelu_slope(train.z1.row(i)[j]);
+      const auto [value, slope] = official_gelu_derivative(train.z1.row(i)[j]);
       T& dg1 = d.dz1.row(i)[j];
       d.dbk.row(i)[j] = dg1 * value;
       dg1 *= train.bk.row(i)[j] * slope;  // its part of dz1

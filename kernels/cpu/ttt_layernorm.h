@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/cpu/sums.h"
 #include "kernels/cpu/ttt_mini_batch.h"
 
 namespace timepipe::cpu::ttt {
@@ -16,20 +17,15 @@ struct NormGradient {
   double *w, *b;
 };
 
-// Mean of f(j) over j in [0, n); several sums, so that the loop vectorises.
+// Mean of f(j) over j in [0, n), summed in T.
 template <class T, class F>
 T mean(int64_t n, F&& f) {
-  constexpr int64_t kSums = 8;
-  T part[kSums] = {};
-  int64_t j = 0;
-  for (; j + kSums <= n; j += kSums) {
-    for (int64_t l = 0; l < kSums; ++l) part[l] += f(j + l);
+  T lanes[kLanes] = {};
+  over_lanes(n, [&](int64_t j, int64_t l) { lanes[l] += f(j); });
+  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (int64_t l = 0; l < half; ++l) lanes[l] += lanes[l + half];
   }
-  for (int64_t l = 0; j < n; ++j, ++l) part[l] += f(j);
-  for (int64_t l = kSums / 2; l > 0; l /= 2) {
-    for (int64_t m = 0; m < l; ++m) part[m] += part[m + l];
-  }
-  return part[0] / static_cast<T>(n);
+  return lanes[0] / static_cast<T>(n);
 }
 
 // The inner loss 0.5 |LN(Z) - target|^2 of r rows.

@@ -1,23 +1,19 @@
 #include "launcher/checkpoint/manifest.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
-#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
-#include "runtime/error.h"
-#include "runtime/json_text.h"
+#include "runtime/json_fields.h"
 
 namespace timepipe {
 namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kMaxInt64 = std::numeric_limits<int64_t>::max();
 // No model, and no text of a configuration, comes near.
 constexpr int64_t kMostElements = int64_t{1} << 48;
 constexpr int64_t kMostSequences = int64_t{1} << 20;
@@ -32,66 +28,7 @@ std::string hex(uint64_t value) {
   return text;
 }
 
-// Reads fields of a JSON value, each checked, with errors that say where.
-class Fields {
- public:
-  Fields(const json& value, std::string where)
-      : value_(value), where_(std::move(where)) {
-    require(value_.is_object(), where_ + ": not a JSON object");
-  }
-
-  const json& get(const char* name) const {
-    require(value_.contains(name), where_ + ": no " + name);
-    return value_[name];
-  }
-
-  int64_t integer(const char* name, int64_t least,
-                  int64_t most = kMaxInt64) const {
-    const json& field = get(name);
-    const bool fits = field.is_number_unsigned() &&
-                      field.get<uint64_t>() <= uint64_t{kMaxInt64};
-    const int64_t number = fits ? field.get<int64_t>() : -1;
-    require(fits && number >= least && number <= most,
-            where_ + ": " + name + ": " + brief(field) + ", expected " +
-                std::to_string(least) + " to " + std::to_string(most));
-    return number;
-  }
-
-  std::string text(const char* name) const {
-    const json& field = get(name);
-    require(field.is_string(),
-            where_ + ": " + name + ": " + brief(field) + ", expected a text");
-    return field.get<std::string>();
-  }
-
-  uint64_t hash(const char* name) const {
-    const std::string digits = text(name);
-    uint64_t value = 0;
-    const char* end = digits.data() + digits.size();
-    const auto result = std::from_chars(digits.data(), end, value, 16);
-    require(
-        digits.size() == 16 && result.ec == std::errc() && result.ptr == end,
-        where_ + ": " + name + ": " + digits.substr(0, 40) +
-            ", expected 16 hexadecimal digits");
-    return value;
-  }
-
-  bool has(const char* name) const { return value_.contains(name); }
-
-  const json& array(const char* name) const {
-    const json& field = get(name);
-    require(field.is_array(), where_ + ": " + name + ": not an array");
-    return field;
-  }
-
-  const std::string& where() const { return where_; }
-
- private:
-  const json& value_;
-  std::string where_;
-};
-
-Parameter parse_parameter(const Fields& fields, int64_t offset) {
+Parameter parse_parameter(const JsonFields& fields, int64_t offset) {
   Parameter p{fields.text("name"), {}, offset, 1};
   for (const json& size : fields.array("shape")) {
     require(size.is_number_unsigned() && size.get<uint64_t>() >= 1 &&
@@ -110,7 +47,7 @@ Parameter parse_parameter(const Fields& fields, int64_t offset) {
 }
 
 // A file of the checkpoint's own folder.
-Manifest::Shard parse_shard(const Fields& fields) {
+Manifest::Shard parse_shard(const JsonFields& fields) {
   Manifest::Shard shard{fields.text("file"), fields.integer("size_bytes", 1)};
   require(!shard.file.empty() && shard.file.size() <= kLongestName &&
               shard.file.find('/') == std::string::npos &&
@@ -153,7 +90,7 @@ void require_whole(const Manifest& manifest, const std::string& where) {
               ", which isn't among the parameters");
 }
 
-Manifest::Carried parse_carried(const Fields& fields, const Manifest& m) {
+Manifest::Carried parse_carried(const JsonFields& fields, const Manifest& m) {
   Manifest::Carried carried{
       .sequence = fields.integer("sequence", 0, kMostSequences),
       .layer = fields.integer("layer", 0, kMostLayers),
@@ -186,7 +123,7 @@ void require_carried_once(const Manifest& manifest, const std::string& where) {
   }
 }
 
-Manifest::DataFile parse_data_file(const Fields& fields) {
+Manifest::DataFile parse_data_file(const JsonFields& fields) {
   Manifest::DataFile file{fields.text("path"), fields.hash("hash")};
   require(file.path.size() <= kLongestPath,
           fields.where() + ": path: " + std::to_string(file.path.size()) +
@@ -194,7 +131,7 @@ Manifest::DataFile parse_data_file(const Fields& fields) {
   return file;
 }
 
-DType parse_dtype(const Fields& fields) {
+DType parse_dtype(const JsonFields& fields) {
   const std::string name = fields.text("dtype");
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     if (name == name_of(dtype)) return dtype;
@@ -204,7 +141,7 @@ DType parse_dtype(const Fields& fields) {
 }
 
 Manifest parse(const json& value, const std::string& where) {
-  const Fields fields(value, where);
+  const JsonFields fields(value, where);
   fields.integer("format", Manifest::kFormat, Manifest::kFormat);
   Manifest m;
   m.steps = fields.integer("steps", 0);
@@ -212,7 +149,7 @@ Manifest parse(const json& value, const std::string& where) {
   m.digest = fields.hash("digest");
   m.dtype = parse_dtype(fields);
   m.configuration = fields.text("configuration");
-  if (value.contains("hugging_face")) {
+  if (fields.has("hugging_face")) {
     m.hugging_face = fields.text("hugging_face");
   }
   const auto item_name = [&](const char* name, std::size_t i) {
@@ -230,7 +167,7 @@ Manifest parse(const json& value, const std::string& where) {
         parse_shard({item, item_name("shard", m.shards.size())}));
   }
   for (const json& item : fields.array("pieces")) {
-    const Fields piece(item, item_name("piece", m.pieces.size()));
+    const JsonFields piece(item, item_name("piece", m.pieces.size()));
     m.pieces.push_back(
         {.kind = piece.text("kind"),
          .parameter = piece.text("parameter"),

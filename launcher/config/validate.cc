@@ -1,8 +1,8 @@
 #include <cmath>
 #include <limits>
-#include <sstream>
 
 #include "launcher/config/config.h"
+#include "runtime/expect.h"
 
 namespace timepipe {
 namespace {
@@ -10,15 +10,6 @@ namespace {
 constexpr int64_t kMostTokens = int64_t{1} << 40;
 constexpr int64_t kMostRanks = 1 << 20;
 constexpr int64_t kMostSteps = int64_t{1} << 40;
-
-template <class T>
-void expect(bool condition, const char* name, T value,
-            const std::string& allowed) {
-  if (condition) return;
-  std::ostringstream text;
-  text << name << ": " << value << ", expected " << allowed;
-  throw InvalidArgument(text.str());
-}
 
 void expect_range(const char* name, int64_t value, int64_t low, int64_t high) {
   expect(value >= low && value <= high, name, value,

@@ -1,11 +1,9 @@
 #include "launcher/huggingface/hf_config.h"
 
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "runtime/error.h"
-#include "runtime/json_text.h"
+#include "runtime/json_fields.h"
 
 namespace timepipe {
 namespace {
@@ -26,80 +24,51 @@ const std::set<std::string>& ignored_fields() {
   return fields;
 }
 
-// Takes fields out of the object one by one, so that what is left is unknown.
+// Takes the fields that are there, one by one, and tells those left over.
 class Fields {
  public:
-  Fields(json object, std::string where)
-      : object_(std::move(object)), where_(std::move(where)) {}
+  Fields(const json& object, const std::string& where)
+      : fields_(object, where) {}
 
   void take(const char* name, int64_t& value) {
-    const json field = remove(name);
-    if (field.is_discarded()) return;
-    const bool small =
-        !field.is_number_unsigned() ||
-        field.get<uint64_t>() <= uint64_t{std::numeric_limits<int64_t>::max()};
-    expect(field.is_number_integer() && small, name, field, "an integer");
-    value = field.get<int64_t>();
+    if (finds(name)) value = fields_.integer(name);
   }
   void take(const char* name, std::optional<int64_t>& value) {
-    const auto found = object_.find(name);
-    if (found != object_.end() && found->is_null()) {
-      object_.erase(found);
-      value.reset();
-      return;
-    }
-    int64_t id = value.value_or(-1);
-    const bool there = found != object_.end();
-    take(name, id);
-    if (there) value = id;
+    if (!finds(name)) return;
+    value.reset();
+    if (!fields_.get(name).is_null()) value = fields_.integer(name);
   }
   void take(const char* name, double& value) {
-    const json field = remove(name);
-    if (field.is_discarded()) return;
-    expect(field.is_number(), name, field, "a number");
-    value = field.get<double>();
+    if (finds(name)) value = fields_.number(name);
   }
   void take(const char* name, bool& value) {
-    const json field = remove(name);
-    if (field.is_discarded()) return;
-    expect(field.is_boolean(), name, field, "true or false");
-    value = field.get<bool>();
+    if (finds(name)) value = fields_.boolean(name);
   }
   void take(const char* name, std::string& value) {
-    const json field = remove(name);
-    if (field.is_discarded()) return;
-    expect(field.is_string(), name, field, "a text");
-    value = field.get<std::string>();
+    if (finds(name)) value = fields_.text(name);
   }
   void require_value(const char* name, const json& only) {
-    const json field = remove(name);
-    expect(field.is_discarded() || field == only, name, field, only.dump());
+    if (!finds(name)) return;
+    fields_.expect(fields_.get(name) == only, name, only.dump());
   }
   // A field that is null says nothing.
   void require_none_left() const {
-    for (const auto& [name, value] : object_.items()) {
-      expect(value.is_null() || ignored_fields().contains(name), name, value,
-             "no field of this name: its meaning isn't known here");
+    for (const auto& [name, value] : fields_.object().items()) {
+      fields_.expect(value.is_null() || taken_.contains(name) ||
+                         ignored_fields().contains(name),
+                     name,
+                     "no field of this name: its meaning isn't known here");
     }
   }
 
  private:
-  json remove(const char* name) {
-    const auto found = object_.find(name);
-    if (found == object_.end()) return json(json::value_t::discarded);
-    json field = std::move(*found);
-    object_.erase(found);
-    return field;
-  }
-  void expect(bool condition, const std::string& name, const json& value,
-              const std::string& expected) const {
-    if (condition) return;
-    throw InvalidArgument(where_ + ": " + name + ": " + brief(value) +
-                          ", expected " + expected);
+  bool finds(const char* name) {
+    taken_.insert(name);
+    return fields_.has(name);
   }
 
-  json object_;
-  std::string where_;
+  JsonFields fields_;
+  std::set<std::string> taken_;
 };
 
 // The official code's defaults, where they aren't ModelConfig's.
@@ -139,9 +108,8 @@ void take_model(Fields& fields, ModelConfig& m, const std::string& where) {
 }  // namespace
 
 HfConfig parse_hf_config(const std::string& text, const std::string& where) {
-  json object = json::parse(text, nullptr, false);
-  require(object.is_object(), where + ": not a JSON object");
-  Fields fields(std::move(object), where);
+  const json object = json::parse(text, nullptr, false);
+  Fields fields(object, where);
   HfConfig c = official_defaults();
   fields.require_value("model_type", "ttt");
   fields.require_value("architectures", json::array({"TTTForCausalLM"}));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "launcher/huggingface/hf_index.h"
+#include "runtime/bf16.h"
 #include "runtime/error.h"
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
@@ -194,13 +195,6 @@ void read_hf_weights(const std::string& folder, ParameterStore& weights) {
   for (const Parameter& p : weights.layout().parameters()) {
     convert(tensors.file_of(p.name).get(p.name), weights.value(p.name));
   }
-}
-
-uint16_t round_to_bf16(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  const bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
-  if (is_nan) return static_cast<uint16_t>(bits >> 16 | 0x40);
-  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 void write_hf_folder(const std::string& folder, const HfConfig& config,

@@ -24,9 +24,6 @@ void read_hf_weights(const std::string& folder, ParameterStore& weights);
 
 enum class HfDType { kF32, kBF16 };  // BF16: rounded to nearest, ties to even
 
-// Nearest bfloat16, ties to even; a NaN stays one.
-uint16_t round_to_bf16(float value);
-
 // Makes the folder, whole or not at all (it is written as FOLDER.partial and
 // renamed). Shards are cut where they would exceed shard_bytes; a larger tensor
 // has one of its own. Throws InvalidArgument if FOLDER holds something already

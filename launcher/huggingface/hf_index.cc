@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/error.h"
-#include "runtime/json_text.h"
+#include "runtime/json_fields.h"
 
 namespace timepipe {
 

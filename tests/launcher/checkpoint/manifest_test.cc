@@ -82,7 +82,7 @@ TEST(Manifest, RefusesImpossibleCarriedStates) {
   auto object = nlohmann::json::parse(to_json(example()));
   object["carried"][1] = object["carried"][0];
   expect_refused(object.dump(), "carried.3.0.state: expected once");
-  expect_refused(with("/carried", 3), "M: carried: not an array");
+  expect_refused(with("/carried", 3), "M: carried: 3, expected an array");
   expect_refused(with("/data/0/hash", 3), "data 0: hash: 3");
   expect_refused(with("/data/0/path", std::string(5000, 'x')), "data 0: path");
 }
@@ -101,7 +101,7 @@ TEST(Manifest, RefusesNumbersOutOfRange) {
   expect_refused(with("/parameters/0/shape", {1 << 30, 1 << 30}), "shape");
   expect_refused(with("/pieces/0/shard", 2), "piece 0: shard: 2");
   expect_refused(with("/pieces/0/count", 0), "piece 0: count: 0");
-  expect_refused(with("/pieces", 3), "M: pieces: not an array");
+  expect_refused(with("/pieces", 3), "M: pieces: 3, expected an array");
 }
 
 TEST(Manifest, RefusesPathsOutsideTheFolder) {

@@ -9,6 +9,7 @@
 
 #include "models/build.h"
 #include "models/language_model.h"
+#include "runtime/bf16.h"
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
 #include "tests/support/temporary_file.h"
