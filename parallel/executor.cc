@@ -3,30 +3,12 @@
 #include <glog/logging.h>
 
 #include <utility>
-#include <vector>
 
 namespace timepipe {
-namespace {
-
-// Calls f(sequence, border) for what can cross a border; layer 0 has no kHaloX.
-template <class F>
-void for_each_border(const ScheduleShape& shape, F&& f) {
-  const auto sequences = static_cast<int32_t>(shape.sequences.size());
-  const auto layers = static_cast<int64_t>(shape.layers.size());
-  for (int32_t s = 0; s < sequences; ++s) {
-    for (int64_t l = 0; l < layers; ++l) {
-      if (l > 0) f(s, LayerBorder{Border::kHaloX, l});
-      f(s, LayerBorder{Border::kHaloQk, l});
-      f(s, LayerBorder{Border::kState, l});
-    }
-  }
-}
-
-}  // namespace
 
 void Executor::run(const ScheduleShape& shape, const OperationList& operations,
                    GradientSum& gradients, const Watch& watch) {
-  hand_over_borders(shape);
+  if (carried_) outgoing_ = carried_->hand_over(ctx_, time_, shape);
   std::size_t done = 0;
   for (const Operation& op : operations) {
     switch (op.kind) {
@@ -62,7 +44,7 @@ void Executor::compute_forward(const ScheduleShape& shape,
   if (waits) {
     in = wait_for(key(false, op.sequence, op.chunk, *reads));
   } else if (reads) {
-    in = from_before(shape, op, *reads);
+    in = carried_border(shape, op, *reads);
   }
   Bytes out;
   const auto writes = border_out(op.part, op.layer, layers);
@@ -86,7 +68,7 @@ void Executor::compute_backward(const ScheduleShape& shape, const Operation& op,
   Bytes din;
   const auto read = border_in(op.part, op.layer);
   const bool waits = read && shape.crosses(op.sequence, op.chunk, *read);
-  if (!waits && read) in = from_before(shape, op, *read);
+  if (!waits && read) in = carried_border(shape, op, *read);
   if (waits) {
     in = wait_for(key(false, op.sequence, op.chunk, *read));
     if (shape.gradient_crosses(op.sequence, op.chunk, *read)) {
@@ -107,67 +89,24 @@ void Executor::compute_backward(const ScheduleShape& shape, const Operation& op,
   }
 }
 
-ConstBytes Executor::from_before(const ScheduleShape& shape,
-                                 const Operation& op,
-                                 LayerBorder border) const {
+// What the first chunk of a sequence takes from the run before, if it goes on.
+ConstBytes Executor::carried_border(const ScheduleShape& shape,
+                                    const Operation& op,
+                                    LayerBorder border) const {
   if (op.chunk > 0 || !shape.continues(op.sequence, border)) return {};
-  const auto kept = before_.find(key(false, op.sequence, 0, border));
-  CHECK(kept != before_.end()) << "no border was kept to go on from";
-  return kept->second.bytes.bytes();
+  CHECK(carried_) << "nothing is carried from run to run here";
+  return carried_->of(op.sequence, border);
 }
 
 void Executor::keep_borders(const ScheduleShape& shape) {
-  kept_.clear();
-  for_each_border(shape, [&](int32_t sequence, LayerBorder border) {
-    const auto chunks = static_cast<int64_t>(shape.sequences[sequence].size());
-    if (!shape.keeps(sequence, chunks - 1, border)) return;
-    CarriedBorder& kept = kept_[key(false, sequence, 0, border)];
-    kept = {sequence, border, shape.rank_of(sequence, chunks - 1), {}};
-    if (time_.rank() != kept.rank) return;
-    auto slot = slots_.extract(key(false, sequence, chunks, border));
-    CHECK(!slot.empty()) << "a border was not kept";
-    kept.bytes = std::move(slot.mapped().bytes);
-  });
-}
-
-std::vector<Executor::CarriedBorder> Executor::carried_borders() const {
-  std::vector<CarriedBorder> borders;
-  for (const auto& [key, border] : before_) borders.push_back(border);
-  return borders;
-}
-
-void Executor::carry(std::vector<CarriedBorder> borders) {
-  before_.clear();
-  for (CarriedBorder& border : borders) {
-    const Key k = key(false, border.sequence, 0, border.border);
-    before_[k] = std::move(border);
-  }
-}
-
-// The borders that first chunks take go to the ranks of those chunks.
-void Executor::hand_over_borders(const ScheduleShape& shape) {
-  std::vector<Request> receives;
-  for_each_border(shape, [&](int32_t sequence, LayerBorder border) {
-    if (!shape.continues(sequence, border)) return;
-    const auto kept = before_.find(key(false, sequence, 0, border));
-    CHECK(kept != before_.end()) << "no border was kept to go on from";
-    Tensor& bytes = kept->second.bytes;
-    const int to = shape.rank_of(sequence, 0);
-    const int from = std::exchange(kept->second.rank, to);
-    if (from == to) return;
-    const Tag tag{border.border, false, sequence, 0,
-                  static_cast<int32_t>(border.layer)};
-    if (time_.rank() == from) {
-      const ConstBytes payload = std::as_const(bytes).bytes();
-      Request send = time_.isend(payload, to, tag);
-      outgoing_.push_back({std::exchange(bytes, {}), std::move(send)});
-    } else if (time_.rank() == to) {
-      bytes = ctx_.allocate({shape.bytes(border) / size_of(DType::kF32)},
-                            DType::kF32, MemoryUse::kBorders);
-      receives.push_back(time_.irecv(bytes.bytes(), from, tag));
-    }
-  });
-  for (Request& receive : receives) receive.wait();
+  CHECK(carried_) << "nothing is carried from run to run here";
+  carried_->keep(
+      shape, time_.rank(), [&](int64_t sequence, LayerBorder border) {
+        const int64_t chunks = std::ssize(shape.sequences[sequence]);
+        auto slot = slots_.extract(key(false, sequence, chunks, border));
+        CHECK(!slot.empty()) << "a border was not kept";
+        return std::move(slot.mapped().bytes);
+      });
 }
 
 void Executor::post_send(const Operation& op) {

@@ -23,11 +23,13 @@ using Watch = std::function<void(const StepPosition&)>;
 // that the schedule needs. Keeps the lists of the last shape.
 class ScheduleRunner {
  public:
-  ScheduleRunner(Context& ctx, Communicator& time, ChunkProgram& program)
+  // See Executor.
+  ScheduleRunner(Context& ctx, Communicator& time, ChunkProgram& program,
+                 CarriedBorders* carried = nullptr)
       : ctx_(ctx),
         time_(time),
         program_(program),
-        executor_(ctx, time, program) {}
+        executor_(ctx, time, program, carried) {}
 
   // Makes the lists of a shape. shape.ranks and shape.hot_rounds are set here:
   // hot rounds beyond the chunks of a rank mean all of them.
@@ -35,7 +37,6 @@ class ScheduleRunner {
   // Also runs this rank's.
   void run(ScheduleShape shape, int64_t hot_rounds, GradientSum& gradients);
 
-  Executor& executor() { return executor_; }
   const ScheduleShape& shape() const { return last_shape_; }
   const OperationList& operations() const { return operations_; }
 

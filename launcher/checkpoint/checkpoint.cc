@@ -91,7 +91,7 @@ void CheckpointWriter::copy_carried() {
   constexpr int64_t kNumbers = 5;  // of a border
   carried_copy_.clear();
   std::vector<int64_t> own;
-  for (const Trainer::CarriedBorder& border : trainer_.carried_borders()) {
+  for (const CarriedState::Border& border : trainer_.carried().borders()) {
     carried_copy_.push_back(copy(ctx_, border.bytes));
     const auto size = static_cast<int64_t>(carried_copy_.back().bytes().size());
     own.insert(own.end(),

@@ -65,12 +65,12 @@ void restore_carried(Context& ctx, const CheckpointReader& checkpoint,
                      Trainer& trainer, int64_t sequences) {
   const Manifest& manifest = checkpoint.manifest();
   const ScheduleShape shape = trainer.model().schedule_shape();
-  std::vector<Trainer::CarriedBorder> borders;
+  std::vector<CarriedState::Border> borders;
   for (const Manifest::Carried& carried : manifest.carried) {
     require_possible(checkpoint.folder(), carried, shape, manifest.dtype,
                      sequences);
     Tensor bytes;
-    if (trainer.takes_carried(carried.sequence)) {
+    if (trainer.carried().takes(carried.sequence)) {
       bytes =
           ctx.allocate({carried.count}, manifest.dtype, MemoryUse::kBorders);
       std::ranges::copy(checkpoint.bytes(carried), bytes.bytes().data());
@@ -79,7 +79,7 @@ void restore_carried(Context& ctx, const CheckpointReader& checkpoint,
         {carried.sequence, carried.steps, border_of(carried), bytes});
   }
   require_complete(checkpoint.folder(), manifest, shape);
-  trainer.carry(borders);
+  trainer.carried().restore(borders);
 }
 
 }  // namespace
@@ -116,18 +116,18 @@ void start_from_state(Context& ctx, const std::string& path, Trainer& trainer,
               std::to_string(state.tokens_read) +
               " tokens read, expected a multiple of model.mini_batch_size = " +
               std::to_string(mini_batch));
-  std::vector<Trainer::CarriedBorder> borders;
+  std::vector<CarriedState::Border> borders;
   for (int64_t s = 0; s < sequences; ++s) {
     for (std::size_t l = 0; l < state.layers.size(); ++l) {
       borders.push_back({.sequence = s,
                          .steps = 0,
                          .border = {Border::kState, static_cast<int64_t>(l)},
-                         .bytes = trainer.takes_carried(s)
+                         .bytes = trainer.carried().takes(s)
                                       ? state.layers[l].state
                                       : Tensor()});
     }
   }
-  trainer.carry(borders);
+  trainer.carried().restore(borders);
 }
 
 }  // namespace timepipe

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 #include <utility>
+#include <vector>
 
 namespace timepipe {
 namespace {
@@ -59,11 +60,12 @@ Trainer::Trainer(Context& ctx, Communicator& world, const ModelConfig& model,
       model_(ctx, model, train.dtype),
       gradients_(ctx, model_.weights().layout(), train.dtype),
       optimizer_(ctx, world, model_.weights(), optimizer),
-      runner_(ctx, *grid_.time, model_) {}
+      carried_(grid_),
+      runner_(ctx, *grid_.time, model_, &carried_.between_runs()) {}
 
 Trainer::StepResult Trainer::step(Batch batch, double lr,
                                   double inner_multiplier, int64_t step) {
-  go_on_from_what_is_there(batch, step);
+  carried_.begin_step(batch, step);
   set_current_step(step);
   set_activity("computing step " + std::to_string(step));
   model_.set_inner_rate_multiplier(inner_multiplier);
@@ -74,68 +76,10 @@ Trainer::StepResult Trainer::step(Batch batch, double lr,
   const ShardedOptimizer::Gradient gradient = optimizer_.reduce(gradients_);
   result.grad_norm = gradient.norm;
   result.finite = gradient.finite && std::isfinite(result.loss);
-  if (result.finite) {
-    optimizer_.step(lr, step);
-    go_on_from_kept_states();
-  }
-  remember_what_is_carried(batch, step, result.finite);
+  if (result.finite) optimizer_.step(lr, step);
+  carried_.end_step(batch, step, result.finite);
   result.digest = optimizer_.digest();
   return result;
-}
-
-void Trainer::go_on_from_what_is_there(Batch& batch, int64_t step) {
-  carried_since_.resize(batch.size(), -1);
-  for (std::size_t s = 0; s < batch.size(); ++s) {
-    Sequence& sequence = batch[s];
-    if (!sequence.continues || carried_since_[s] == step) continue;
-    sequence.ids_before.clear();
-    if (carried_since_[s] >= 0) continue;
-    sequence.continues = false;
-    if (!sequence.documents.empty()) sequence.documents.front().resets = true;
-  }
-}
-
-void Trainer::remember_what_is_carried(const Batch& batch, int64_t step,
-                                       bool finite) {
-  for (std::size_t s = 0; s < batch.size(); ++s) {
-    if (finite) {
-      carried_since_[s] = batch[s].hands_on ? step + 1 : -1;
-    } else if (!batch[s].continues) {
-      carried_since_[s] = -1;  // what is there is of another text
-    }
-  }
-}
-
-std::vector<Trainer::CarriedBorder> Trainer::carried_borders() {
-  std::vector<CarriedBorder> borders;
-  for (const auto& border : runner_.executor().carried_borders()) {
-    const int64_t s = border.sequence * grid_.data_ranks + grid_.data_rank;
-    const auto index = static_cast<std::size_t>(s);
-    if (border.bytes.empty() || index >= carried_since_.size()) continue;
-    if (carried_since_[index] < 0) continue;
-    borders.push_back({s, carried_since_[index], border.border, border.bytes});
-  }
-  return borders;
-}
-
-bool Trainer::takes_carried(int64_t sequence) const {
-  return sequence % grid_.data_ranks == grid_.data_rank &&
-         sequence / grid_.data_ranks % grid_.time_ranks == grid_.time_rank;
-}
-
-void Trainer::carry(const std::vector<CarriedBorder>& borders) {
-  std::vector<Executor::CarriedBorder> mine;
-  carried_since_.clear();
-  for (const CarriedBorder& border : borders) {
-    const int64_t s = border.sequence;
-    if (s >= std::ssize(carried_since_)) carried_since_.resize(s + 1, -1);
-    carried_since_[s] = border.steps;
-    if (s % grid_.data_ranks != grid_.data_rank) continue;
-    const int64_t local = s / grid_.data_ranks;
-    mine.push_back({local, border.border,
-                    static_cast<int>(local % grid_.time_ranks), border.bytes});
-  }
-  runner_.executor().carry(std::move(mine));
 }
 
 double Trainer::forward_backward(const Batch& batch) {

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 #include "launcher/config/config.h"
+#include "launcher/trainer/carried_state.h"
 #include "launcher/trainer/memory_plan.h"
 #include "models/language_model.h"
 #include "parallel/process_grid.h"
@@ -37,9 +37,8 @@ class Trainer {
   };
 
   // One optimizer step on the same batch on all ranks, of which every data
-  // rank takes its sequences. Sequences that go on do so from the states that
-  // the last finite step left: if that isn't the step before, convolutions
-  // start afresh; if there is none, the sequence does. Collective.
+  // rank takes its sequences. Sequences go on from those of earlier steps as
+  // CarriedState says. Collective.
   StepResult step(Batch batch, double lr, double inner_multiplier,
                   int64_t step);
 
@@ -48,25 +47,6 @@ class Trainer {
 
   // Its first half: the loss, and this rank's share of the gradient.
   double forward_backward(const Batch& batch);
-  // The sequences that go on do so from the states that the last
-  // forward_backward() left.
-  void go_on_from_kept_states() {
-    runner_.executor().go_on_from_kept_borders();
-  }
-
-  // What a sequence of the batch left for that of the next step.
-  struct CarriedBorder {
-    int64_t sequence;  // in the batch
-    int64_t steps;     // that were done then
-    LayerBorder border;
-    Tensor bytes;
-  };
-  // Those that this rank has.
-  std::vector<CarriedBorder> carried_borders();
-  // Whether this rank takes those of a sequence. Then all ranks carry() all,
-  // with their bytes where the sequence is taken.
-  bool takes_carried(int64_t sequence) const;
-  void carry(const std::vector<CarriedBorder>& borders);
 
   // What a step on such a batch takes on this rank; `saves`: checkpoints too.
   MemoryPlan memory_plan(const Batch& batch, bool saves);
@@ -80,11 +60,10 @@ class Trainer {
   LanguageModel& model() { return model_; }
   ShardedOptimizer& optimizer() { return optimizer_; }
   const GradientSum& gradients() const { return gradients_; }
+  CarriedState& carried() { return carried_; }
   const ProcessGrid& grid() const { return grid_; }
 
  private:
-  void go_on_from_what_is_there(Batch& batch, int64_t step);
-  void remember_what_is_carried(const Batch& batch, int64_t step, bool finite);
   void run(const Batch& batch, bool training);
   ScheduleShape set_batch(const Batch& batch, bool training);
   double gather_loss(const Batch& batch);
@@ -95,10 +74,8 @@ class Trainer {
   GradientSum gradients_;
   ShardedOptimizer optimizer_;
   int64_t bytes_sent_in_steps_ = 0;
+  CarriedState carried_;
   ScheduleRunner runner_;
-  // Of each sequence of the batch: the steps that were done when it left what
-  // is carried; -1: nothing is.
-  std::vector<int64_t> carried_since_;
 };
 
 }  // namespace timepipe

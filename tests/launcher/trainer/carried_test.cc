@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "launcher/checkpoint/checkpoint.h"
@@ -117,6 +118,42 @@ TEST(CarriedStates, OfACheckpointMustBeThisModels) {
                 ThrowsMessage<InvalidArgument>(
                     HasSubstr("carried.1.0.halo_qk: 96 elements")));
   });
+}
+
+// A sequence of one document of 8 tokens, whose text is that of the step
+// before.
+Sequence that_goes_on() {
+  Sequence sequence = make_sequence({1, 2, 3, 4, 5, 6, 7, 8, 9}, 1.0);
+  sequence.continues = sequence.hands_on = true;
+  sequence.documents[0].resets = false;
+  sequence.ids_before = {61, 62, 63};
+  return sequence;
+}
+
+// How a sequence starts at `step`, after steps that were finite or not.
+std::string start_after(const std::vector<bool>& finite, int64_t step) {
+  const auto world = make_self_communicator();
+  const ProcessGrid grid(*world, 1, 1);
+  CarriedState carried(grid);
+  for (std::size_t i = 0; i < finite.size(); ++i) {
+    Batch batch = {that_goes_on()};
+    carried.begin_step(batch, static_cast<int64_t>(i));
+    carried.end_step(batch, static_cast<int64_t>(i), finite[i]);
+  }
+  Batch batch = {that_goes_on()};
+  carried.begin_step(batch, step);
+  EXPECT_EQ(batch[0].documents[0].resets, !batch[0].continues);
+  if (!batch[0].continues) return "afresh";
+  return batch[0].ids_before.empty() ? "from the state" : "from all";
+}
+
+TEST(CarriedStates, SayWhenASequenceContinues) {
+  EXPECT_EQ(start_after({}, 0), "afresh");
+  EXPECT_EQ(start_after({true}, 1), "from all");
+  EXPECT_EQ(start_after({true, true}, 2), "from all");
+  EXPECT_EQ(start_after({false}, 1), "afresh");
+  EXPECT_EQ(start_after({true, false}, 2), "from the state");
+  EXPECT_EQ(start_after({true, false, true}, 3), "from all");
 }
 
 // After it sequences go on from the state of the step before, convolutions

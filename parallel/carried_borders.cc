@@ -1,0 +1,89 @@
+#include "parallel/carried_borders.h"
+
+#include <glog/logging.h>
+
+#include <utility>
+
+namespace timepipe {
+namespace {
+
+// Calls f(sequence, border) for what can cross a border; layer 0 has no kHaloX.
+template <class F>
+void for_each_border(const ScheduleShape& shape, F&& f) {
+  const auto sequences = static_cast<int32_t>(shape.sequences.size());
+  const auto layers = static_cast<int64_t>(shape.layers.size());
+  for (int32_t s = 0; s < sequences; ++s) {
+    for (int64_t l = 0; l < layers; ++l) {
+      if (l > 0) f(s, LayerBorder{Border::kHaloX, l});
+      f(s, LayerBorder{Border::kHaloQk, l});
+      f(s, LayerBorder{Border::kState, l});
+    }
+  }
+}
+
+}  // namespace
+
+std::list<Outgoing> CarriedBorders::hand_over(Context& ctx, Communicator& time,
+                                              const ScheduleShape& shape) {
+  std::list<Outgoing> outgoing;
+  std::vector<Request> receives;
+  for_each_border(shape, [&](int32_t sequence, LayerBorder border) {
+    if (!shape.continues(sequence, border)) return;
+    const auto entry = taken_.find(key(sequence, border));
+    CHECK(entry != taken_.end()) << "no border was kept to go on from";
+    Tensor& bytes = entry->second.bytes;
+    const int to = shape.rank_of(sequence, 0);
+    const int from = std::exchange(entry->second.rank, to);
+    if (from == to) return;
+    const Tag tag{border.border, false, sequence, 0,
+                  static_cast<int32_t>(border.layer)};
+    if (time.rank() == from) {
+      const ConstBytes payload = std::as_const(bytes).bytes();
+      Request send = time.isend(payload, to, tag);
+      outgoing.push_back({std::exchange(bytes, {}), std::move(send)});
+    } else if (time.rank() == to) {
+      bytes = ctx.allocate({shape.bytes(border) / size_of(DType::kF32)},
+                           DType::kF32, MemoryUse::kBorders);
+      receives.push_back(time.irecv(bytes.bytes(), from, tag));
+    }
+  });
+  for (Request& receive : receives) receive.wait();
+  return outgoing;
+}
+
+ConstBytes CarriedBorders::of(int64_t sequence, LayerBorder border) const {
+  const auto entry = taken_.find(key(sequence, border));
+  CHECK(entry != taken_.end()) << "no border was kept to go on from";
+  return entry->second.bytes.bytes();
+}
+
+void CarriedBorders::keep(const ScheduleShape& shape, int rank,
+                          const Take& take) {
+  kept_.clear();
+  for_each_border(shape, [&](int32_t sequence, LayerBorder border) {
+    const int64_t last = std::ssize(shape.sequences[sequence]) - 1;
+    if (!shape.keeps(sequence, last, border)) return;
+    Entry entry{sequence, border, shape.rank_of(sequence, last), {}};
+    if (entry.rank == rank) entry.bytes = take(sequence, border);
+    kept_.insert_or_assign(key(sequence, border), std::move(entry));
+  });
+}
+
+void CarriedBorders::advance() { taken_ = std::exchange(kept_, {}); }
+
+std::vector<CarriedBorders::Entry> CarriedBorders::entries() const {
+  std::vector<Entry> entries;
+  entries.reserve(taken_.size());
+  for (const auto& [key, entry] : taken_) entries.push_back(entry);
+  return entries;
+}
+
+void CarriedBorders::set(std::vector<Entry> entries) {
+  taken_.clear();
+  for (Entry& entry : entries) {
+    taken_.insert_or_assign(key(entry.sequence, entry.border),
+                            std::move(entry));
+  }
+}
+
+}  // namespace timepipe

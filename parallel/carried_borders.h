@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <tuple>
+#include <vector>
+
+#include "parallel/communicator.h"
+#include "parallel/schedule.h"
+#include "runtime/context.h"
+
+namespace timepipe {
+
+// A message that the transport may still be reading.
+struct Outgoing {
+  Tensor bytes;
+  Request send;
+};
+
+// The borders that sequences carry from one run of a schedule to the next,
+// without gradient: what the last chunk of a sequence would give to a next one,
+// for the first chunk of the same sequence in the next run.
+//
+// A border lies on the time rank that computed it, that of the last chunk,
+// until the next run begins: hand_over() brings it to the rank of the first
+// chunk, which reads it there as often as it computes the chunk. All time ranks
+// know of all borders where they lie.
+class CarriedBorders {
+ public:
+  struct Entry {
+    int64_t sequence;  // among those of these time ranks
+    LayerBorder border;
+    int rank;      // that has it
+    Tensor bytes;  // only there
+  };
+
+  // Brings those that first chunks take to the ranks of these chunks. Returns
+  // what is still on its way from here. Collective over `time`.
+  std::list<Outgoing> hand_over(Context& ctx, Communicator& time,
+                                const ScheduleShape& shape);
+  // What the first chunk of a sequence, which is on this rank, takes.
+  ConstBytes of(int64_t sequence, LayerBorder border) const;
+
+  // At the end of a run whose shape keeps borders; `take` gives one that this
+  // rank has computed.
+  using Take = std::function<Tensor(int64_t sequence, LayerBorder border)>;
+  void keep(const ScheduleShape& shape, int rank, const Take& take);
+  // The next run goes on from what was kept last. Without this call from what
+  // the last one went on from.
+  void advance();
+
+  // What the next run goes on from, in the order of sequences and layers.
+  std::vector<Entry> entries() const;
+  void set(std::vector<Entry> entries);
+
+ private:
+  using Key = std::tuple<int64_t, int64_t, Border>;  // sequence, layer
+  static Key key(int64_t sequence, LayerBorder border) {
+    return {sequence, border.layer, border.border};
+  }
+
+  std::map<Key, Entry> taken_, kept_;  // by the next run, by the last
+};
+
+}  // namespace timepipe
