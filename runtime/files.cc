@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,10 +24,32 @@ constexpr std::size_t kMostBytesAtOnce = std::size_t{1} << 30;
   throw IoError(path + ": " + std::strerror(errno));
 }
 
+// Lets this process open as many files as it may; returns whether that is more
+// than before.
+bool raise_open_files() {
+  rlimit limit = {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
+  if (limit.rlim_cur >= limit.rlim_max) return false;
+  limit.rlim_cur = limit.rlim_max;
+  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
 int open_file(const std::string& path, int flags) {
-  const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+  const auto open = [&] {
+    return ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+  };
+  int fd = open();
+  // Data sets and checkpoints of many ranks have thousands of files.
+  if (fd < 0 && errno == EMFILE && raise_open_files()) fd = open();
   if (fd < 0) throw_errno(path);
   return fd;
+}
+
+struct stat status_of(const std::string& path, int fd) {
+  struct stat status = {};
+  if (::fstat(fd, &status) != 0) throw_errno(path);
+  if (!S_ISREG(status.st_mode)) throw IoError(path + ": not a regular file");
+  return status;
 }
 
 class FileDescriptor {
@@ -75,12 +98,53 @@ std::string target_of(const std::string& path) {
 
 }  // namespace
 
+InputFile::InputFile(const std::string& path) : path_(path) {
+  descriptor_ = std::shared_ptr<const int>(new int(open_file(path, O_RDONLY)),
+                                           [](const int* fd) {
+                                             ::close(*fd);
+                                             delete fd;
+                                           });
+  const struct stat status = status_of(path, *descriptor_);
+  constexpr int64_t kNanoseconds = 1'000'000'000;
+  stamp_ = {
+      .size_bytes = status.st_size,
+      .mtime_ns = status.st_mtim.tv_sec * kNanoseconds + status.st_mtim.tv_nsec,
+      .device = status.st_dev,
+      .inode = status.st_ino};
+}
+
+void InputFile::read(int64_t offset, std::span<std::byte> to) const {
+  while (!to.empty()) {
+    const ssize_t count = ::pread(
+        *descriptor_, to.data(), std::min(to.size(), kMostBytesAtOnce), offset);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw_errno(path_);
+    if (count == 0) {
+      throw IoError(path_ + ": " +
+                    std::to_string(status_of(path_, *descriptor_).st_size) +
+                    " bytes, expected " + std::to_string(size_bytes()) +
+                    " as when it was opened: it was cut short");
+    }
+    offset += count;
+    to = to.subspan(static_cast<std::size_t>(count));
+  }
+}
+
+std::vector<std::byte> FileBytes::read(int64_t offset, int64_t count) const {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(count));
+  if (file_ != nullptr) {
+    file_->read(offset, bytes);
+  } else {
+    std::ranges::copy(memory_.subspan(static_cast<std::size_t>(offset),
+                                      static_cast<std::size_t>(count)),
+                      bytes.begin());
+  }
+  return bytes;
+}
+
 MappedFile::MappedFile(const std::string& path) : path_(path) {
   const FileDescriptor file(path, O_RDONLY);
-  struct stat status = {};
-  if (::fstat(file.get(), &status) != 0) throw_errno(path);
-  if (!S_ISREG(status.st_mode)) throw IoError(path + ": not a regular file");
-  size_ = static_cast<std::size_t>(status.st_size);
+  size_ = static_cast<std::size_t>(status_of(path, file.get()).st_size);
   if (size_ == 0) return;  // nothing to map
   void* bytes = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (bytes == MAP_FAILED) throw_errno(path);
@@ -90,9 +154,10 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
 }
 
 std::string read_text(const std::string& path) {
-  const MappedFile file(path);
-  return {reinterpret_cast<const char*>(file.bytes().data()),
-          file.bytes().size()};
+  const InputFile file(path);
+  std::string text(static_cast<std::size_t>(file.size_bytes()), '\0');
+  file.read(0, std::as_writable_bytes(std::span(text)));
+  return text;
 }
 
 NewFile::NewFile(const std::string& path)

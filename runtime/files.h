@@ -1,12 +1,65 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "runtime/tensor.h"
 
 namespace timepipe {
+
+// A regular file that is open for reading, at any place. It is read, not
+// mapped: one that is cut short meanwhile is an error, not a signal. Copies
+// share the descriptor.
+class InputFile {
+ public:
+  // Throws IoError naming path and reason.
+  explicit InputFile(const std::string& path);
+
+  const std::string& path() const { return path_; }
+  // What tells another file, or another version, from the one that was opened.
+  struct Stamp {
+    int64_t size_bytes = 0, mtime_ns = 0;
+    uint64_t device = 0, inode = 0;
+
+    bool operator==(const Stamp&) const = default;
+  };
+  const Stamp& stamp() const { return stamp_; }
+  int64_t size_bytes() const { return stamp_.size_bytes; }
+
+  // Fills `to` with the bytes from `offset` on. Throws IoError naming path and
+  // reason, also if the file ends before.
+  void read(int64_t offset, std::span<std::byte> to) const;
+
+ private:
+  std::string path_;
+  std::shared_ptr<const int> descriptor_;  // closed with the last copy
+  Stamp stamp_;
+};
+
+// The bytes of a file, or memory in its place, for functions that need only
+// some of them. Refers to what it is made of.
+class FileBytes {
+ public:
+  FileBytes(ConstBytes memory)  // NOLINT(google-explicit-constructor)
+      : memory_(memory) {}
+  FileBytes(const InputFile& file)  // NOLINT(google-explicit-constructor)
+      : file_(&file) {}
+
+  int64_t size() const {
+    return file_ != nullptr ? file_->size_bytes()
+                            : static_cast<int64_t>(memory_.size());
+  }
+  // A copy of bytes [offset, offset + count), which must be within size().
+  // Throws IoError as InputFile does.
+  std::vector<std::byte> read(int64_t offset, int64_t count) const;
+
+ private:
+  ConstBytes memory_;
+  const InputFile* file_ = nullptr;
+};
 
 // A regular file in memory, read-only, mapped: pages come when they are read.
 // Copies share the mapping.

@@ -18,7 +18,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kLengthBytes = 8;  // of the header's length
+constexpr int64_t kLengthBytes = 8;                 // of the header's length
+constexpr uint64_t kMostHeaderBytes = 100'000'000;  // as in the official code
 constexpr int64_t kMaxInt64 = std::numeric_limits<int64_t>::max();
 
 struct StoredType {
@@ -39,19 +40,23 @@ int64_t stored_bytes(const std::string& dtype) {
   return 0;
 }
 
-uint64_t read_length(ConstBytes bytes, const std::string& where) {
+int64_t read_length(const FileBytes& bytes, const std::string& where) {
   require(bytes.size() >= kLengthBytes,
           where + ": " + std::to_string(bytes.size()) +
               " bytes, too short for a safetensors file");
+  const std::vector<std::byte> digits = bytes.read(0, kLengthBytes);
   uint64_t length = 0;
-  for (std::size_t i = kLengthBytes; i-- > 0;) {
-    length = length << 8 | std::to_integer<uint64_t>(bytes[i]);
+  for (std::size_t i = digits.size(); i-- > 0;) {
+    length = length << 8 | std::to_integer<uint64_t>(digits[i]);
   }
-  const uint64_t rest = bytes.size() - kLengthBytes;
+  const auto rest = static_cast<uint64_t>(bytes.size() - kLengthBytes);
   require(length <= rest, where + ": header of " + std::to_string(length) +
                               " bytes, but only " + std::to_string(rest) +
                               " follow");
-  return length;
+  require(length <= kMostHeaderBytes,
+          where + ": header of " + std::to_string(length) +
+              " bytes, expected at most " + std::to_string(kMostHeaderBytes));
+  return static_cast<int64_t>(length);
 }
 
 json parse_json(ConstBytes text, const std::string& where) {
@@ -204,14 +209,13 @@ const char* stored_name(DType dtype) {
 
 }  // namespace
 
-SafetensorsHeader parse_safetensors(ConstBytes bytes,
+SafetensorsHeader parse_safetensors(const FileBytes& bytes,
                                     const std::string& where) {
-  const auto length = static_cast<std::size_t>(read_length(bytes, where));
-  const json header = parse_json(bytes.subspan(kLengthBytes, length), where);
+  const int64_t length = read_length(bytes, where);
+  const json header = parse_json(bytes.read(kLengthBytes, length), where);
   SafetensorsHeader result;
-  result.data_begin = static_cast<int64_t>(kLengthBytes + length);
-  const int64_t data_size =
-      static_cast<int64_t>(bytes.size()) - result.data_begin;
+  result.data_begin = kLengthBytes + length;
+  const int64_t data_size = bytes.size() - result.data_begin;
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") {
       result.metadata = parse_metadata(value, where);
@@ -226,16 +230,15 @@ SafetensorsHeader parse_safetensors(ConstBytes bytes,
   return result;
 }
 
-SafetensorsFile::SafetensorsFile(MappedFile file)
-    : file_(std::move(file)),
-      header_(parse_safetensors(file_.bytes(), file_.path())) {
+SafetensorsFile::SafetensorsFile(InputFile file)
+    : file_(std::move(file)), header_(parse_safetensors(file_, file_.path())) {
   for (std::size_t i = 0; i < header_.entries.size(); ++i) {
     index_[header_.entries[i].name] = i;
   }
 }
 
 SafetensorsFile SafetensorsFile::read(const std::string& path) {
-  return SafetensorsFile(MappedFile(path));
+  return SafetensorsFile(InputFile(path));
 }
 
 bool SafetensorsFile::contains(const std::string& name) const {
@@ -255,22 +258,26 @@ const SafetensorsEntry& SafetensorsFile::entry(const std::string& name) const {
   return header_.entries[found->second];
 }
 
-ConstBytes SafetensorsFile::bytes(const std::string& name) const {
+std::vector<std::byte> SafetensorsFile::bytes(const std::string& name) const {
   const SafetensorsEntry& e = entry(name);
-  return file_.bytes().subspan(
-      static_cast<std::size_t>(header_.data_begin + e.begin),
-      static_cast<std::size_t>(e.end - e.begin));
+  std::vector<std::byte> bytes(static_cast<std::size_t>(e.end - e.begin));
+  read(name, 0, bytes);
+  return bytes;
+}
+
+void SafetensorsFile::read(const std::string& name, int64_t first,
+                           std::span<std::byte> to) const {
+  file_.read(header_.data_begin + entry(name).begin + first, to);
 }
 
 Tensor SafetensorsFile::get(const std::string& name) const {
   const SafetensorsEntry& e = entry(name);
-  const ConstBytes from = bytes(name);
-  if (e.dtype == "BF16") return widen(e, from, widen_bf16);
-  if (e.dtype == "F16") return widen(e, from, widen_f16);
+  if (e.dtype == "BF16") return widen(e, bytes(name), widen_bf16);
+  if (e.dtype == "F16") return widen(e, bytes(name), widen_f16);
   for (const DType dtype : {DType::kF32, DType::kF64, DType::kI64}) {
     if (e.dtype != stored_name(dtype)) continue;
     Tensor tensor = take_tensor(dtype, e.shape, e.end - e.begin);
-    std::ranges::copy(from, tensor.bytes().data());
+    read(name, 0, tensor.bytes());
     return tensor;
   }
   throw InvalidArgument(file_.path() + ": tensor " + name + ": dtype " +
@@ -309,11 +316,10 @@ std::string safetensors_header(
   std::string text =
       header.dump(-1, ' ', false, json::error_handler_t::replace);
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  if (size_bytes > kLengthBytes + text.size()) {
-    text.resize(size_bytes - kLengthBytes, ' ');
-  }
+  text.resize(std::max(text.size() + kLengthBytes, size_bytes) - kLengthBytes,
+              ' ');
   std::string length(kLengthBytes, '\0');
-  for (std::size_t i = 0; i < kLengthBytes; ++i) {
+  for (std::size_t i = 0; i < length.size(); ++i) {
     length[i] = static_cast<char>(text.size() >> (8 * i) & 255);
   }
   return length + text;

@@ -31,9 +31,11 @@ struct SafetensorsHeader {
 // InvalidArgument ("WHERE: what") if malformed: every offset and size is
 // checked before it is used, tensors must cover the data without holes or
 // overlaps.
-SafetensorsHeader parse_safetensors(ConstBytes bytes, const std::string& where);
+SafetensorsHeader parse_safetensors(const FileBytes& bytes,
+                                    const std::string& where);
 
-// A file of the format, for reading.
+// A file of the format, for reading. What reads a tensor throws IoError, too,
+// if the file was cut short since it was opened.
 class SafetensorsFile {
  public:
   // Throws IoError (path) if unreadable, InvalidArgument if malformed.
@@ -47,16 +49,20 @@ class SafetensorsFile {
   }
   // Throws InvalidArgument naming what is missing.
   const SafetensorsEntry& entry(const std::string& name) const;
-  // The tensor's bytes as they are in the file, without alignment.
-  ConstBytes bytes(const std::string& name) const;
+  // The tensor's bytes as they are in the file.
+  std::vector<std::byte> bytes(const std::string& name) const;
+  // Fills `to` with those from the tensor's byte `first` on, which must be
+  // there.
+  void read(const std::string& name, int64_t first,
+            std::span<std::byte> to) const;
   // A copy of the tensor. F16 and BF16 become f32, exactly. Throws
   // InvalidArgument if there is no DType for what the file holds.
   Tensor get(const std::string& name) const;
 
  private:
-  explicit SafetensorsFile(MappedFile file);
+  explicit SafetensorsFile(InputFile file);
 
-  MappedFile file_;
+  InputFile file_;
   SafetensorsHeader header_;
   std::map<std::string, std::size_t> index_;  // of the entries
 };

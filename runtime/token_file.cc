@@ -30,12 +30,16 @@ void copy_as(const std::byte* from, std::span<int64_t> ids) {
   }
 }
 
-int64_t size_of(ConstBytes bytes) { return static_cast<int64_t>(bytes.size()); }
+// The text of a file's bytes from `begin` on.
+std::string text_of(const FileBytes& bytes, int64_t begin, int64_t count) {
+  const std::vector<std::byte> text = bytes.read(begin, count);
+  return {reinterpret_cast<const char*>(text.data()), text.size()};
+}
 
 // All bytes from `begin` on are tokens.
-TokenLayout tokens_from(int64_t begin, StoredToken type, ConstBytes bytes,
+TokenLayout tokens_from(int64_t begin, StoredToken type, const FileBytes& bytes,
                         const std::string& where) {
-  const int64_t rest = size_of(bytes) - begin;
+  const int64_t rest = bytes.size() - begin;
   require(rest % bytes_of(type) == 0,
           where + ": " + std::to_string(rest) +
               " bytes of tokens, expected a multiple of " +
@@ -117,21 +121,22 @@ struct NpyHeader {
   int64_t begin, end;
 };
 
-NpyHeader npy_header(ConstBytes bytes, const std::string& where) {
+NpyHeader npy_header(const FileBytes& bytes, const std::string& where) {
   constexpr std::string_view kMagic = "\x93NUMPY";
-  require(bytes.size() >= 12 &&
-              std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0,
+  constexpr int64_t kStart = 12;
+  const std::string start = text_of(bytes, 0, std::min(kStart, bytes.size()));
+  require(start.size() == kStart && start.starts_with(kMagic),
           where + ": not an .npy file");
-  const int version = std::to_integer<int>(bytes[6]);
+  const int version = static_cast<unsigned char>(start[6]);
   require(1 <= version && version <= 3, where + ": .npy version " +
                                             std::to_string(version) +
                                             ", expected 1, 2 or 3");
   const int64_t begin = version == 1 ? 10 : 12;
-  const int64_t length = version == 1 ? load<uint16_t>(bytes.data() + 8)
-                                      : load<uint32_t>(bytes.data() + 8);
-  require(length <= size_of(bytes) - begin,
+  const auto* at = std::as_bytes(std::span(start)).data() + 8;
+  const int64_t length = version == 1 ? load<uint16_t>(at) : load<uint32_t>(at);
+  require(length <= bytes.size() - begin,
           where + ": header of " + std::to_string(length) +
-              " bytes, but only " + std::to_string(size_of(bytes) - begin) +
+              " bytes, but only " + std::to_string(bytes.size() - begin) +
               " follow");
   return {begin, begin + length};
 }
@@ -155,8 +160,9 @@ std::vector<int64_t> parse_documents(ConstBytes bytes, int64_t tokens,
   return documents;
 }
 
-TokenLayout parse(ConstBytes bytes, const std::string& path, StoredToken raw) {
-  if (bytes.empty()) throw IoError(path + ": empty");
+TokenLayout parse(const FileBytes& bytes, const std::string& path,
+                  StoredToken raw) {
+  if (bytes.size() == 0) throw IoError(path + ": empty");
   if (path.ends_with(".bin")) return parse_bin(bytes, path, raw);
   if (path.ends_with(".npy")) return parse_npy(bytes, path);
   if (path.ends_with(".safetensors")) {
@@ -182,33 +188,33 @@ int64_t bytes_of(StoredToken type) {
   return 0;
 }
 
-TokenLayout parse_bin(ConstBytes bytes, const std::string& where,
+TokenLayout parse_bin(const FileBytes& bytes, const std::string& where,
                       StoredToken raw) {
   constexpr int32_t kMagic16 = 20240520, kMagic32 = 20240801;
   constexpr int64_t kHeaderBytes = 1024;
-  const bool has_magic =
-      size_of(bytes) >= 4 && (load<int32_t>(bytes.data()) == kMagic16 ||
-                              load<int32_t>(bytes.data()) == kMagic32);
-  if (!has_magic) return tokens_from(0, raw, bytes, where);
-  require(size_of(bytes) >= kHeaderBytes,
+  const std::vector<std::byte> header =
+      bytes.read(0, std::min(kHeaderBytes, bytes.size()));
+  const int32_t magic = header.size() < 4 ? 0 : load<int32_t>(header.data());
+  if (magic != kMagic16 && magic != kMagic32) {
+    return tokens_from(0, raw, bytes, where);
+  }
+  require(std::ssize(header) == kHeaderBytes,
           where + ": " + std::to_string(bytes.size()) +
               " bytes, too short for llm.c's header");
-  const bool wide = load<int32_t>(bytes.data()) == kMagic32;
-  const auto version = load<int32_t>(bytes.data() + 4);
+  const bool wide = magic == kMagic32;
+  const auto version = load<int32_t>(header.data() + 4);
   require(version == (wide ? 7 : 1), where + ": header: version " +
                                          std::to_string(version) +
                                          ", expected " + (wide ? "7" : "1"));
   TokenLayout layout = tokens_from(
       kHeaderBytes, wide ? StoredToken::kU32 : StoredToken::kU16, bytes, where);
-  require_count(layout, load<int32_t>(bytes.data() + 8), where);
+  require_count(layout, load<int32_t>(header.data() + 8), where);
   return layout;
 }
 
-NpyTokens parse_npy_array(ConstBytes bytes, const std::string& where) {
+NpyTokens parse_npy_array(const FileBytes& bytes, const std::string& where) {
   const NpyHeader at = npy_header(bytes, where);
-  const std::string_view header(
-      reinterpret_cast<const char*>(bytes.data()) + at.begin,
-      static_cast<std::size_t>(at.end - at.begin));
+  const std::string header = text_of(bytes, at.begin, at.end - at.begin);
   const StoredToken type = npy_type(npy_value(header, "descr", where), where);
   const Shape shape = npy_shape(npy_value(header, "shape", where), where);
   // One dimension: the same in Fortran's order and in C's.
@@ -224,7 +230,7 @@ NpyTokens parse_npy_array(ConstBytes bytes, const std::string& where) {
   return {layout, shape};
 }
 
-TokenLayout parse_npy(ConstBytes bytes, const std::string& where) {
+TokenLayout parse_npy(const FileBytes& bytes, const std::string& where) {
   NpyTokens tokens = parse_npy_array(bytes, where);
   require(tokens.shape.size() == 1, where + ": shape " +
                                         to_string(tokens.shape) +
@@ -232,7 +238,7 @@ TokenLayout parse_npy(ConstBytes bytes, const std::string& where) {
   return std::move(tokens.layout);
 }
 
-TokenLayout parse_token_safetensors(ConstBytes bytes,
+TokenLayout parse_token_safetensors(const FileBytes& bytes,
                                     const std::string& where) {
   SafetensorsHeader header = parse_safetensors(bytes, where);
   TokenLayout layout;
@@ -260,21 +266,18 @@ TokenLayout parse_token_safetensors(ConstBytes bytes,
             where + ": tensor documents: " + documents->dtype + " of shape " +
                 to_string(documents->shape) +
                 ", expected I64 of one dimension");
-    layout.documents = parse_documents(
-        bytes.subspan(
-            static_cast<std::size_t>(header.data_begin + documents->begin),
-            static_cast<std::size_t>(documents->end - documents->begin)),
-        layout.count, where);
+    layout.documents =
+        parse_documents(bytes.read(header.data_begin + documents->begin,
+                                   documents->end - documents->begin),
+                        layout.count, where);
   }
   layout.metadata = std::move(header.metadata);
   return layout;
 }
 
-void copy_tokens(ConstBytes bytes, const TokenLayout& layout, int64_t first,
-                 std::span<int64_t> ids) {
-  const std::byte* from =
-      bytes.data() + layout.begin + first * bytes_of(layout.type);
-  switch (layout.type) {
+void copy_tokens(ConstBytes bytes, StoredToken type, std::span<int64_t> ids) {
+  const std::byte* from = bytes.data();
+  switch (type) {
     case StoredToken::kU8:
       return copy_as<uint8_t>(from, ids);
     case StoredToken::kU16:
@@ -294,22 +297,27 @@ int64_t held_out_tokens(int64_t tokens, double share) {
 }
 
 TokenFile::TokenFile(const std::string& path, StoredToken raw)
-    : file_(path), layout_(parse(file_.bytes(), path, raw)) {}
+    : file_(path), layout_(parse(file_, path, raw)) {}
+
+std::vector<std::byte> TokenFile::stored() const {
+  return FileBytes(file_).read(layout_.begin,
+                               layout_.count * bytes_of(layout_.type));
+}
 
 uint64_t TokenFile::hash() const {
-  constexpr std::size_t kEnds = std::size_t{1} << 20;
-  constexpr std::size_t kSample = std::size_t{1} << 16, kSamples = 256;
-  const ConstBytes bytes = file_.bytes();
-  if (bytes.size() <= 2 * kEnds + kSample * kSamples) {
-    return XXH64(bytes.data(), bytes.size(), 0);
-  }
+  constexpr int64_t kEnds = int64_t{1} << 20;
+  constexpr int64_t kSample = int64_t{1} << 16, kSamples = 256;
+  const int64_t size = file_.size_bytes();
   // Each part's hash is the seed of the next: no state to allocate.
-  uint64_t hash = XXH64(bytes.data(), kEnds, bytes.size());
-  const std::size_t stride = (bytes.size() - kSample) / kSamples;
-  for (std::size_t i = 0; i < kSamples; ++i) {
-    hash = XXH64(bytes.data() + i * stride, kSample, hash);
-  }
-  return XXH64(bytes.data() + bytes.size() - kEnds, kEnds, hash);
+  const auto hash = [&](int64_t begin, int64_t count, uint64_t seed) {
+    const std::vector<std::byte> part = FileBytes(file_).read(begin, count);
+    return XXH64(part.data(), part.size(), seed);
+  };
+  if (size <= 2 * kEnds + kSample * kSamples) return hash(0, size, 0);
+  uint64_t all = hash(0, kEnds, static_cast<uint64_t>(size));
+  const int64_t stride = (size - kSample) / kSamples;
+  for (int64_t i = 0; i < kSamples; ++i) all = hash(i * stride, kSample, all);
+  return hash(size - kEnds, kEnds, all);
 }
 
 void TokenFile::read(int64_t first, std::span<int64_t> ids,
@@ -320,7 +328,16 @@ void TokenFile::read(int64_t first, std::span<int64_t> ids,
               std::to_string(first) + " + " + std::to_string(count) +
               "), expected a range in [0, " + std::to_string(num_tokens()) +
               ")");
-  copy_tokens(file_.bytes(), layout_, first, ids);
+  const int64_t width = bytes_of(layout_.type);
+  std::array<std::byte, 1 << 16> block;
+  const auto block_tokens = static_cast<int64_t>(block.size()) / width;
+  for (int64_t done = 0; done < count; done += block_tokens) {
+    const int64_t tokens = std::min(block_tokens, count - done);
+    const auto bytes =
+        std::span(block).first(static_cast<std::size_t>(tokens * width));
+    file_.read(layout_.begin + (first + done) * width, bytes);
+    copy_tokens(bytes, layout_.type, ids.subspan(done, tokens));
+  }
   for (int64_t i = 0; i < count; ++i) {
     if (0 <= ids[i] && ids[i] < vocab_size) continue;
     throw InvalidArgument(path() + ": token " + std::to_string(first + i) +

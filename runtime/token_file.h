@@ -31,28 +31,28 @@ struct TokenLayout {
 
 // With llm.c's header of 256 int32 (magic 20240520, version 1: uint16; magic
 // 20240801, version 7: uint32), else raw tokens of type `raw`.
-TokenLayout parse_bin(ConstBytes bytes, const std::string& where,
+TokenLayout parse_bin(const FileBytes& bytes, const std::string& where,
                       StoredToken raw);
 // One dimension of <u1, <u2, <u4, <i4 or <i8; versions 1 to 3 of the format.
-TokenLayout parse_npy(ConstBytes bytes, const std::string& where);
+TokenLayout parse_npy(const FileBytes& bytes, const std::string& where);
 // The same of one or two dimensions, in C's order.
 struct NpyTokens {
   TokenLayout layout;
   Shape shape;
 };
-NpyTokens parse_npy_array(ConstBytes bytes, const std::string& where);
-// Copies tokens [first, first + ids.size()) of what `bytes` hold, which they
-// must. Ids aren't checked.
-void copy_tokens(ConstBytes bytes, const TokenLayout& layout, int64_t first,
-                 std::span<int64_t> ids);
+NpyTokens parse_npy_array(const FileBytes& bytes, const std::string& where);
+// Copies the ids.size() tokens of this type that `bytes` are. Ids aren't
+// checked.
+void copy_tokens(ConstBytes bytes, StoredToken type, std::span<int64_t> ids);
 // Tensor `tokens` (U8, U16, U32), tensor `documents` (I64) if there is one.
-TokenLayout parse_token_safetensors(ConstBytes bytes, const std::string& where);
+TokenLayout parse_token_safetensors(const FileBytes& bytes,
+                                    const std::string& where);
 
 // How many of the tokens, at their end, a share of them keeps from training.
 int64_t held_out_tokens(int64_t tokens, double share);
 
-// A file of tokens, memory-mapped. The name's end tells the kind: .bin, .npy,
-// .safetensors; any other is a text whose bytes are the tokens.
+// A file of tokens. The name's end tells the kind: .bin, .npy, .safetensors;
+// any other is a text whose bytes are the tokens.
 class TokenFile {
  public:
   // raw: type of the tokens of a .bin without a header. Throws IoError naming
@@ -63,23 +63,22 @@ class TokenFile {
   const std::string& path() const { return file_.path(); }
   const TokenLayout& layout() const { return layout_; }
   int64_t num_tokens() const { return layout_.count; }
-  // The tokens as they are stored.
-  ConstBytes stored() const {
-    return file_.bytes().subspan(layout_.begin,
-                                 layout_.count * bytes_of(layout_.type));
-  }
+  const InputFile::Stamp& stamp() const { return file_.stamp(); }
+  // The tokens as they are stored. Throws IoError.
+  std::vector<std::byte> stored() const;
   // For ranks to compare: xxh64 of the file's size, its first and last MiB and
   // 64 KiB at 256 places spread evenly; of all bytes up to 18 MiB. Finds
   // another file or another version of it, not each byte changed in a large
-  // one.
+  // one. Throws IoError.
   uint64_t hash() const;
   // Copies tokens [first, first + ids.size()). Throws InvalidArgument naming
   // file and range if that goes beyond the end; file, position and id if an id
-  // isn't in [0, vocab_size).
+  // isn't in [0, vocab_size); IoError if the file can't be read or was cut
+  // short since it was opened.
   void read(int64_t first, std::span<int64_t> ids, int64_t vocab_size) const;
 
  private:
-  MappedFile file_;
+  InputFile file_;
   TokenLayout layout_;
 };
 

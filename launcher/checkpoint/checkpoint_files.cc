@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <utility>
 
 #include "launcher/config/config_text.h"
@@ -73,6 +74,21 @@ std::string first_different_element(DType dtype, ConstBytes a, ConstBytes b) {
   return text;
 }
 
+// xxh64 of a tensor's bytes, a block at a time.
+uint64_t hash_of(const SafetensorsFile& file, const SafetensorsEntry& entry) {
+  constexpr int64_t kBlock = 1 << 20;
+  const std::unique_ptr<XXH64_state_t, XXH_errorcode (*)(XXH64_state_t*)> state(
+      XXH64_createState(), XXH64_freeState);
+  XXH64_reset(state.get(), 0);
+  std::vector<std::byte> block;
+  for (int64_t at = entry.begin; at < entry.end; at += kBlock) {
+    block.resize(static_cast<std::size_t>(std::min(kBlock, entry.end - at)));
+    file.read(entry.name, at - entry.begin, block);
+    XXH64_update(state.get(), block.data(), block.size());
+  }
+  return XXH64_digest(state.get());
+}
+
 // Of what sequences carry on; "" if there is none.
 std::string first_carried_difference(const CheckpointReader& a,
                                      const CheckpointReader& b) {
@@ -135,31 +151,25 @@ CheckpointReader::CheckpointReader(const std::string& folder)
   }
 }
 
-ConstBytes CheckpointReader::bytes(const Manifest::Piece& piece) const {
-  return checked_bytes(piece.shard, piece.tensor(), piece.count, piece.xxh64);
-}
-
-ConstBytes CheckpointReader::bytes(const Manifest::Carried& carried) const {
-  return checked_bytes(carried.shard, carried.tensor(), carried.count,
-                       carried.xxh64);
-}
-
-ConstBytes CheckpointReader::checked_bytes(int64_t index,
-                                           const std::string& tensor,
-                                           int64_t count,
-                                           uint64_t xxh64) const {
-  const auto shard = static_cast<std::size_t>(index);
+template <class Part>
+const SafetensorsFile& CheckpointReader::checked_file(const Part& part) const {
+  const auto shard = static_cast<std::size_t>(part.shard);
+  const std::string tensor = part.tensor();
   const std::string where =
       folder_ + "/" + manifest_.shards[shard].file + ": " + tensor;
   const SafetensorsEntry& entry = shards_[shard].entry(tensor);
-  const ConstBytes bytes = shards_[shard].bytes(tensor);
   const std::string dtype = manifest_.dtype == DType::kF64 ? "F64" : "F32";
-  require(entry.dtype == dtype && entry.shape == Shape{count},
+  require(entry.dtype == dtype && entry.shape == Shape{part.count},
           where + ": " + entry.dtype + " " + to_string(entry.shape) +
-              ", expected " + dtype + " " + to_string(Shape{count}));
-  require(trusted_ || XXH64(bytes.data(), bytes.size(), 0) == xxh64,
+              ", expected " + dtype + " " + to_string(Shape{part.count}));
+  require(trusted_ || hash_of(shards_[shard], entry) == part.xxh64,
           where + ": wrong checksum: the file is damaged");
-  return bytes;
+  return shards_[shard];
+}
+
+std::vector<std::byte> CheckpointReader::bytes(
+    const Manifest::Carried& carried) const {
+  return checked_file(carried).bytes(carried.tensor());
 }
 
 void CheckpointReader::verify(int share, int shares) const {
@@ -168,18 +178,18 @@ void CheckpointReader::verify(int share, int shares) const {
   for (const Manifest::Piece& piece : manifest_.pieces) {
     const int64_t middle = before + piece.count / 2;
     before += piece.count;
-    if (middle * shares / total == share) bytes(piece);
+    if (middle * shares / total == share) checked_file(piece);
   }
   for (std::size_t i = 0; i < manifest_.carried.size(); ++i) {
     if (static_cast<int>(i % static_cast<std::size_t>(shares)) == share) {
-      bytes(manifest_.carried[i]);
+      checked_file(manifest_.carried[i]);
     }
   }
 }
 
 void CheckpointReader::read(const std::string& kind, int64_t begin, int64_t end,
                             Tensor& out) const {
-  const auto size = static_cast<std::size_t>(size_of(manifest_.dtype));
+  const int64_t size = size_of(manifest_.dtype);
   require_shape("out", out, {end - begin});
   for (const Manifest::Piece& piece : manifest_.pieces) {
     if (piece.kind != kind) continue;
@@ -187,9 +197,9 @@ void CheckpointReader::read(const std::string& kind, int64_t begin, int64_t end,
     const int64_t from = std::max(begin, offset);
     const int64_t to = std::min(end, offset + piece.count);
     if (from >= to) continue;
-    std::memcpy(out.bytes().data() + (from - begin) * size,
-                bytes(piece).data() + (from - offset) * size,
-                (to - from) * size);
+    checked_file(piece).read(
+        piece.tensor(), (from - offset) * size,
+        out.bytes().subspan((from - begin) * size, (to - from) * size));
   }
 }
 

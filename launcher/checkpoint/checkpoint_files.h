@@ -34,23 +34,23 @@ class CheckpointReader {
   const Manifest& manifest() const { return manifest_; }
   const std::string& folder() const { return folder_; }
 
-  // The piece's bytes, as mapped. Throws InvalidArgument naming shard and
-  // tensor if their checksum, unless all is trusted, isn't that of the
-  // manifest.
-  ConstBytes bytes(const Manifest::Piece& piece) const;
-  ConstBytes bytes(const Manifest::Carried& carried) const;
+  // What is carried, as stored. Throws InvalidArgument naming shard and tensor
+  // if its checksum, unless all is trusted, isn't that of the manifest.
+  std::vector<std::byte> bytes(const Manifest::Carried& carried) const;
   // Checks every piece and what is carried, or one of `shares` about equal
   // shares of them.
   void verify(int share = 0, int shares = 1) const;
   // All was verified, here or by other ranks: no checksum again.
   void trust() { trusted_ = true; }
-  // Copies elements [begin, end) of the flat buffer of `kind` to `out`.
+  // Copies elements [begin, end) of the flat buffer of `kind` to `out`. Throws
+  // as bytes().
   void read(const std::string& kind, int64_t begin, int64_t end,
             Tensor& out) const;
 
  private:
-  ConstBytes checked_bytes(int64_t shard, const std::string& tensor,
-                           int64_t count, uint64_t xxh64) const;
+  // The file of a piece, or of what is carried, which was checked.
+  template <class Part>
+  const SafetensorsFile& checked_file(const Part& part) const;
 
   std::string folder_;
   Manifest manifest_;

@@ -38,9 +38,9 @@ int ngram(const NgramOptions& options) {
   const TokenFile file(path);
   require(file.layout().type == StoredToken::kU8,
           "--train: " + path + ": expected a file whose tokens are bytes");
+  const std::vector<std::byte> stored = file.stored();
   const std::span<const uint8_t> text(
-      reinterpret_cast<const uint8_t*>(file.stored().data()),
-      file.stored().size());
+      reinterpret_cast<const uint8_t*>(stored.data()), stored.size());
   const int64_t kept = held_out_tokens(file.num_tokens(), held_out);
   require(kept >= 2, "--held-out: " + std::to_string(held_out) + " of " + path +
                          ": " + std::to_string(kept) +

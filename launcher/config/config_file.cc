@@ -141,9 +141,12 @@ schema::RunConfig read_config(const std::string& path, const ReadText& read) {
 }
 
 std::string read_config_text(const std::string& path) {
-  const MappedFile file(path);
-  const auto size = std::min(file.bytes().size(), kMostBytes + 1);
-  return {reinterpret_cast<const char*>(file.bytes().data()), size};
+  const InputFile file(path);
+  std::string text(
+      std::min(static_cast<std::size_t>(file.size_bytes()), kMostBytes + 1),
+      '\0');
+  file.read(0, std::as_writable_bytes(std::span(text)));
+  return text;
 }
 
 }  // namespace timepipe

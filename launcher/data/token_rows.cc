@@ -9,17 +9,19 @@
 namespace timepipe {
 namespace {
 
-TokenRows copy_of(ConstBytes bytes, const TokenLayout& layout, Shape shape) {
+TokenRows copy_of(ConstBytes bytes, StoredToken type, Shape shape) {
   TokenRows rows{std::move(shape), {}};
-  rows.ids.resize(static_cast<std::size_t>(layout.count));
-  copy_tokens(bytes, layout, 0, rows.ids);
+  rows.ids.resize(bytes.size() / static_cast<std::size_t>(bytes_of(type)));
+  copy_tokens(bytes, type, rows.ids);
   return rows;
 }
 
 TokenRows from_npy(const std::string& path) {
-  const MappedFile file(path);
-  const NpyTokens tokens = parse_npy_array(file.bytes(), path);
-  return copy_of(file.bytes(), tokens.layout, tokens.shape);
+  const InputFile file(path);
+  const auto& [layout, shape] = parse_npy_array(file, path);
+  return copy_of(
+      FileBytes(file).read(layout.begin, file.size_bytes() - layout.begin),
+      layout.type, shape);
 }
 
 TokenRows from_safetensors(const std::string& path, const std::string& asked) {
@@ -39,10 +41,7 @@ TokenRows from_safetensors(const std::string& path, const std::string& asked) {
     require(entry.shape.size() == 1 || entry.shape.size() == 2,
             path + ": tensor " + tensor + ": shape " + to_string(entry.shape) +
                 ", expected [T] or [B,T]");
-    TokenLayout layout;
-    layout.type = type;
-    layout.count = (entry.end - entry.begin) / bytes_of(type);
-    return copy_of(file.bytes(tensor), layout, entry.shape);
+    return copy_of(file.bytes(tensor), type, entry.shape);
   }
   throw InvalidArgument(path + ": tensor " + tensor + ": dtype " + entry.dtype +
                         ", expected U8, U16, U32, I32 or I64");

@@ -2,10 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "runtime/error.h"
 #include "tests/support/temporary_file.h"
@@ -17,6 +19,38 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using testing::TemporaryFile;
 using ::testing::ThrowsMessage;
+
+TEST(InputFile, NamesTheFileThatWasCutShort) {
+  const TemporaryFile file(std::string(100'000, 'a'));
+  const InputFile input(file.path());
+  std::vector<std::byte> bytes(10);
+  input.read(99'990, bytes);
+  EXPECT_EQ(bytes.back(), std::byte{'a'});
+  fs::resize_file(file.path(), 99'995);
+  EXPECT_THAT([&] { input.read(99'990, bytes); },
+              ThrowsMessage<IoError>(HasSubstr(
+                  file.path() + ": 99995 bytes, expected 100000 as when")));
+}
+
+TEST(InputFile, KnowsAnotherVersion) {
+  const TemporaryFile file("one");
+  const InputFile before(file.path());
+  EXPECT_EQ(InputFile(file.path()).stamp(), before.stamp());
+  write_file(file.path(), "two");
+  EXPECT_FALSE(InputFile(file.path()).stamp() == before.stamp());
+}
+
+TEST(InputFile, OpensMoreFilesThanTheSoftLimit) {
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few = {.rlim_cur = 16, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  const TemporaryFile file("text");
+  std::vector<InputFile> many;
+  for (int i = 0; i < 40; ++i) many.emplace_back(file.path());
+  EXPECT_EQ(many.back().size_bytes(), 4);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+}
 
 TEST(NewFile, FollowsALink) {
   const TemporaryFile target("old"), link("");

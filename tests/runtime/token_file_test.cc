@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -212,6 +213,21 @@ TEST(TokenFile, RefusesIdsOutsideTheVocabulary) {
       npy(1, npy_dictionary("<i4", "(1,)"), stored<int32_t>({-1})), ".npy");
   EXPECT_THAT([&] { read(TokenFile(negative.path()), 0, 1, 300); },
               ThrowsMessage<InvalidArgument>(HasSubstr("id -1")));
+}
+
+TEST(TokenFile, NamesTheFileThatWasCutShort) {
+  std::vector<uint16_t> ids(100'000);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = i % 50'021;
+  const TemporaryFile bin(stored(ids), ".bin");
+  const TokenFile file(bin.path());
+  EXPECT_THAT(read(file, 99'998, 2), ElementsAre(99'998 % 50'021, 49'978));
+  std::filesystem::resize_file(bin.path(), 150'000);
+  EXPECT_THAT(read(file, 74'998, 2), ElementsAre(24'977, 24'978));
+  for (const int64_t first : {0, 74'999, 99'998}) {
+    EXPECT_THAT([&] { read(file, first, 100'000 - first); },
+                ThrowsMessage<IoError>(
+                    HasSubstr(bin.path() + ": 150000 bytes, expected 200000")));
+  }
 }
 
 TEST(TokenFile, RefusesRangesBeyondTheEnd) {
