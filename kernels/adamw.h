@@ -6,7 +6,8 @@ namespace timepipe {
 
 struct AdamW {
   double lr, beta1, beta2, eps, weight_decay;
-  int64_t step;  // 0-based: the bias correction is 1 - beta^(step+1)
+  int64_t step;  // updates before this one: the bias correction is 1 -
+                 // beta^(step+1)
 };
 
 // AdamW with decoupled decay (Loshchilov & Hutter 2019), all tensors [N]:

@@ -73,6 +73,10 @@ std::vector<Segment> segments_of(const Sequence& sequence, int64_t first,
 
 }  // namespace
 
+int64_t Sequence::labels() const {
+  return std::ssize(targets) - std::ranges::count(targets, kIgnoredTarget);
+}
+
 Sequence make_sequence(const std::vector<int64_t>& ids_and_last_target,
                        double loss_scale) {
   require(ids_and_last_target.size() >= 2,

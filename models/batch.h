@@ -30,6 +30,7 @@ struct Sequence {
   bool hands_on = false;
 
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
+  int64_t labels() const;
 };
 
 // The sequences of a step that one data rank takes.

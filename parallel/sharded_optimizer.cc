@@ -202,8 +202,8 @@ ShardedOptimizer::Gradient ShardedOptimizer::reduce(const GradientSum& sum) {
   return last_;
 }
 
-void ShardedOptimizer::step(double lr, int64_t step) {
-  require(last_.finite, "optimizer step " + std::to_string(step) +
+void ShardedOptimizer::step(double lr) {
+  require(last_.finite, "optimizer: update " + std::to_string(updates_) +
                             ": needs a finite gradient from reduce()");
   const bool clip = options_.clip_norm > 0 && last_.norm >= options_.clip_norm;
   const int rank = world_.rank();
@@ -219,7 +219,7 @@ void ShardedOptimizer::step(double lr, int64_t step) {
                       .beta2 = options_.beta2,
                       .eps = options_.eps,
                       .weight_decay = run.decay ? options_.weight_decay : 0,
-                      .step = step};
+                      .step = updates_};
     const auto own = [&](const Tensor& t) {
       return t.slice(run.begin - shard, run.end - shard);
     };
@@ -234,6 +234,7 @@ void ShardedOptimizer::step(double lr, int64_t step) {
   }
   gather_shards(world_, weights_.flat().slice(shard, shard_begin_[rank + 1]),
                 counts_of(shard_begin_), weights_.flat());
+  ++updates_;
 }
 
 uint64_t ShardedOptimizer::digest() {

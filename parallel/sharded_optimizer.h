@@ -35,9 +35,11 @@ class ShardedOptimizer {
   Gradient reduce(const GradientSum& sum);
 
   // Clips (g *= clip/norm if norm >= clip), runs AdamW on the shard with the
-  // gradient of the last reduce(), gathers the weights. `step` is 0-based.
-  // Collective.
-  void step(double lr, int64_t step);
+  // gradient of the last reduce(), gathers the weights. Collective.
+  void step(double lr);
+  // The updates that the moments hold, which AdamW's bias correction counts.
+  int64_t updates() const { return updates_; }
+  void set_updates(int64_t updates) { updates_ = updates; }
 
   // xxh64 over the block hashes of the weights. Collective.
   uint64_t digest();
@@ -67,6 +69,7 @@ class ShardedOptimizer {
   std::vector<int64_t> shard_begin_, block_begin_;
   Tensor gradient_, m_, v_;  // this rank's shard
   Gradient last_{};
+  int64_t updates_ = 0;
 };
 
 }  // namespace timepipe

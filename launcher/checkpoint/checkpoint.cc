@@ -137,6 +137,7 @@ CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
   pending_ = {};
   pending_.steps = steps;
   pending_.skipped_steps = skipped_steps;
+  pending_.updates = optimizer.updates();
   pending_.digest = digest;
   pending_.dtype = weights.dtype();
   pending_.configuration = to_text(config_);

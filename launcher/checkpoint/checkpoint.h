@@ -71,9 +71,10 @@ CheckpointReader open_checkpoint_together(
     Communicator& world, const std::string& path,
     const std::function<void(const std::string&)>& say);
 
-// Sets weights, this rank's moments and what the sequences of a batch carry on.
-// Throws InvalidArgument naming the first difference if the checkpoint is of
-// another model or dtype, or what it carries isn't this model's.
+// Sets weights, this rank's moments, their updates and what the sequences of a
+// batch carry on. Throws InvalidArgument naming the first difference if the
+// checkpoint is of another model or dtype, or what it carries isn't this
+// model's.
 void restore(Context& ctx, const CheckpointReader& checkpoint, Trainer& trainer,
              int64_t sequences);
 

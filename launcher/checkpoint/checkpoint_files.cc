@@ -253,6 +253,7 @@ std::string first_difference(const CheckpointReader& a,
   if (x.skipped_steps != y.skipped_steps) {
     return differ("skipped_steps", x.skipped_steps, y.skipped_steps);
   }
+  if (x.updates != y.updates) return differ("updates", x.updates, y.updates);
   Context ctx;
   for (const std::string& kind : Manifest::kinds()) {
     for (const Parameter& p : x.parameters) {

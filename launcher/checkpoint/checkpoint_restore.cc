@@ -104,6 +104,7 @@ void restore(Context& ctx, const CheckpointReader& checkpoint, Trainer& trainer,
   const int64_t end = optimizer.shard_begin(rank + 1);
   checkpoint.read("adam_m", begin, end, optimizer.first_moment());
   checkpoint.read("adam_v", begin, end, optimizer.second_moment());
+  optimizer.set_updates(checkpoint.manifest().updates);
   restore_carried(ctx, checkpoint, trainer, sequences);
 }
 

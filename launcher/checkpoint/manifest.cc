@@ -146,6 +146,10 @@ Manifest parse(const json& value, const std::string& where) {
   Manifest m;
   m.steps = fields.integer("steps", 0);
   m.skipped_steps = fields.integer("skipped_steps", 0, m.steps);
+  m.updates = m.steps - m.skipped_steps;
+  if (fields.has("updates")) {
+    m.updates = fields.integer("updates", 0, m.updates);
+  }
   m.digest = fields.hash("digest");
   m.dtype = parse_dtype(fields);
   m.configuration = fields.text("configuration");
@@ -216,6 +220,7 @@ std::string to_json(const Manifest& manifest) {
   value["format"] = Manifest::kFormat;
   value["steps"] = manifest.steps;
   value["skipped_steps"] = manifest.skipped_steps;
+  value["updates"] = manifest.updates;
   value["digest"] = hex(manifest.digest);
   value["dtype"] = name_of(manifest.dtype);
   value["configuration"] = manifest.configuration;

@@ -18,7 +18,10 @@ SequencePacker::SequencePacker(std::vector<int64_t> starts, int64_t end,
   borders_.push_back(end);
   while (place.token < end) {
     begins_.push_back(place);
-    fill(place);
+    int64_t& labels = labels_.emplace_back(0);
+    for (const PackedPiece& piece : fill(place)) {
+      labels += piece.tokens - (piece.ends ? 1 : 0);
+    }
   }
 }
 

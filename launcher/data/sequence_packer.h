@@ -31,6 +31,10 @@ class SequencePacker {
   int64_t num_sequences() const { return static_cast<int64_t>(begins_.size()); }
   // In the order of rows.
   std::vector<PackedPiece> pieces(int64_t sequence) const;
+  // Tokens that another one of their document follows.
+  int64_t labels(int64_t sequence) const {
+    return labels_.at(static_cast<std::size_t>(sequence));
+  }
 
  private:
   struct Place {
@@ -43,6 +47,7 @@ class SequencePacker {
   std::vector<int64_t> borders_;  // starts of the documents, end of the last
   int64_t length_, mini_batch_size_;
   std::vector<Place> begins_;  // of each sequence
+  std::vector<int64_t> labels_;
 };
 
 // First tokens of the documents in tokens [begin, end) of a file, `begin` among

@@ -18,11 +18,6 @@ int64_t windows_of(int64_t tokens, int64_t length) {
   return tokens < 1 ? 0 : (tokens - 1) / length;  // the last is only a label
 }
 
-int64_t labels_of(const Sequence& sequence) {
-  return sequence.tokens() -
-         std::ranges::count(sequence.targets, kIgnoredTarget);
-}
-
 }  // namespace
 
 TrainData::TrainData(const RunConfig& config)
@@ -47,6 +42,10 @@ TrainData::TrainData(const RunConfig& config)
               ", the windows of data.sequence_length in " +
               (config.eval.data.empty() ? "what data.held_out keeps"
                                         : "eval.data"));
+  require_label("data.train", trained_, windows_in(trained_));
+  if (config.eval.every == 0) return;
+  require_label(config.eval.data.empty() ? "data.held_out" : "eval.data",
+                held_out_, config.eval.sequences);
 }
 
 const TokenFile* TrainData::open(const std::string& path) {
@@ -106,6 +105,27 @@ TrainData::Range TrainData::make_range(const TokenFile& file, int64_t begin,
       length, mini_batch_size_);
   const int64_t windows = packer.num_sequences();
   return {&file, begin, end, windows, std::move(packer)};
+}
+
+void TrainData::require_label(const std::string& field,
+                              const std::vector<Range>& ranges,
+                              int64_t windows) const {
+  const bool masks = config_.loss == Loss::kJax;
+  for (int64_t window = 0; window < windows; ++window) {
+    const Place place = place_in(ranges, window);
+    if (labels(place) > 0 && (!masks || sequence(place).labels() > 0)) return;
+  }
+  const auto others = std::to_string(ranges.size() - 1);
+  throw InvalidArgument(
+      field + ": " + ranges.front().file->path() +
+      (ranges.size() > 1 ? " and " + others + " more" : "") + ": no token of " +
+      std::to_string(windows) +
+      " window(s) has a label, expected one at least (a document's last token "
+      "has none" +
+      (masks ? "; with data.loss = jax also none before data.bos_id = " +
+                   std::to_string(config_.bos_id)
+             : "") +
+      ")");
 }
 
 int64_t TrainData::windows_in(const std::vector<Range>& ranges) {
@@ -209,6 +229,11 @@ std::vector<PackedPiece> TrainData::pieces(const Place& place) const {
            .ends = false}};
 }
 
+int64_t TrainData::labels(const Place& place) const {
+  const auto& packer = place.range->packer;
+  return packer ? packer->labels(place.window) : config_.sequence_length;
+}
+
 // Without loss_scale.
 Sequence TrainData::sequence(const Place& place) const {
   Sequence sequence;
@@ -232,9 +257,9 @@ Sequence TrainData::sequence(const Place& place) const {
 // Without a label a sequence adds nothing.
 void TrainData::set_loss_scales(Batch& batch) const {
   int64_t all = 0;
-  for (const Sequence& sequence : batch) all += labels_of(sequence);
+  for (const Sequence& sequence : batch) all += sequence.labels();
   for (Sequence& sequence : batch) {
-    const int64_t labels = labels_of(sequence);
+    const int64_t labels = sequence.labels();
     if (labels == 0) {
       sequence.loss_scale = 0;
     } else if (config_.loss == Loss::kTokenMean) {

@@ -75,6 +75,9 @@ class TrainData {
   const TokenFile* open(const std::string& path);
   void open_training(const RunConfig& config);
   Range make_range(const TokenFile& file, int64_t begin, int64_t end) const;
+  // Throws, naming field and file, unless one of the first windows has a label.
+  void require_label(const std::string& field, const std::vector<Range>& ranges,
+                     int64_t windows) const;
   static int64_t windows_in(const std::vector<Range>& ranges);
   // The window-th of all ranges' windows.
   static Place place_in(const std::vector<Range>& ranges, int64_t window);
@@ -88,6 +91,8 @@ class TrainData {
 
   std::vector<PackedPiece> pieces(const Place& place) const;
   Sequence sequence(const Place& place) const;
+  // Labels of a window, those that data.loss masks among them; reads nothing.
+  int64_t labels(const Place& place) const;
   void set_loss_scales(Batch& batch) const;
 
   DataConfig config_;

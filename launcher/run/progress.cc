@@ -27,6 +27,14 @@ std::string clock_text(double seconds) {
   return text;
 }
 
+std::string loss_text(const Trainer::StepResult& result) {
+  if (result.labels == 0) return "no loss (no token has a label: no update)";
+  char text[64];
+  std::snprintf(text, sizeof(text), "loss %.6f (%.4f bits/token)", result.loss,
+                result.loss / std::log(2.0));
+  return text;
+}
+
 }  // namespace
 
 double measure_peak_flops() {
@@ -113,10 +121,9 @@ void Progress::step(int64_t step, const Trainer::StepResult& result,
   last_line_ = Clock::now();
   const int64_t steps = config_.optimizer.steps;
   std::printf("%sstep %" PRId64 "/%" PRId64
-              "  loss %.6f (%.4f bits/token)  grad norm %.4f  tokens/s %.0f  "
-              "peak %.1f %%",
-              terminal_ ? "\r\033[K" : "", step + 1, steps, result.loss,
-              result.loss / std::log(2.0), result.grad_norm,
+              "  %s  grad norm %.4f  tokens/s %.0f  peak %.1f %%",
+              terminal_ ? "\r\033[K" : "", step + 1, steps,
+              loss_text(result).c_str(), result.grad_norm,
               time.tokens_per_second, 100 * time.peak_share);
   if (terminal_) {
     const double each = std::chrono::duration<double>(last_ - start_).count() /

@@ -16,7 +16,8 @@ namespace timepipe {
 // same sequence of an earlier step left something. If that was the step before,
 // it goes on from all of it. If steps in between were not finite, it goes on
 // from the states alone and convolutions start afresh; a step that isn't finite
-// leaves nothing. Where nothing was left, the sequence starts afresh.
+// leaves nothing, one without a label leaves what it read. Where nothing was
+// left, the sequence starts afresh.
 //
 // Where the state lies: on the data rank that takes the sequence, there on the
 // time rank of its last chunk; the next step brings it to that of the first

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -76,7 +77,9 @@ Trainer::StepResult Trainer::step(Batch batch, double lr,
   const ShardedOptimizer::Gradient gradient = optimizer_.reduce(gradients_);
   result.grad_norm = gradient.norm;
   result.finite = gradient.finite && std::isfinite(result.loss);
-  if (result.finite) optimizer_.step(lr, step);
+  result.labels = count_labels(batch);
+  if (result.finite && result.labels > 0) optimizer_.step(lr);
+  if (result.labels == 0) result.loss = std::nan("");
   carried_.end_step(batch, step, result.finite);
   result.digest = optimizer_.digest();
   return result;
@@ -123,6 +126,17 @@ MemoryPlan Trainer::memory_plan(const Batch& batch, bool saves) {
                       .shard_elements = optimizer_.shard_begin(rank + 1) -
                                         optimizer_.shard_begin(rank),
                       .saves = saves});
+}
+
+// Of all sequences, each counted by the first of the ranks that share it.
+int64_t Trainer::count_labels(const Batch& batch) {
+  int64_t own = 0;
+  for (std::size_t s = grid_.data_rank; s < batch.size();
+       s += grid_.data_ranks) {
+    if (grid_.time_rank == 0) own += batch[s].labels();
+  }
+  const auto all = gather_values(grid_.world, own);
+  return std::accumulate(all.begin(), all.end(), int64_t{0});
 }
 
 // The losses of all (sequence, chunk) pairs, wherever they were computed, added

@@ -33,6 +33,7 @@ class Trainer {
   struct StepResult {
     double loss, grad_norm;  // norm before clipping
     bool finite;             // false: the weights were left as they were
+    int64_t labels;          // 0: likewise, and the loss is no number
     uint64_t digest;         // of the weights after the step
   };
 
@@ -67,6 +68,7 @@ class Trainer {
   void run(const Batch& batch, bool training);
   ScheduleShape set_batch(const Batch& batch, bool training);
   double gather_loss(const Batch& batch);
+  int64_t count_labels(const Batch& batch);
 
   TrainConfig train_;
   ProcessGrid grid_;

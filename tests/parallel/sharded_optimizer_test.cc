@@ -101,7 +101,7 @@ Result train_rank(Communicator& world, DType dtype,
                   dtype, sum);
     const auto gradient = optimizer.reduce(sum);
     EXPECT_TRUE(gradient.finite);
-    optimizer.step(kRates[step], step);
+    optimizer.step(kRates[step]);
     result.norms.push_back(gradient.norm);
     result.digests.push_back(optimizer.digest());
   }
@@ -218,7 +218,7 @@ TEST_P(ShardedOptimizerOf, SkipsDecayOfNormsAndBiasesIfAsked) {
       GradientSum sum(ctx, weights.layout(), dtype);
       sum.start(1);
       EXPECT_EQ(optimizer.reduce(sum).norm, 0);
-      optimizer.step(/*lr=*/1, 0);
+      optimizer.step(/*lr=*/1);
       if (world.rank() == 0) r.weights = testing::to_f64(weights.flat());
     });
     return r;
@@ -260,15 +260,47 @@ TEST(ShardedOptimizer, RefusedAddendOfOneRankMarksTheStepOnAll) {
       const double x = world.rank() == 1 ? bad : 1e-3;
       sum.add(1, testing::filled(ctx, x, {17}, DType::kF32));
       EXPECT_FALSE(optimizer.reduce(sum).finite);
-      EXPECT_THAT([&] { optimizer.step(0.1, 4); },
-                  ThrowsMessage<InvalidArgument>(HasSubstr("step 4")));
+      EXPECT_THAT([&] { optimizer.step(0.1); },
+                  ThrowsMessage<InvalidArgument>(HasSubstr("update 0")));
     }
     EXPECT_EQ(testing::to_f64(weights.flat()), before);
 
     sum.start(kAddends);  // the next step is not affected
     EXPECT_TRUE(optimizer.reduce(sum).finite);
-    EXPECT_NO_THROW(optimizer.step(0.1, 5));
+    EXPECT_NO_THROW(optimizer.step(0.1));
   });
+}
+
+// AdamW's bias correction is that of the moments, whatever went between.
+TEST(ShardedOptimizer, CountsItsUpdates) {
+  const auto first_update_after = [](int refused, int64_t updates) {
+    Context ctx;
+    ParameterLayout layout;
+    layout.add("w", {1});
+    ParameterStore weights(ctx, layout, DType::kF64);
+    GradientSum sum(ctx, weights.layout(), DType::kF64);
+    const auto world = make_self_communicator();
+    ShardedOptimizer optimizer(
+        ctx, *world, weights,
+        {.beta1 = 0.5, .beta2 = 0.75, .weight_decay = 0, .clip_norm = 0});
+    optimizer.set_updates(updates);
+    for (int i = 0; i < refused; ++i) {
+      sum.start(1);
+      sum.add(0, testing::filled(ctx, 1e300, {1}, DType::kF64));
+      EXPECT_FALSE(optimizer.reduce(sum).finite);
+    }
+    sum.start(1);
+    sum.add(0, testing::filled(ctx, 1, {1}, DType::kF64));
+    EXPECT_TRUE(optimizer.reduce(sum).finite);
+    optimizer.step(1);
+    EXPECT_EQ(optimizer.updates(), updates + 1);
+    return weights.flat().data<double>()[0];
+  };
+  // m = 0.5 and v = 0.25, divided by as much; at the third update by more.
+  EXPECT_NEAR(first_update_after(0, 0), -1, 1e-7);
+  EXPECT_NEAR(first_update_after(3, 0), -1, 1e-7);
+  const double v = 0.25 / (1 - 0.75 * 0.75 * 0.75);
+  EXPECT_NEAR(first_update_after(0, 2), -0.5 / 0.875 / std::sqrt(v), 1e-7);
 }
 
 TEST(ShardedOptimizer, ClipsFromTheNormAskedOn) {
@@ -285,7 +317,7 @@ TEST(ShardedOptimizer, ClipsFromTheNormAskedOn) {
     sum.start(1);
     sum.add(0, testing::from_f64(ctx, {3, -4}, {2}, DType::kF64));
     EXPECT_EQ(optimizer.reduce(sum).norm, 5);
-    optimizer.step(0.1, 0);
+    optimizer.step(0.1);
     const auto before_clipping = testing::to_f64(optimizer.gather_gradient());
     EXPECT_EQ(before_clipping[0], 3);
     return testing::to_f64(optimizer.gather_first_moment())[1];
@@ -309,7 +341,7 @@ TEST(ShardedOptimizer, UpdatesEveryElementOfLargeParameters) {
   sum.start(1);
   sum.add(0, testing::filled(ctx, 1, {n}, DType::kF32));
   EXPECT_NEAR(optimizer.reduce(sum).norm, std::sqrt(n), 1e-9);
-  optimizer.step(0.5, 0);
+  optimizer.step(0.5);
   const float* w = weights.flat().data<float>();
   EXPECT_NEAR(w[0], -0.5, 1e-4);
   EXPECT_EQ(std::count(w, w + n, w[0]), n);
@@ -331,7 +363,7 @@ TEST(ShardedOptimizer, RefusesASumOfOtherWeights) {
   const GradientSum small(ctx, other, DType::kF32);
   EXPECT_THAT([&] { optimizer.reduce(small); },
               ThrowsMessage<InvalidArgument>(HasSubstr("16 elements")));
-  EXPECT_THROW(optimizer.step(0.1, 0), InvalidArgument);  // before reduce()
+  EXPECT_THROW(optimizer.step(0.1), InvalidArgument);  // before reduce()
 }
 
 }  // namespace

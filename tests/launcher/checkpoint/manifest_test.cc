@@ -19,6 +19,7 @@ Manifest example() {
   Manifest manifest;
   manifest.steps = 7;
   manifest.skipped_steps = 2;
+  manifest.updates = 4;  // and a step without a label
   manifest.digest = 0xfedcba9876543210;
   manifest.configuration = "device: \"cpu\"\n";
   manifest.parameters = {{"a", {4, 5}, 0, 20}, {"b", {3}, 32, 3}};
@@ -51,6 +52,7 @@ void expect_refused(const std::string& text, const std::string& message) {
 TEST(Manifest, ReadsWhatItWrote) {
   const Manifest read = parse_manifest(to_json(example()), "M");
   EXPECT_EQ(read.steps, 7);
+  EXPECT_EQ(read.updates, 4);
   EXPECT_EQ(read.digest, 0xfedcba9876543210);
   EXPECT_EQ(read.pieces[2].xxh64, 0xffffffffffffffff);
   EXPECT_EQ(read.pieces[4].tensor(), "adam_m.a@16");
@@ -64,7 +66,9 @@ TEST(Manifest, OfEarlierVersionsCarriesNothing) {
   auto object = nlohmann::json::parse(to_json(example()));
   object.erase("carried");
   object.erase("data");
+  object.erase("updates");
   const Manifest read = parse_manifest(object.dump(), "M");
+  EXPECT_EQ(read.updates, 7 - 2);
   EXPECT_TRUE(read.carried.empty() && read.data.empty());
 }
 
@@ -93,6 +97,7 @@ TEST(Manifest, RefusesNumbersOutOfRange) {
   expect_refused(with("/steps", 1.5), "M: steps: 1.5");
   expect_refused(with("/steps", 18446744073709551615U), "M: steps: ");
   expect_refused(with("/skipped_steps", 8), "M: skipped_steps: 8");
+  expect_refused(with("/updates", 6), "M: updates: 6, expected 0 to 5");
   expect_refused(with("/digest", "12"), "16 hexadecimal");
   expect_refused(with("/digest", "-edcba9876543210"), "16 hexadecimal");
   expect_refused(with("/dtype", "i64"), "M: dtype: i64");

@@ -36,6 +36,9 @@ TEST(SequencePacker, StartsDocumentsAtMiniBatchesAndSplitsWhatIsLong) {
               ElementsAre(PackedPiece{0, 9, 12, true, false}));
   EXPECT_THAT(packer.pieces(2), ElementsAre(PackedPiece{0, 21, 2, false, true},
                                             PackedPiece{4, 23, 2, true, true}));
+  EXPECT_EQ(packer.labels(0), 4 + 0);
+  EXPECT_EQ(packer.labels(1), 12);
+  EXPECT_EQ(packer.labels(2), 1 + 1);
 }
 
 TEST(SequencePacker, ReadsEveryTokenOnceWhateverTheLengths) {

@@ -89,7 +89,7 @@ TEST(TrainData, WeightsAreHonoured) {
 }
 
 TEST(TrainData, JaxLossMasksBosAndTakesTheMeanPerSequence) {
-  const TemporaryFile a(std::string("abxcxabcx", 9)), bos("xxxxx");
+  const TemporaryFile a(std::string("abxcxabcx", 9));
   RunConfig run = config({a.path()});
   run.data.loss = Loss::kJax;
   run.data.bos_id = 'x';
@@ -100,8 +100,47 @@ TEST(TrainData, JaxLossMasksBosAndTakesTheMeanPerSequence) {
     EXPECT_EQ(s.targets[3], kIgnoredTarget);
     EXPECT_EQ(s.loss_scale, 0.5 / (first ? 2 : 3));
   }
-  run.data.train = {bos.path()};
-  EXPECT_EQ(TrainData(run).batch(0)[0].loss_scale, 0);
+}
+
+// A window may be without a label; not all of them.
+TEST(TrainData, RefusesFilesThatLeaveNoLabel) {
+  const TemporaryFile none("xxxxxxxxx"), some("xxxxxabcd"), apart("|||||||||");
+  RunConfig run = config({none.path(), none.path()});
+  run.data.loss = Loss::kJax;
+  run.data.bos_id = 'x';
+  run.data.batch = 2;
+  EXPECT_THAT([&] { TrainData data(run); },
+              ThrowsMessage<InvalidArgument>(
+                  "data.train: " + none.path() +
+                  " and 1 more: no token of 4 window(s) has a label, expected "
+                  "one at least (a document's last token has none; with "
+                  "data.loss = jax also none before data.bos_id = 120)"));
+  run.data.train = {some.path()};
+  for (const Sequence& s : TrainData(run).batch(0)) {
+    EXPECT_EQ(s.labels(), s.ids[3] == 'x' ? 0 : 4);
+    EXPECT_EQ(s.loss_scale, s.ids[3] == 'x' ? 0 : 0.5 / 4);
+  }
+  run.eval.every = 1;
+  run.eval.data = {none.path()};
+  EXPECT_THAT([&] { TrainData data(run); },
+              ThrowsMessage<InvalidArgument>(HasSubstr(
+                  "eval.data: " + none.path() + ": no token of 1 window(s)")));
+  run.eval.sequences = 2;
+  run.eval.data = {some.path()};
+  EXPECT_NO_THROW(TrainData data(run));
+
+  run = config({apart.path()});
+  run.model.mini_batch_size = 4;
+  run.data.bos_id = '|';
+  for (const Documents documents : {Documents::kReset, Documents::kCarry}) {
+    run.data.documents = documents;
+    EXPECT_THAT([&] { TrainData data(run); },
+                ThrowsMessage<InvalidArgument>(HasSubstr(
+                    "no token of 9 window(s) has a label, expected one at "
+                    "least (a document's last token has none)")));
+  }
+  run.data.documents = Documents::kJoined;
+  EXPECT_NO_THROW(TrainData data(run));
 }
 
 TEST(TrainData, NamesWhatItRefuses) {

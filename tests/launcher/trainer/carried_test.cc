@@ -181,6 +181,53 @@ TEST(CarriedStates, SkippedStepLeavesNoTrace) {
   }
 }
 
+// As a step that learns nothing because its rate is 0.
+TEST(CarriedStates, AreHandedOnByAStepWithoutALabel) {
+  const auto losses = [](bool labels, const Layout& layout) {
+    std::vector<double> losses;
+    on_layout(layout, [&](TrainerRun& run, Communicator& world) {
+      digests_from(run, 0, 1);
+      Batch batch = scenario_batch(carried(), 1);
+      if (!labels) remove_labels(batch);
+      run.trainer.step(batch, /*lr=*/0, 1.0, 1);
+      const double next = run_step(run.trainer, carried(), 2).loss;
+      if (world.rank() == 0) losses.push_back(next);
+    });
+    return losses;
+  };
+  const auto expected = losses(true, {1, 1});
+  EXPECT_EQ(losses(false, {1, 1}), expected);
+  EXPECT_EQ(losses(false, {3, 1}), expected);
+  EXPECT_EQ(losses(false, {2, 2}), expected);
+}
+
+// A skipped step and one without a label are steps, but no updates.
+TEST(Updates, GoOnFromACheckpointOnAnyLayout) {
+  const TemporaryFolder folder;
+  std::vector<uint64_t> expected;
+  on_layout({2, 1}, [&](TrainerRun& run, Communicator& world) {
+    for (const bool finite : {true, false}) {
+      Batch batch = scenario_batch(carried(), 0);
+      if (finite) remove_labels(batch);
+      if (!finite) batch[0].loss_scale = 1e30;
+      EXPECT_EQ(run.trainer.step(batch, 1e-3, 1.0, 0).finite, finite);
+    }
+    digests_from(run, 2, 4);
+    save_after(run, world, folder.path, 4);
+    const auto digests = digests_from(run, 4, 6);
+    if (world.rank() == 0) expected = digests;
+  });
+  const CheckpointReader checkpoint(checkpoint_folder(folder.path, 4));
+  EXPECT_EQ(checkpoint.manifest().updates, 2);
+  for (const Layout& layout : std::vector<Layout>{{1, 1}, {2, 2}}) {
+    on_layout(layout, [&](TrainerRun& run, Communicator&) {
+      restore(run.ctx, checkpoint, run.trainer, 2);
+      EXPECT_EQ(run.trainer.optimizer().updates(), 2);
+      EXPECT_EQ(digests_from(run, 4, 6), expected);
+    });
+  }
+}
+
 Batch one_sequence(int64_t first, int64_t tokens) {
   std::vector<int64_t> ids;
   for (int64_t t = 0; t <= tokens; ++t) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "models/build.h"
@@ -271,27 +272,6 @@ TEST(Watch, TellsHowFarAStepIs) {
   EXPECT_EQ(digests[0], digests[1]);
 }
 
-TEST(LearningRate, WarmsUpThenFollowsACosine) {
-  OptimizerConfig config;
-  config.lr = 1e-3, config.init_lr = 1e-4, config.end_lr = 1e-5;
-  config.warmup_steps = 10, config.steps = 110;
-  EXPECT_DOUBLE_EQ(learning_rate(config, 0), 1e-4);
-  EXPECT_DOUBLE_EQ(learning_rate(config, 5), 5.5e-4);
-  EXPECT_DOUBLE_EQ(learning_rate(config, 10), 1e-3);
-  EXPECT_DOUBLE_EQ(learning_rate(config, 60), 0.5 * (1e-3 + 1e-5));
-  EXPECT_DOUBLE_EQ(learning_rate(config, 110), 1e-5);
-  EXPECT_DOUBLE_EQ(learning_rate(config, 500), 1e-5);
-}
-
-TEST(InnerRateMultiplier, WarmsUpFromItsStart) {
-  OptimizerConfig config;
-  EXPECT_EQ(inner_rate_multiplier(config, 0.1, 0), 1.0);
-  config.inner_lr_init = 0.01, config.inner_lr_warmup_steps = 4;
-  EXPECT_DOUBLE_EQ(inner_rate_multiplier(config, 0.1, 0), 0.1);
-  EXPECT_DOUBLE_EQ(inner_rate_multiplier(config, 0.1, 2), 0.55);
-  EXPECT_DOUBLE_EQ(inner_rate_multiplier(config, 0.1, 9), 1.0);
-}
-
 TEST(Trainer, NonFiniteStepLeavesTheWeightsAlone) {
   const ModelConfig model = tiny(InnerModel::kMlp, 1);
   Context ctx;
@@ -307,6 +287,44 @@ TEST(Trainer, NonFiniteStepLeavesTheWeightsAlone) {
   EXPECT_FALSE(result.finite);
   EXPECT_EQ(result.digest, before);
   EXPECT_TRUE(trainer.step(one_document(32), 1e-3, 1.0, 1).finite);
+}
+
+// Nor do steps that leave them alone count in AdamW's bias correction.
+TEST(Trainer, StepWithoutALabelLeavesTheWeightsAlone) {
+  const Scenario scenario = linear_mamba();
+  uint64_t expected = 0;  // of one update
+  for (const Layout& layout :
+       std::vector<Layout>{{1, 1}, {1, 1}, {3, 1}, {2, 2}}) {
+    const bool alone = expected == 0;
+    run_thread_ranks(
+        static_cast<int>(layout.time * layout.data), [&](Communicator& world) {
+          const Threads one_thread(1);
+          Context ctx;
+          Trainer trainer = make_trainer(scenario, layout, ctx, world);
+          initialise(scenario.model, 1, trainer.model().weights());
+          const uint64_t before = trainer.optimizer().digest();
+          Batch batch = scenario_batch(scenario, 0);
+          remove_labels(batch);
+          for (int64_t step = 0; step < 2 && !alone; ++step) {
+            const auto result = trainer.step(batch, 1e-3, 1.0, step);
+            EXPECT_EQ(result.labels, 0);
+            EXPECT_TRUE(std::isnan(result.loss));
+            EXPECT_TRUE(result.finite);
+            EXPECT_EQ(result.digest, before);
+            EXPECT_EQ(trainer.optimizer().updates(), 0);
+          }
+          // One sequence with labels is enough, whichever rank has it.
+          Batch half = scenario_batch(scenario, 2);
+          const int64_t labels = half[1].labels();
+          half[0].targets.assign(half[0].targets.size(), kIgnoredTarget);
+          const auto result = trainer.step(half, 1e-3, 1.0, 2);
+          EXPECT_EQ(result.labels, labels);
+          EXPECT_NE(result.digest, before);
+          if (world.rank() != 0) return;
+          if (alone) expected = result.digest;
+          EXPECT_EQ(result.digest, expected);
+        });
+  }
 }
 
 TEST(Trainer, LearnsToRepeatOneBatch) {

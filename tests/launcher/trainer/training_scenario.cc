@@ -98,6 +98,13 @@ Batch scenario_batch(const Scenario& scenario, int64_t step) {
   return batch;
 }
 
+void remove_labels(Batch& batch) {
+  for (Sequence& sequence : batch) {
+    sequence.targets.assign(sequence.targets.size(), kIgnoredTarget);
+    sequence.loss_scale = 0;
+  }
+}
+
 Trainer make_trainer(const Scenario& scenario, const Layout& layout,
                      Context& ctx, Communicator& world) {
   TrainConfig train;

@@ -28,6 +28,9 @@ Scenario scenario_named(const std::string& name);
 // the others start anew. A pure function of (scenario, step).
 Batch scenario_batch(const Scenario& scenario, int64_t step);
 
+// Takes all labels off.
+void remove_labels(Batch& batch);
+
 struct Layout {
   int64_t time = 1, data = 1, hot_rounds = 1;
 };
