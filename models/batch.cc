@@ -92,6 +92,12 @@ Sequence make_sequence(const std::vector<int64_t>& ids_and_last_target,
   return sequence;
 }
 
+Sequence sequence_elsewhere(int64_t tokens) {
+  Sequence sequence{};
+  sequence.tokens_elsewhere = tokens;
+  return sequence;
+}
+
 int64_t num_chunks(int64_t tokens, int64_t chunk_tokens) {
   return (tokens + chunk_tokens - 1) / chunk_tokens;
 }

@@ -28,18 +28,25 @@ struct Sequence {
   std::vector<int64_t> ids_before = {};
   // The same sequence of the next step goes on from this one.
   bool hands_on = false;
+  // Its length, if only other ranks have it: all that is known of it here.
+  int64_t tokens_elsewhere = 0;
 
-  int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
+  int64_t tokens() const {
+    return ids.empty() ? tokens_elsewhere : static_cast<int64_t>(ids.size());
+  }
   int64_t labels() const;
 };
 
-// The sequences of a step that one data rank takes.
+// The sequences of a step. A rank needs only those that its data rank takes;
+// of the others it must know the length (sequence_elsewhere).
 using Batch = std::vector<Sequence>;
 
 // One document, from a text of ids.size() + 1 tokens: the targets are the ids
 // shifted by one.
 Sequence make_sequence(const std::vector<int64_t>& ids_and_last_target,
                        double loss_scale);
+
+Sequence sequence_elsewhere(int64_t tokens);
 
 int64_t num_chunks(int64_t tokens, int64_t chunk_tokens);
 

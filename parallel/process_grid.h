@@ -1,10 +1,21 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "parallel/communicator.h"
 
 namespace timepipe {
+
+// The sequences of a batch that a data rank takes: they are dealt like cards.
+struct DataShare {
+  int rank = 0, ranks = 1;
+
+  bool takes(int64_t sequence) const { return sequence % ranks == rank; }
+  // Where one that is taken lies among those that are, and back.
+  int64_t place_of(int64_t sequence) const { return sequence / ranks; }
+  int64_t sequence_at(int64_t place) const { return place * ranks + rank; }
+};
 
 // World ranks as data x time: time ranks are neighbours (rank = data_rank *
 // time_ranks + time_rank), so that a sequence stays inside a host if it fits.
@@ -16,6 +27,8 @@ struct ProcessGrid {
   int time_ranks, data_ranks;
   int time_rank, data_rank;
   std::unique_ptr<Communicator> time;  // the ranks that share my sequences
+
+  DataShare share() const { return {data_rank, data_ranks}; }
 };
 
 }  // namespace timepipe

@@ -24,7 +24,8 @@ TrainData::TrainData(const RunConfig& config)
     : config_(config.data),
       vocab_size_(config.model.vocab_size),
       mini_batch_size_(config.model.mini_batch_size),
-      halo_rows_(config.model.halo_rows()) {
+      halo_rows_(config.model.halo_rows()),
+      eval_sequences_(config.eval.sequences) {
   open_training(config);
   for (const std::string& path : config.eval.data) {
     const TokenFile& file = *open(path);
@@ -46,6 +47,9 @@ TrainData::TrainData(const RunConfig& config)
   if (config.eval.every == 0) return;
   require_label(config.eval.data.empty() ? "data.held_out" : "eval.data",
                 held_out_, config.eval.sequences);
+  for (int64_t i = 0; i < config.eval.sequences; ++i) {
+    eval_labels_ += labels(place_in(held_out_, i));
+  }
 }
 
 const TokenFile* TrainData::open(const std::string& path) {
@@ -203,8 +207,13 @@ bool TrainData::goes_on(int64_t step, int64_t sequence) const {
   return config_.documents != Documents::kReset || !pieces(now).front().starts;
 }
 
-Sequence TrainData::carried(int64_t step, int64_t s) const {
-  const Place place = place_in_stretch(step, s);
+TrainData::Place TrainData::place_in_step(int64_t step,
+                                          int64_t sequence) const {
+  return config_.carry_state ? place_in_stretch(step, sequence)
+                             : place(step * config_.batch + sequence);
+}
+
+Sequence TrainData::carried(const Place& place, int64_t step, int64_t s) const {
   Sequence result = sequence(place);
   result.hands_on = goes_on(step + 1, s);
   result.continues = goes_on(step, s);
@@ -255,30 +264,35 @@ Sequence TrainData::sequence(const Place& place) const {
 }
 
 // Without a label a sequence adds nothing.
-void TrainData::set_loss_scales(Batch& batch) const {
-  int64_t all = 0;
-  for (const Sequence& sequence : batch) all += sequence.labels();
+void TrainData::set_loss_scales(Batch& batch, int64_t sequences,
+                                int64_t labels) const {
   for (Sequence& sequence : batch) {
-    const int64_t labels = sequence.labels();
-    if (labels == 0) {
+    const int64_t own = sequence.labels();
+    if (own == 0) {
       sequence.loss_scale = 0;
     } else if (config_.loss == Loss::kTokenMean) {
-      sequence.loss_scale = 1.0 / static_cast<double>(all);  // rounded once
+      sequence.loss_scale = 1.0 / static_cast<double>(labels);  // rounded once
     } else {
       sequence.loss_scale =
-          1.0 / static_cast<double>(batch.size()) / static_cast<double>(labels);
+          1.0 / static_cast<double>(sequences) / static_cast<double>(own);
     }
   }
 }
 
-Batch TrainData::batch(int64_t step) const {
+Batch TrainData::batch(int64_t step, const DataShare& share) const {
   Batch batch;
+  int64_t all_labels = 0;
   for (int64_t s = 0; s < config_.batch; ++s) {
-    batch.push_back(config_.carry_state
-                        ? carried(step, s)
-                        : sequence(place(step * config_.batch + s)));
+    const Place place = place_in_step(step, s);
+    all_labels += labels(place);
+    if (!share.takes(s)) {
+      batch.push_back(sequence_elsewhere(config_.sequence_length));
+    } else {
+      batch.push_back(config_.carry_state ? carried(place, step, s)
+                                          : sequence(place));
+    }
   }
-  set_loss_scales(batch);
+  set_loss_scales(batch, config_.batch, all_labels);
   return batch;
 }
 
@@ -287,14 +301,19 @@ Sequence TrainData::held_out(int64_t index) const {
           "held-out window: " + std::to_string(index) +
               ", expected one in [0, " + std::to_string(num_held_out()) + ")");
   Batch one = {sequence(place_in(held_out_, index))};
-  set_loss_scales(one);
+  set_loss_scales(one, 1, one.front().labels());
   return one.front();
 }
 
-Batch TrainData::held_out_batch(int64_t sequences) const {
+Batch TrainData::held_out_batch(int64_t first, int64_t count,
+                                const DataShare& share) const {
   Batch batch;
-  for (int64_t i = 0; i < sequences; ++i) batch.push_back(held_out(i));
-  set_loss_scales(batch);
+  for (int64_t i = 0; i < count; ++i) {
+    batch.push_back(share.takes(i)
+                        ? sequence(place_in(held_out_, first + i))
+                        : sequence_elsewhere(config_.sequence_length));
+  }
+  set_loss_scales(batch, eval_sequences_, eval_labels_);
   return batch;
 }
 

@@ -9,6 +9,7 @@
 #include "launcher/config/config.h"
 #include "launcher/data/sequence_packer.h"
 #include "models/batch.h"
+#include "parallel/process_grid.h"
 #include "runtime/token_file.h"
 #include "runtime/window_order.h"
 
@@ -37,9 +38,10 @@ class TrainData {
   // Throws IoError or InvalidArgument naming the field or file.
   explicit TrainData(const RunConfig& config);
 
-  // All data.batch sequences of a step. Throws InvalidArgument naming file,
-  // position and id if an id isn't in the vocabulary.
-  Batch batch(int64_t step) const;
+  // The data.batch sequences of a step; only those of `share` are read, the
+  // others are elsewhere. Throws InvalidArgument naming file, position and id
+  // if an id isn't in the vocabulary.
+  Batch batch(int64_t step, const DataShare& share = {}) const;
 
   // Windows of eval.data, else of the tokens at the files' ends that training
   // never reads.
@@ -47,8 +49,11 @@ class TrainData {
   // The index-th of them, in the files' order; its loss is the mean of its
   // labels.
   Sequence held_out(int64_t index) const;
-  // The first of them, with the loss that data.loss says.
-  Batch held_out_batch(int64_t sequences) const;
+  // [first, first + count) of the first eval.sequences of them, of which only
+  // those of `share` are read. The losses of all such pieces add up to the loss
+  // of the whole as data.loss says.
+  Batch held_out_batch(int64_t first, int64_t count,
+                       const DataShare& share = {}) const;
 
   // What is trained on, for checkpoints to remember.
   struct File {
@@ -87,13 +92,15 @@ class TrainData {
   // With data.carry_state.
   Place place_in_stretch(int64_t step, int64_t sequence) const;
   bool goes_on(int64_t step, int64_t sequence) const;
-  Sequence carried(int64_t step, int64_t sequence) const;
+  Sequence carried(const Place& place, int64_t step, int64_t sequence) const;
 
   std::vector<PackedPiece> pieces(const Place& place) const;
   Sequence sequence(const Place& place) const;
   // Labels of a window, those that data.loss masks among them; reads nothing.
   int64_t labels(const Place& place) const;
-  void set_loss_scales(Batch& batch) const;
+  Place place_in_step(int64_t step, int64_t sequence) const;
+  // For the loss of that many sequences, which have `labels` in all.
+  void set_loss_scales(Batch& batch, int64_t sequences, int64_t labels) const;
 
   DataConfig config_;
   int64_t vocab_size_, mini_batch_size_, halo_rows_;
@@ -101,6 +108,7 @@ class TrainData {
   std::vector<File> trained_files_;
   uint64_t hash_ = 0;
   std::vector<Range> trained_, held_out_;
+  int64_t eval_sequences_, eval_labels_ = 0;  // of the evaluation
   // One of all windows, or with weights one of each file's.
   std::vector<WindowOrder> orders_;
   // With weights: whose turn it is, and how many turns it had in this cycle.

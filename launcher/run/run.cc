@@ -122,7 +122,7 @@ class Run {
   void introduce(Progress& progress) {
     const int64_t typical = steps_done_ + 1;  // the first may carry nothing on
     const MemoryPlan memory =
-        trainer_.memory_plan(inputs_.data.batch(typical), has_folder());
+        trainer_.memory_plan(batch(typical), has_folder());
     log_line("memory: " + to_string(memory));
     progress.banner(trainer_.model().weights().layout(), memory);
     if (steps_done_ > 0) {
@@ -139,7 +139,7 @@ class Run {
       });
     }
     const Trainer::StepResult result =
-        trainer_.step(inputs_.data.batch(step), lr,
+        trainer_.step(batch(step), lr,
                       inner_rate_multiplier(config_.optimizer,
                                             config_.model.ttt_base_lr, step),
                       step);
@@ -148,6 +148,10 @@ class Run {
     if (metrics) metrics->write(step, result, lr, time);
     digest_ = result.digest;
     count_skipped(result.finite);
+  }
+
+  Batch batch(int64_t step) const {
+    return inputs_.data.batch(step, trainer_.grid().share());
   }
 
   // `finite` is the same on all ranks.
@@ -170,10 +174,24 @@ class Run {
     return config_.eval.every > 0 && steps_done % config_.eval.every == 0;
   }
 
-  // The mean over the first held-out sequences, whatever the step. Collective.
+  // The mean over the first held-out sequences, whatever the step, at once as
+  // many of them as a step has. Collective.
   void evaluate(int64_t steps_done, Progress& progress) {
-    const double loss =
-        trainer_.evaluate(inputs_.data.held_out_batch(config_.eval.sequences));
+    const int64_t all = config_.eval.sequences;
+    double loss = 0;
+    for (int64_t first = 0; first < all; first += config_.data.batch) {
+      const int64_t count = std::min(config_.data.batch, all - first);
+      if (speaks()) {
+        trainer_.set_watch([=, &progress](StepPosition position) {
+          position.share = (static_cast<double>(first) +
+                            position.share * static_cast<double>(count)) /
+                           static_cast<double>(all);
+          progress.within(steps_done, position);
+        });
+      }
+      loss += trainer_.evaluate(
+          inputs_.data.held_out_batch(first, count, trainer_.grid().share()));
+    }
     progress.say("step " + std::to_string(steps_done) + ": held-out loss " +
                  std::to_string(loss));
     progress.leave_out();

@@ -31,7 +31,7 @@ void CarriedState::end_step(const Batch& batch, int64_t step, bool finite) {
 std::vector<CarriedState::Border> CarriedState::borders() const {
   std::vector<Border> borders;
   for (const CarriedBorders::Entry& entry : between_runs_.entries()) {
-    const int64_t s = entry.sequence * grid_.data_ranks + grid_.data_rank;
+    const int64_t s = grid_.share().sequence_at(entry.sequence);
     if (entry.bytes.empty() || s >= std::ssize(left_after_)) continue;
     if (left_after_[s] < 0) continue;
     borders.push_back({s, left_after_[s], entry.border, entry.bytes});
@@ -40,8 +40,9 @@ std::vector<CarriedState::Border> CarriedState::borders() const {
 }
 
 bool CarriedState::takes(int64_t sequence) const {
-  return sequence % grid_.data_ranks == grid_.data_rank &&
-         sequence / grid_.data_ranks % grid_.time_ranks == grid_.time_rank;
+  const DataShare share = grid_.share();
+  return share.takes(sequence) &&
+         share.place_of(sequence) % grid_.time_ranks == grid_.time_rank;
 }
 
 void CarriedState::restore(const std::vector<Border>& borders) {
@@ -51,8 +52,8 @@ void CarriedState::restore(const std::vector<Border>& borders) {
     const int64_t s = border.sequence;
     if (s >= std::ssize(left_after_)) left_after_.resize(s + 1, -1);
     left_after_[s] = border.steps;
-    if (s % grid_.data_ranks != grid_.data_rank) continue;
-    const int64_t local = s / grid_.data_ranks;
+    if (!grid_.share().takes(s)) continue;
+    const int64_t local = grid_.share().place_of(s);
     mine.push_back({local, border.border,
                     static_cast<int>(local % grid_.time_ranks), border.bytes});
   }

@@ -10,10 +10,9 @@
 namespace timepipe {
 namespace {
 
-// Sequences are dealt to the data ranks like cards.
-Batch sequences_of(const Batch& batch, int data_rank, int data_ranks) {
+Batch sequences_of(const Batch& batch, const DataShare& share) {
   Batch mine;
-  for (std::size_t s = data_rank; s < batch.size(); s += data_ranks) {
+  for (int64_t s = share.rank; s < std::ssize(batch); s += share.ranks) {
     mine.push_back(batch[s]);
   }
   return mine;
@@ -104,15 +103,15 @@ void Trainer::run(const Batch& batch, bool training) {
 }
 
 ScheduleShape Trainer::set_batch(const Batch& batch, bool training) {
-  Batch mine = sequences_of(batch, grid_.data_rank, grid_.data_ranks);
+  Batch mine = sequences_of(batch, grid_.share());
+  const bool keeps = std::ranges::any_of(mine, &Sequence::hands_on);
   model_.set_batch(ChunkedBatch(std::move(mine), train_.chunk_tokens,
                                 model_.config().mini_batch_size,
                                 train_.detach_every_chunks));
   ScheduleShape shape = model_.schedule_shape();
   shape.sequences = model_.batch().shapes();
   shape.training = training;
-  shape.keeps_borders =
-      training && std::ranges::any_of(batch, &Sequence::hands_on);
+  shape.keeps_borders = training && keeps;
   return shape;
 }
 
@@ -131,9 +130,8 @@ MemoryPlan Trainer::memory_plan(const Batch& batch, bool saves) {
 // Of all sequences, each counted by the first of the ranks that share it.
 int64_t Trainer::count_labels(const Batch& batch) {
   int64_t own = 0;
-  for (std::size_t s = grid_.data_rank; s < batch.size();
-       s += grid_.data_ranks) {
-    if (grid_.time_rank == 0) own += batch[s].labels();
+  for (int64_t s = 0; s < std::ssize(batch) && grid_.time_rank == 0; ++s) {
+    if (grid_.share().takes(s)) own += batch[s].labels();
   }
   const auto all = gather_values(grid_.world, own);
   return std::accumulate(all.begin(), all.end(), int64_t{0});

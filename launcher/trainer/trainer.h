@@ -38,8 +38,8 @@ class Trainer {
   };
 
   // One optimizer step on the same batch on all ranks, of which every data
-  // rank takes its sequences. Sequences go on from those of earlier steps as
-  // CarriedState says. Collective.
+  // rank takes its sequences (grid().share()). Sequences go on from those of
+  // earlier steps as CarriedState says. Collective.
   StepResult step(Batch batch, double lr, double inner_multiplier,
                   int64_t step);
 

@@ -45,6 +45,27 @@ cmp <(digest_column "$work/alone") <(digest_column "$work/ranks") ||
   "$work/ranks")" -eq 3 ] || fail "no line for every rank" "$work/ranks"
 echo "ok: timepipe train, 1 and 3 ranks, same digests"
 
+# Held-out text, before the first rate that isn't 0: the same loss however many
+# sequences a step and its evaluation take, also more than a run has room for.
+held=("$configs/demo.textproto" "data.train=$work/text" data.held_out=0.5
+  data.sequence_length=32 train.chunk_tokens=16 model.hidden_size=32
+  model.intermediate_size=48 eval.every=1 eval.sequences=11 optimizer.steps=5)
+held_out() { grep -m 1 'step 1: held-out loss' "$work/$1"; }
+"$timepipe" train "${held[@]}" >"$work/one"
+"$timepipe" train "${held[@]}" data.batch=4 >"$work/four"
+"$mpiexec" -n 4 "$timepipe" train "${held[@]}" data.batch=3 parallel.time=2 \
+  parallel.data=2 >"$work/ranks"
+for run in four ranks; do
+  [ "$(held_out one)" = "$(held_out $run)" ] ||
+    fail "$run: other held-out loss than $(held_out one)" "$work/$run"
+done
+head -c 290000 /dev/zero | tr '\0' x >"$work/long"
+"$timepipe" train "${held[@]}" data.train="$work/long" data.sequence_length=2 \
+  data.batch=500 eval.sequences=70000 optimizer.steps=1 \
+  optimizer.warmup_steps=0 model.num_layers=1 >"$work/many" ||
+  fail "many held-out sequences" "$work/many"
+echo "ok: held-out loss, $(held_out one)"
+
 "$mpiexec" -n 2 "$timepipe" train "${tiny[@]}" parallel.time=3 \
   >"$work/out" 2>&1 && fail "2 ranks ran a layout of 3"
 grep -q '^timepipe: parallel.time x parallel.data: 3 x 1 = 3 ranks' \

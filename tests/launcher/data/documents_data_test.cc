@@ -226,6 +226,77 @@ TEST(CarriedSequences, ReadTheFilesInTheirOrder) {
   }
 }
 
+bool same(const Sequence& a, const Sequence& b) {
+  const auto same_document = [](const Document& x, const Document& y) {
+    return x.first == y.first && x.tokens == y.tokens && x.resets == y.resets;
+  };
+  return a.ids == b.ids && a.targets == b.targets &&
+         std::ranges::equal(a.documents, b.documents, same_document) &&
+         a.loss_scale == b.loss_scale && a.continues == b.continues &&
+         a.hands_on == b.hands_on && a.ids_before == b.ids_before;
+}
+
+// Of the others' sequences they know the length. Together the ranks read a step
+// once, whatever its sequences weigh.
+TEST(DataRanks, ReadTheirOwnSequencesAlone) {
+  const TemporaryFile file(documents_text());
+  for (const Documents documents : {Documents::kJoined, Documents::kReset}) {
+    for (const bool carries : {false, true}) {
+      for (const Loss loss : {Loss::kTokenMean, Loss::kJax}) {
+        RunConfig run = config(file.path(), documents);
+        run.data.carry_state = carries;
+        run.data.loss = loss;
+        run.data.batch = 5;
+        const TrainData data(run);
+        const Batch whole = data.batch(1);
+        for (const int ranks : {1, 2, 3, 5}) {
+          int64_t read = 0;
+          for (int rank = 0; rank < ranks; ++rank) {
+            const Batch batch = data.batch(1, {rank, ranks});
+            ASSERT_EQ(std::ssize(batch), 5);
+            for (int64_t s = 0; s < 5; ++s) {
+              read += std::ssize(batch[s].ids);
+              EXPECT_EQ(batch[s].tokens(), 16);
+              if (s % ranks == rank) {
+                EXPECT_TRUE(same(batch[s], whole[s]));
+              } else {
+                EXPECT_TRUE(batch[s].ids.empty() && batch[s].targets.empty());
+              }
+            }
+          }
+          EXPECT_EQ(read, 5 * 16);
+        }
+      }
+    }
+  }
+}
+
+TEST(DataRanks, ReadTheirOwnPartOfAnEvaluationPieceByPiece) {
+  const TemporaryFile file(documents_text());
+  for (const Loss loss : {Loss::kTokenMean, Loss::kJax}) {
+    RunConfig run = config(file.path(), Documents::kReset);
+    run.data.loss = loss;
+    run.eval.data = {file.path()};
+    run.eval.every = 1;
+    run.eval.sequences = 7;
+    const TrainData data(run);
+    const Batch whole = data.held_out_batch(0, 7);
+    double weight = 0;  // of all labels: the loss is a mean
+    for (int64_t first = 0; first < 7; first += 3) {
+      const int64_t count = std::min<int64_t>(3, 7 - first);
+      const Batch even = data.held_out_batch(first, count, {0, 2});
+      const Batch odd = data.held_out_batch(first, count, {1, 2});
+      for (int64_t i = 0; i < count; ++i) {
+        EXPECT_TRUE(same((i % 2 == 0 ? even : odd)[i], whole[first + i]));
+        EXPECT_TRUE((i % 2 == 0 ? odd : even)[i].ids.empty());
+        weight += whole[first + i].loss_scale *
+                  static_cast<double>(whole[first + i].labels());
+      }
+    }
+    EXPECT_NEAR(weight, 1, 1e-12);
+  }
+}
+
 TEST(CarriedSequences, GoOnFromAStateThatIsGiven) {
   const TemporaryFile file(documents_text());
   RunConfig run = config(file.path(), Documents::kReset);

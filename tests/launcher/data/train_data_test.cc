@@ -195,12 +195,16 @@ TEST(TrainData, EvaluatesFilesOfTheirOwn) {
   RunConfig run = config({a.path()});
   run.data.held_out = 0.2;
   run.eval.data = {b.path(), c.path()};
+  run.eval.every = 1;
+  run.eval.sequences = 3;
   const TrainData data(run);
   ASSERT_EQ(data.num_held_out(), 3 + 2);
   EXPECT_EQ(data.held_out(0).ids.front(), 128);
   EXPECT_EQ(data.held_out(3).ids.front(), 160);
   EXPECT_EQ(data.held_out(3).loss_scale, 1.0 / 4);
-  EXPECT_EQ(data.held_out_batch(3)[2].loss_scale, 1.0 / 12);
+  EXPECT_EQ(data.held_out_batch(0, 3)[2].loss_scale, 1.0 / 12);
+  EXPECT_EQ(data.held_out_batch(2, 1)[0].loss_scale, 1.0 / 12);
+  EXPECT_EQ(data.held_out_batch(2, 1)[0].ids, data.held_out(2).ids);
   EXPECT_EQ(data.trained_files().size(), 1u);
   run.eval.data = {b.path()};
   EXPECT_NE(TrainData(run).hash(), data.hash());  // ranks must agree on all

@@ -90,6 +90,36 @@ TEST(LayoutDoesNotChangeTheBitsOfCarriedStates, OfRanks) {
   }
 }
 
+// Of the sequences that other data ranks take it knows the length alone.
+TEST(LayoutDoesNotChangeTheBits, OfWhatARankKnows) {
+  const auto digests_of = [](const Scenario& scenario, const Layout& layout,
+                             bool knows_all) {
+    std::vector<uint64_t> digests;
+    run_thread_ranks(
+        static_cast<int>(layout.time * layout.data), [&](Communicator& world) {
+          const Threads one_thread(1);
+          Context ctx;
+          Trainer trainer = make_trainer(scenario, layout, ctx, world);
+          initialise(scenario.model, 1, trainer.model().weights());
+          for (int64_t step = 0; step < 4; ++step) {
+            Batch batch = scenario_batch(scenario, step);
+            for (int64_t s = 0; s < std::ssize(batch) && !knows_all; ++s) {
+              if (trainer.grid().share().takes(s)) continue;
+              batch[s] = sequence_elsewhere(batch[s].tokens());
+            }
+            const auto result = trainer.step(batch, 1e-3, 1.0, step);
+            if (world.rank() == 0) digests.push_back(result.digest);
+          }
+        });
+    return digests;
+  };
+  for (const Scenario& scenario : {linear_mamba(), carried()}) {
+    const auto expected = digests_of(scenario, {1, 1}, true);
+    EXPECT_EQ(digests_of(scenario, {1, 2}, false), expected);
+    EXPECT_EQ(digests_of(scenario, {2, 2}, false), expected);
+  }
+}
+
 // One document over `chunks` chunks, so that every border is crossed.
 Batch one_document(int64_t tokens) {
   std::vector<int64_t> ids(tokens + 1);
