@@ -304,11 +304,37 @@ std::vector<std::byte> TokenFile::stored() const {
                                layout_.count * bytes_of(layout_.type));
 }
 
+// Each part's hash is the seed of the next, here and below: no state to
+// allocate.
 uint64_t TokenFile::hash() const {
+  constexpr int64_t kMostWhole = int64_t{1} << 23;
+  constexpr int64_t kBlock = int64_t{1} << 13, kBlocks = 128;
+  const int64_t tokens = num_tokens();
+  const bool whole = tokens <= kMostWhole;
+  const int64_t blocks = whole ? (tokens + kBlock - 1) / kBlock : kBlocks;
+  std::vector<int64_t> ids;
+  auto all = static_cast<uint64_t>(tokens);
+  for (int64_t i = 0; i < blocks; ++i) {
+    const int64_t first =
+        whole ? i * kBlock : i * ((tokens - kBlock) / (kBlocks - 1));
+    const bool last = !whole && i + 1 == kBlocks;
+    ids.resize(static_cast<std::size_t>(std::min(kBlock, tokens - first)));
+    copy(last ? tokens - kBlock : first, ids);
+    all = XXH64(ids.data(), ids.size() * sizeof(int64_t), all);
+  }
+  return all;
+}
+
+uint64_t TokenFile::hash_of_documents() const {
+  const auto& starts = layout_.documents;
+  if (starts.empty()) return 0;
+  return XXH64(starts.data(), starts.size() * sizeof(int64_t), starts.size());
+}
+
+uint64_t TokenFile::hash_of_bytes() const {
   constexpr int64_t kEnds = int64_t{1} << 20;
   constexpr int64_t kSample = int64_t{1} << 16, kSamples = 256;
   const int64_t size = file_.size_bytes();
-  // Each part's hash is the seed of the next: no state to allocate.
   const auto hash = [&](int64_t begin, int64_t count, uint64_t seed) {
     const std::vector<std::byte> part = FileBytes(file_).read(begin, count);
     return XXH64(part.data(), part.size(), seed);
@@ -320,14 +346,8 @@ uint64_t TokenFile::hash() const {
   return hash(size - kEnds, kEnds, all);
 }
 
-void TokenFile::read(int64_t first, std::span<int64_t> ids,
-                     int64_t vocab_size) const {
+void TokenFile::copy(int64_t first, std::span<int64_t> ids) const {
   const auto count = static_cast<int64_t>(ids.size());
-  require(0 <= first && first <= num_tokens() && count <= num_tokens() - first,
-          path() + ": tokens [" + std::to_string(first) + ", " +
-              std::to_string(first) + " + " + std::to_string(count) +
-              "), expected a range in [0, " + std::to_string(num_tokens()) +
-              ")");
   const int64_t width = bytes_of(layout_.type);
   std::array<std::byte, 1 << 16> block;
   const auto block_tokens = static_cast<int64_t>(block.size()) / width;
@@ -338,6 +358,23 @@ void TokenFile::read(int64_t first, std::span<int64_t> ids,
     file_.read(layout_.begin + (first + done) * width, bytes);
     copy_tokens(bytes, layout_.type, ids.subspan(done, tokens));
   }
+}
+
+void TokenFile::read(int64_t first, std::span<int64_t> ids,
+                     int64_t vocab_size) const {
+  const auto count = static_cast<int64_t>(ids.size());
+  require(0 <= first && first <= num_tokens() && count <= num_tokens() - first,
+          path() + ": tokens [" + std::to_string(first) + ", " +
+              std::to_string(first) + " + " + std::to_string(count) +
+              "), expected a range in [0, " + std::to_string(num_tokens()) +
+              ")");
+  copy(first, ids);
+  uint64_t signs = 0;  // negative if an id or its distance from the last is
+  for (const int64_t id : ids) {
+    const auto bits = static_cast<uint64_t>(id);
+    signs |= bits | (static_cast<uint64_t>(vocab_size) - 1 - bits);
+  }
+  if (signs >> 63 == 0) return;
   for (int64_t i = 0; i < count; ++i) {
     if (0 <= ids[i] && ids[i] < vocab_size) continue;
     throw InvalidArgument(path() + ": token " + std::to_string(first + i) +

@@ -66,11 +66,18 @@ class TokenFile {
   const InputFile::Stamp& stamp() const { return file_.stamp(); }
   // The tokens as they are stored. Throws IoError.
   std::vector<std::byte> stored() const;
-  // For ranks to compare: xxh64 of the file's size, its first and last MiB and
-  // 64 KiB at 256 places spread evenly; of all bytes up to 18 MiB. Finds
-  // another file or another version of it, not each byte changed in a large
-  // one. Throws IoError.
+  // What data are known by, wherever they lie and however they are stored:
+  // xxh64 of the number of tokens and the tokens as int64; of more than 2^23
+  // not of all, but of 128 blocks of 2^13 spread evenly, the first and the last
+  // among them, so that it costs 1 MiB or two of a file of any size. It finds
+  // other data or another version of them, not each token changed in a large
+  // file. Where documents begin doesn't count. Throws IoError.
   uint64_t hash() const;
+  // The same of where the listed documents begin; 0 if none are listed.
+  uint64_t hash_of_documents() const;
+  // What checkpoints knew data by before hash(): xxh64 of the file's size, its
+  // first and last MiB and 64 KiB at 256 places; of all bytes up to 18 MiB.
+  uint64_t hash_of_bytes() const;
   // Copies tokens [first, first + ids.size()). Throws InvalidArgument naming
   // file and range if that goes beyond the end; file, position and id if an id
   // isn't in [0, vocab_size); IoError if the file can't be read or was cut
@@ -78,6 +85,9 @@ class TokenFile {
   void read(int64_t first, std::span<int64_t> ids, int64_t vocab_size) const;
 
  private:
+  // Ids aren't checked.
+  void copy(int64_t first, std::span<int64_t> ids) const;
+
   InputFile file_;
   TokenLayout layout_;
 };

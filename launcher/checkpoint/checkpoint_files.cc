@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "launcher/config/config_text.h"
@@ -33,21 +34,24 @@ std::optional<int64_t> steps_of(const std::string& name) {
   return steps;
 }
 
-// The folders of steps with a manifest, or those without, in ascending order.
-std::vector<std::pair<int64_t, std::string>> list_steps(
-    const std::string& run_dir, bool finished) {
-  std::vector<std::pair<int64_t, std::string>> found;
+// A folder of a step, finished if it has a manifest.
+struct StepFolder {
+  int64_t steps;
+  std::string path;
+  bool finished;
+
+  auto operator<=>(const StepFolder&) const = default;
+};
+
+// In ascending order.
+std::vector<StepFolder> list_steps(const std::string& run_dir) {
+  std::vector<StepFolder> found;
   std::error_code error;
   fs::directory_iterator entry(run_dir + "/checkpoints", error);
   for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
-    const fs::path& folder = entry->path();
-    const auto steps = steps_of(folder.filename().string());
-    if (!steps) continue;
-    std::error_code unknown;
-    const bool whole = fs::exists(folder / "manifest.json", unknown);
-    if (!unknown && whole == finished) {
-      found.emplace_back(*steps, folder.string());
-    }
+    const std::string path = entry->path().string();
+    const auto steps = steps_of(entry->path().filename().string());
+    if (steps) found.push_back({*steps, path, is_checkpoint(path)});
   }
   std::ranges::sort(found);
   return found;
@@ -121,15 +125,31 @@ std::string checkpoint_folder(const std::string& run_dir, int64_t steps) {
   return run_dir + "/checkpoints/" + name;
 }
 
+bool is_checkpoint(const std::string& folder) {
+  std::error_code unknown;
+  return fs::exists(folder + "/manifest.json", unknown);
+}
+
 std::vector<std::pair<int64_t, std::string>> list_checkpoints(
     const std::string& run_dir) {
-  return list_steps(run_dir, /*finished=*/true);
+  std::vector<std::pair<int64_t, std::string>> finished;
+  // A run may have finished a folder after it was looked at, and then removed
+  // another before that was.
+  for (std::vector<StepFolder> before; finished.empty();) {
+    auto now = list_steps(run_dir);
+    for (const StepFolder& folder : now) {
+      if (folder.finished) finished.emplace_back(folder.steps, folder.path);
+    }
+    if (now == before) break;
+    before = std::move(now);
+  }
+  return finished;
 }
 
 std::vector<std::string> list_unfinished(const std::string& run_dir) {
   std::vector<std::string> folders;
-  for (const auto& [steps, folder] : list_steps(run_dir, /*finished=*/false)) {
-    folders.push_back(folder);
+  for (const StepFolder& folder : list_steps(run_dir)) {
+    if (!folder.finished) folders.push_back(folder.path);
   }
   return folders;
 }
@@ -138,6 +158,11 @@ CheckpointReader::CheckpointReader(const std::string& folder)
     : folder_(folder) {
   const std::string path = folder + "/manifest.json";
   manifest_ = parse_manifest(read_text(path), path);
+  const auto named = steps_of(fs::path(path).parent_path().filename().string());
+  require(!named || *named == manifest_.steps,
+          path + ": steps: " + std::to_string(manifest_.steps) + ", expected " +
+              std::to_string(named.value_or(0)) +
+              ", of which the folder has the name");
   for (const Parameter& p : manifest_.parameters) offsets_[p.name] = p.offset;
   for (const Manifest::Shard& shard : manifest_.shards) {
     const std::string file = folder + "/" + shard.file;
@@ -204,8 +229,7 @@ void CheckpointReader::read(const std::string& kind, int64_t begin, int64_t end,
 }
 
 std::vector<std::string> checkpoint_candidates(const std::string& path) {
-  std::error_code error;
-  if (fs::exists(path + "/manifest.json", error)) return {path};
+  if (is_checkpoint(path)) return {path};
   std::vector<std::string> folders;
   for (auto& [steps, folder] : list_checkpoints(path)) {
     folders.push_back(std::move(folder));
@@ -217,15 +241,23 @@ std::vector<std::string> checkpoint_candidates(const std::string& path) {
 CheckpointReader open_checkpoint(
     const std::string& path,
     const std::function<void(const std::string&)>& say) {
-  for (const std::string& folder : checkpoint_candidates(path)) {
-    try {
-      CheckpointReader reader(folder);
-      reader.verify();
-      reader.trust();
-      return reader;
-    } catch (const std::exception& broken) {
-      if (folder == path) throw;
-      say(std::string("broken checkpoint passed over: ") + broken.what());
+  std::set<std::string> broken;
+  for (bool gone = true; gone;) {
+    gone = false;
+    for (const std::string& folder : checkpoint_candidates(path)) {
+      if (broken.contains(folder)) continue;
+      try {
+        CheckpointReader reader(folder);
+        reader.verify();
+        reader.trust();
+        return reader;
+      } catch (const std::exception& error) {
+        if (folder == path) throw;
+        gone = !is_checkpoint(folder);
+        if (gone) break;
+        say(std::string("broken checkpoint passed over: ") + error.what());
+        broken.insert(folder);
+      }
     }
   }
   throw InvalidArgument(path +

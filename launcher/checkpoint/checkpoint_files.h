@@ -17,18 +17,24 @@ namespace timepipe {
 std::string checkpoint_folder(const std::string& run_dir, int64_t steps);
 
 // The checkpoints of a run folder that have a manifest, by their steps, in
-// ascending order.
+// ascending order. None are found only where there are none, also while a run
+// there makes new ones and removes old ones.
 std::vector<std::pair<int64_t, std::string>> list_checkpoints(
     const std::string& run_dir);
 
 // Folders of steps without a manifest: what a killed run left.
 std::vector<std::string> list_unfinished(const std::string& run_dir);
 
+// Whether the folder has a manifest. A checkpoint that a run removes loses it
+// first.
+bool is_checkpoint(const std::string& folder);
+
 // A checkpoint on disk, read piece by piece.
 class CheckpointReader {
  public:
   // Reads the manifest and the headers of the shards. Throws IoError or
-  // InvalidArgument that names the file.
+  // InvalidArgument that names the file, also if the folder has the name of
+  // another step.
   explicit CheckpointReader(const std::string& folder);
 
   const Manifest& manifest() const { return manifest_; }
@@ -64,8 +70,9 @@ class CheckpointReader {
 std::vector<std::string> checkpoint_candidates(const std::string& path);
 
 // The checkpoint that `path` means: itself, or the newest valid one of a run
-// folder; what is broken is told to `say`, a line each. Throws InvalidArgument
-// if there is none.
+// folder; what is broken is told to `say`, a line each. A run may go on there:
+// if it removes the one that was chosen, they are looked at again. Throws
+// InvalidArgument if there is none.
 CheckpointReader open_checkpoint(
     const std::string& path,
     const std::function<void(const std::string&)>& say);

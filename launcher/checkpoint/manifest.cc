@@ -124,7 +124,10 @@ void require_carried_once(const Manifest& manifest, const std::string& where) {
 }
 
 Manifest::DataFile parse_data_file(const JsonFields& fields) {
-  Manifest::DataFile file{fields.text("path"), fields.hash("hash")};
+  const bool of_bytes = !fields.has("tokens");
+  Manifest::DataFile file{.path = fields.text("path"),
+                          .hash = fields.hash(of_bytes ? "hash" : "tokens"),
+                          .of_bytes = of_bytes};
   require(file.path.size() <= kLongestPath,
           fields.where() + ": path: " + std::to_string(file.path.size()) +
               " characters, expected at most " + std::to_string(kLongestPath));
@@ -256,7 +259,9 @@ std::string to_json(const Manifest& manifest) {
                                 {"xxh64", hex(carried.xxh64)}});
   }
   for (const Manifest::DataFile& file : manifest.data) {
-    value["data"].push_back({{"path", file.path}, {"hash", hex(file.hash)}});
+    value["data"].push_back(
+        {{"path", file.path},
+         {file.of_bytes ? "hash" : "tokens", hex(file.hash)}});
   }
   // A path may be no UTF-8.
   return value.dump(1, ' ', false, json::error_handler_t::replace) + "\n";

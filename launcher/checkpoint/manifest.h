@@ -41,7 +41,9 @@ struct Manifest {
   // A file that the run is trained on.
   struct DataFile {
     std::string path;
-    uint64_t hash;  // TokenFile::hash
+    uint64_t hash;  // TrainData::File::hash
+    // In checkpoints of earlier versions `hash` is TokenFile::hash_of_bytes.
+    bool of_bytes = false;
   };
 
   static constexpr int64_t kFormat = 1;

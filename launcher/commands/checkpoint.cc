@@ -6,6 +6,7 @@
 #include <exception>
 #include <iostream>
 #include <memory>
+#include <set>
 
 #include "launcher/checkpoint/checkpoint_files.h"
 #include "launcher/commands/commands.h"
@@ -24,8 +25,11 @@ int64_t size_of_shards(const Manifest& manifest) {
   return bytes;
 }
 
-// Checks one checkpoint and prints a line; returns whether it is whole.
-bool print(const std::string& folder) {
+enum class State { kWhole, kBroken, kGone };
+
+// Checks one checkpoint and prints a line. One that a run removed meanwhile
+// isn't printed.
+State print(const std::string& folder) {
   try {
     const CheckpointReader reader(folder);
     reader.verify();
@@ -37,29 +41,41 @@ bool print(const std::string& folder) {
         reader.manifest().shards.size(),
         static_cast<double>(size_of_shards(reader.manifest())) / (1 << 20),
         reader.manifest().digest);
-    return true;
+    return State::kWhole;
   } catch (const std::exception& error) {
+    if (!is_checkpoint(folder)) return State::kGone;
     std::printf("%s  BROKEN  %s\n", folder.c_str(), error.what());
-    return false;
+    return State::kBroken;
   }
 }
 
 // Prints the checkpoints of a run folder; 1 if one is broken.
 int list_all(const std::string& run_dir) {
-  const auto checkpoints = list_checkpoints(run_dir);
-  require(!checkpoints.empty(), run_dir + ": no checkpoints");
-  bool all_whole = true;
-  for (const auto& [steps, folder] : checkpoints) all_whole &= print(folder);
-  return all_whole ? 0 : 1;
+  for (;;) {
+    const auto checkpoints = list_checkpoints(run_dir);
+    require(!checkpoints.empty(), run_dir + ": no checkpoints");
+    std::set<State> seen;
+    for (const auto& [steps, folder] : checkpoints) seen.insert(print(folder));
+    if (seen.contains(State::kBroken)) return 1;
+    if (seen.contains(State::kWhole)) return 0;
+  }
 }
 
 // Checks every checksum of a checkpoint, or of the newest of a run folder; 1
 // and what is wrong if it is broken.
 int verify_newest(const std::string& folder) {
-  const auto checkpoints = list_checkpoints(folder);
-  const std::string& path =
-      checkpoints.empty() ? folder : checkpoints.back().second;
-  return print(path) ? 0 : 1;
+  for (;;) {
+    const auto checkpoints = list_checkpoints(folder);
+    if (checkpoints.empty()) break;
+    const State state = print(checkpoints.back().second);
+    if (state != State::kGone) return state == State::kWhole ? 0 : 1;
+  }
+  const State state = print(folder);
+  require(state != State::kGone,
+          folder +
+              ": no manifest.json, expected a checkpoint or a run folder with "
+              "one");
+  return state == State::kWhole ? 0 : 1;
 }
 
 // Compares two checkpoints, or the newest of two run folders, bit by bit; 1 and

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/cross_entropy.h"
+#include "launcher/data/file_patterns.h"
 #include "launcher/tokenizer/require_tokenizer.h"
 #include "runtime/error.h"
 #include "runtime/parameter.h"
@@ -27,16 +28,13 @@ TrainData::TrainData(const RunConfig& config)
       halo_rows_(config.model.halo_rows()),
       eval_sequences_(config.eval.sequences) {
   open_training(config);
-  for (const std::string& path : config.eval.data) {
-    const TokenFile& file = *open(path);
-    held_out_.push_back(make_range(file, 0, file.num_tokens()));
+  for (const std::string& entry : config.eval.data) {
+    for (const std::string& path : files_of("eval.data", entry)) {
+      const TokenFile& file = *open(path);
+      held_out_.push_back(make_range(file, 0, file.num_tokens()));
+    }
   }
-  std::vector<uint64_t> hashes;
-  for (const auto& file : files_) hashes.push_back(file->hash());
-  for (std::size_t f = 0; f < trained_.size(); ++f) {
-    trained_files_.push_back({files_[f]->path(), hashes[f]});
-  }
-  hash_ = combine_hashes(hashes);
+  make_hashes();
   require(config.eval.every == 0 || config.eval.sequences <= num_held_out(),
           "eval.sequences: " + std::to_string(config.eval.sequences) +
               ", expected at most " + std::to_string(num_held_out()) +
@@ -50,6 +48,21 @@ TrainData::TrainData(const RunConfig& config)
   for (int64_t i = 0; i < config.eval.sequences; ++i) {
     eval_labels_ += labels(place_in(held_out_, i));
   }
+}
+
+void TrainData::make_hashes() {
+  std::vector<uint64_t> hashes;
+  for (const auto& file : files_) {
+    uint64_t hash = file->hash();
+    if (config_.documents != Documents::kJoined &&
+        !file->layout().documents.empty()) {
+      hash = combine_hashes({hash, file->hash_of_documents()});
+    }
+    hashes.push_back(hash);
+    if (trained_files_.size() == trained_.size()) continue;
+    trained_files_.push_back({file->path(), hash, file.get()});
+  }
+  hash_ = combine_hashes(hashes);
 }
 
 const TokenFile* TrainData::open(const std::string& path) {
@@ -71,19 +84,23 @@ void TrainData::open_training(const RunConfig& config) {
           "data.train: expected the path of one file at least");
   const bool joined = config_.documents == Documents::kJoined;
   const int64_t least = joined ? config_.sequence_length : 1;
-  for (const std::string& path : config_.train) {
-    const TokenFile& file = *open(path);
-    const int64_t tokens = file.num_tokens();
-    const int64_t trained = tokens - held_out_tokens(tokens, config_.held_out);
-    require(trained > least, "data.train: " + path + ": " +
-                                 std::to_string(trained) +
-                                 " tokens, expected more than " +
-                                 (joined ? "data.sequence_length = " : "") +
-                                 std::to_string(least));
-    trained_.push_back(make_range(file, 0, trained));
-    if (config.eval.data.empty()) {
-      held_out_.push_back(make_range(file, trained, tokens));
+  for (const std::string& entry : config_.train) {
+    for (const std::string& path : files_of("data.train", entry)) {
+      const TokenFile& file = *open(path);
+      const int64_t tokens = file.num_tokens();
+      const int64_t trained =
+          tokens - held_out_tokens(tokens, config_.held_out);
+      require(trained > least, "data.train: " + path + ": " +
+                                   std::to_string(trained) +
+                                   " tokens, expected more than " +
+                                   (joined ? "data.sequence_length = " : "") +
+                                   std::to_string(least));
+      trained_.push_back(make_range(file, 0, trained));
+      if (config.eval.data.empty()) {
+        held_out_.push_back(make_range(file, trained, tokens));
+      }
     }
+    ends_.push_back(trained_.size());
   }
   const int64_t windows = windows_in(trained_);
   require(!config_.carry_state || windows >= config_.batch,
@@ -132,28 +149,34 @@ void TrainData::require_label(const std::string& field,
       ")");
 }
 
-int64_t TrainData::windows_in(const std::vector<Range>& ranges) {
+int64_t TrainData::windows_in(std::span<const Range> ranges) {
   int64_t windows = 0;
   for (const Range& range : ranges) windows += range.windows;
   return windows;
 }
 
-TrainData::Place TrainData::place_in(const std::vector<Range>& ranges,
+TrainData::Place TrainData::place_in(std::span<const Range> ranges,
                                      int64_t window) {
   std::size_t r = 0;
   while (window >= ranges[r].windows) window -= ranges[r++].windows;
   return {&ranges[r], window};
 }
 
+std::span<const TrainData::Range> TrainData::ranges_of(
+    std::size_t entry) const {
+  const std::size_t begin = entry == 0 ? 0 : ends_[entry - 1];
+  return std::span(trained_).subspan(begin, ends_[entry] - begin);
+}
+
 void TrainData::make_cycle(const std::vector<double>& weights) {
-  require(weights.size() == trained_.size(),
+  require(weights.size() == ends_.size(),
           "data.train_weights: " + std::to_string(weights.size()) +
               " values, expected one for each of " +
-              std::to_string(trained_.size()) + " file(s)");
+              std::to_string(ends_.size()) + " entries of data.train");
   const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
   turns_in_cycle_.assign(weights.size(), 0);
   for (int64_t slot = 0; slot < kCycle; ++slot) {
-    // The file that lags most behind its share; the first of equal ones.
+    // The entry that lags most behind its share; the first of equal ones.
     std::size_t next = 0;
     double most = -1e300;
     for (std::size_t f = 0; f < weights.size(); ++f) {
@@ -174,7 +197,7 @@ void TrainData::make_cycle(const std::vector<double>& weights) {
                 std::to_string(kCycle) + " at least");
     // Seeds that don't follow one another: those of runs may.
     const Rng seeds(config_.seed, "file " + std::to_string(f));
-    orders_.emplace_back(trained_[f].windows + 1, 1, seeds.bits(0));
+    orders_.emplace_back(windows_in(ranges_of(f)) + 1, 1, seeds.bits(0));
   }
 }
 
@@ -185,7 +208,7 @@ TrainData::Place TrainData::place(int64_t index) const {
   const std::size_t slot = index % kCycle, f = turn_[slot];
   const int64_t visit =
       index / kCycle * turns_in_cycle_[f] + turns_before_[slot];
-  return {&trained_[f], orders_[f].first_token(visit)};
+  return place_in(ranges_of(f), orders_[f].first_token(visit));
 }
 
 TrainData::Place TrainData::place_in_stretch(int64_t step,

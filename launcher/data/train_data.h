@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,9 @@ namespace timepipe {
 //                 a document has no label. A piece that goes on from another
 //                 window starts afresh there, unless data.carry_state.
 // Without data.train_weights an epoch visits each window of all files once, in
-// a new order; with them each file has epochs of its own and files take turns
-// in a fixed cycle of kCycle windows, so that shares are right to 1 / kCycle.
+// a new order; with them each entry of data.train, a file or all that match a
+// pattern, has epochs of its own and entries take turns in a fixed cycle of
+// kCycle windows, so that shares are right to 1 / kCycle.
 //
 // With data.carry_state the windows of all files, in their order, are cut into
 // data.batch stretches, and sequence s of every step reads the next window of
@@ -58,11 +60,15 @@ class TrainData {
   // What is trained on, for checkpoints to remember.
   struct File {
     std::string path;
-    uint64_t hash;  // what it promises: TokenFile::hash
+    // TokenFile::hash, with hash_of_documents if they aren't joined.
+    uint64_t hash;
+    const TokenFile* file;
   };
   const std::vector<File>& trained_files() const { return trained_files_; }
   // Of all files, for ranks to compare.
   uint64_t hash() const { return hash_; }
+  // All that training and evaluation read.
+  std::span<const std::unique_ptr<TokenFile>> files() const { return files_; }
 
  private:
   // Tokens [begin, end) of a file.
@@ -78,14 +84,18 @@ class TrainData {
   };
 
   const TokenFile* open(const std::string& path);
+  // For checkpoints and for ranks to compare.
+  void make_hashes();
   void open_training(const RunConfig& config);
   Range make_range(const TokenFile& file, int64_t begin, int64_t end) const;
   // Throws, naming field and file, unless one of the first windows has a label.
   void require_label(const std::string& field, const std::vector<Range>& ranges,
                      int64_t windows) const;
-  static int64_t windows_in(const std::vector<Range>& ranges);
+  static int64_t windows_in(std::span<const Range> ranges);
   // The window-th of all ranges' windows.
-  static Place place_in(const std::vector<Range>& ranges, int64_t window);
+  static Place place_in(std::span<const Range> ranges, int64_t window);
+  // Those of an entry of data.train.
+  std::span<const Range> ranges_of(std::size_t entry) const;
   // The index-th window since the start of training.
   Place place(int64_t index) const;
   void make_cycle(const std::vector<double>& weights);
@@ -109,7 +119,8 @@ class TrainData {
   uint64_t hash_ = 0;
   std::vector<Range> trained_, held_out_;
   int64_t eval_sequences_, eval_labels_ = 0;  // of the evaluation
-  // One of all windows, or with weights one of each file's.
+  std::vector<std::size_t> ends_;  // of each entry's ranges in trained_
+  // One of all windows, or with weights one of each entry's.
   std::vector<WindowOrder> orders_;
   // With weights: whose turn it is, and how many turns it had in this cycle.
   std::vector<std::size_t> turn_;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -38,6 +39,16 @@ std::unique_ptr<Communicator> connect(int* argc, char*** argv) {
   _exit(status);
 }
 
+// Nothing if `error` is empty on all ranks; else the lowest rank's on that
+// rank, "" on all others. Collective.
+std::optional<std::string> told_by_lowest(Communicator& world,
+                                          const std::string& error) {
+  const auto all = gather_values(world, error.empty() ? 0 : 1);
+  const auto first = std::find(all.begin(), all.end(), 1);
+  if (first == all.end()) return std::nullopt;
+  return first - all.begin() == world.rank() ? error : "";
+}
+
 }  // namespace
 
 int run_job(int* argc, char*** argv,
@@ -68,13 +79,32 @@ void prepare_together(Communicator& world,
   } catch (const std::exception& e) {
     error = e.what();
   }
-  const auto all = gather_values(world, error.empty() ? 0 : 1);
-  const auto first = std::find(all.begin(), all.end(), 1);
-  if (first == all.end()) return;
-  if (first - all.begin() == world.rank()) {
-    tell(error);
-  }
+  const auto told = told_by_lowest(world, error);
+  if (!told) return;
+  if (!told->empty()) tell(*told);
   throw Mistake{};
+}
+
+std::optional<std::string> failure_together(Communicator& world,
+                                            const std::function<void()>& part) {
+  std::string error;
+  try {
+    part();
+  } catch (const InvalidArgument& e) {
+    error = e.what();
+  } catch (const IoError& e) {
+    error = e.what();
+  }
+  return told_by_lowest(world, error);
+}
+
+bool is_first_of_host(Communicator& world) {
+  std::array<char, 256> name = {};
+  ::gethostname(name.data(), name.size() - 1);
+  const auto hosts =
+      gather_values(world, uint64_t{std::hash<std::string>()(name.data())});
+  const auto own = hosts.begin() + world.rank();
+  return std::find(hosts.begin(), own, *own) == own;
 }
 
 void require_same_on_all_ranks(Communicator& world, const std::string& what,

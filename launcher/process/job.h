@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "parallel/communicator.h"
@@ -23,6 +24,16 @@ int run_job(int* argc, char*** argv,
 // it throws. Collective.
 void prepare_together(Communicator& world,
                       const std::function<void()>& prepare);
+
+// For what can fail when results are there to be saved: runs `part` on every
+// rank. Nothing if it threw InvalidArgument or IoError nowhere, else the text
+// that this rank is to print before it ends: that of the lowest rank that
+// failed, on all others "". Collective.
+std::optional<std::string> failure_together(Communicator& world,
+                                            const std::function<void()>& part);
+
+// Whether no lower rank runs on this rank's host. Collective.
+bool is_first_of_host(Communicator& world);
 
 // Throws InvalidArgument on every rank if `value`, such as a hash, isn't the
 // same on all; `what` names it. Collective.

@@ -7,14 +7,18 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <numeric>
 #include <optional>
+#include <vector>
 
 #include "launcher/checkpoint/checkpoint_files.h"
 #include "launcher/config/config_text.h"
+#include "launcher/data/id_scan.h"
 #include "launcher/data/train_data.h"
 #include "launcher/process/job.h"
 #include "launcher/process/rank_log.h"
+#include "launcher/process/read_progress.h"
 #include "launcher/run/lock.h"
 #include "launcher/run/metrics.h"
 #include "launcher/run/progress.h"
@@ -60,9 +64,10 @@ struct Inputs {
 class Run {
  public:
   // Collective.
-  Run(Communicator& world, const Inputs& inputs)
+  Run(Communicator& world, const Inputs& inputs, const IdScan* scan)
       : world_(world),
         inputs_(inputs),
+        scan_(scan),
         config_(inputs.config),
         trainer_(ctx_, world, config_.model, config_.train, config_.parallel,
                  config_.optimizer.adamw),
@@ -93,12 +98,15 @@ class Run {
     int signal = 0;
     int64_t step = steps_done_;
     while (step < steps && signal == 0) {
+      if (!read([&] { return batch(step); })) {
+        return leave_unread(step, progress);
+      }
       do_step(step, progress, metrics);
       ++step;
       signal = asked_on_any_rank(world_);
       save_if_due(step, step == steps || signal != 0);
       if (signal != 0 || !evaluates(step)) continue;
-      evaluate(step, progress);
+      if (!evaluate(step, progress)) return leave_unread(step, progress);
       signal = asked_on_any_rank(world_);
       if (signal != 0) save_if_due(step, /*leaves=*/true);
     }
@@ -139,7 +147,7 @@ class Run {
       });
     }
     const Trainer::StepResult result =
-        trainer_.step(batch(step), lr,
+        trainer_.step(std::move(batch_), lr,
                       inner_rate_multiplier(config_.optimizer,
                                             config_.model.ttt_base_lr, step),
                       step);
@@ -175,8 +183,8 @@ class Run {
   }
 
   // The mean over the first held-out sequences, whatever the step, at once as
-  // many of them as a step has. Collective.
-  void evaluate(int64_t steps_done, Progress& progress) {
+  // many of them as a step has. False if they could not be read. Collective.
+  bool evaluate(int64_t steps_done, Progress& progress) {
     const int64_t all = config_.eval.sequences;
     double loss = 0;
     for (int64_t first = 0; first < all; first += config_.data.batch) {
@@ -189,12 +197,48 @@ class Run {
           progress.within(steps_done, position);
         });
       }
-      loss += trainer_.evaluate(
-          inputs_.data.held_out_batch(first, count, trainer_.grid().share()));
+      const auto piece = [&] {
+        return inputs_.data.held_out_batch(first, count,
+                                           trainer_.grid().share());
+      };
+      if (!read(piece)) return false;
+      loss += trainer_.evaluate(batch_);
     }
     progress.say("step " + std::to_string(steps_done) + ": held-out loss " +
                  std::to_string(loss));
     progress.leave_out();
+    return true;
+  }
+
+  // Sets batch_. False if a rank could not read it, or the look through the ids
+  // found a wrong one. Collective.
+  bool read(const std::function<Batch()>& make) {
+    failure_ = failure_together(world_, [&] {
+      batch_.clear();  // before there is the next
+      batch_ = make();
+      if (scan_ != nullptr) scan_->check();
+    });
+    return !failure_.has_value();
+  }
+
+  // Saves what was done before the data could not be read.
+  int leave_unread(int64_t steps_done, Progress& progress) {
+    progress.finish();
+    std::string outcome = has_folder() ? "; nothing new to save"
+                                       : "; nothing is saved without run_dir";
+    if (has_folder() && steps_done > steps_done_) {
+      try {
+        save_if_due(steps_done, /*leaves=*/true);
+      } catch (const InvalidArgument&) {
+        if (!failure_->empty()) tell(*failure_);
+        throw;
+      }
+      outcome = "; saved after step " + std::to_string(steps_done) + " in " +
+                checkpoint_folder(config_.run_dir, steps_done);
+    }
+    set_on_signal(OnSignal::kIgnore, "");  // mpirun ends the later ranks by one
+    if (!failure_->empty()) tell(*failure_ + outcome);
+    return kExitMistake;
   }
 
   int leave_early(int64_t steps_done, int signal, Progress& progress) {
@@ -238,6 +282,7 @@ class Run {
 
   Communicator& world_;
   const Inputs& inputs_;
+  const IdScan* scan_;  // null unless this rank has one
   const RunConfig& config_;
   Context ctx_;
   Trainer trainer_;
@@ -245,7 +290,45 @@ class Run {
   int64_t steps_done_ = 0;  // when the run was started or resumed
   int64_t skipped_ = 0, skipped_in_a_row_ = 0;
   uint64_t digest_ = 0;
+  Batch batch_;  // of the step or evaluation that is under way
+  std::optional<std::string> failure_;
 };
+
+// Looks through files whose ids aren't bounded, 4 GiB at most before the first
+// step and the rest besides, on one rank of each host. The first rank keeps
+// what was looked through in the run's folder. Collective; null on other ranks.
+std::unique_ptr<IdScan> look_through_ids(Communicator& world,
+                                         const Inputs& inputs) {
+  constexpr int64_t kAtStart = int64_t{4} << 30;
+  const std::string& run_dir = inputs.config.run_dir;
+  const std::string memory = run_dir.empty() ? "" : run_dir + "/scanned.json";
+  std::unique_ptr<IdScan> scan;
+  if (is_first_of_host(world)) {
+    std::vector<const TokenFile*> files;
+    for (const auto& file : inputs.data.files()) files.push_back(file.get());
+    scan =
+        std::make_unique<IdScan>(files, inputs.config.model.vocab_size, memory);
+  }
+  const int64_t total = scan ? std::min(scan->bytes_left(), kAtStart) : 0;
+  std::optional<ReadProgress> progress;
+  if (world.rank() == 0 && total > 0) {
+    progress.emplace("looks through the ids of the data", total, "bytes");
+  }
+  int64_t done = 0;
+  for (bool more = true; more;) {  // in short pieces: no rank waits for long
+    prepare_together(world, [&] {
+      if (done < total) done += scan->read_some();
+    });
+    if (progress) progress->at(done);
+    const auto left = gather_values(world, int64_t{done < total});
+    more = std::ranges::find(left, 1) != left.end();
+  }
+  prepare_together(world, [&] {
+    if (progress && !memory.empty()) scan->keep_memory(memory);
+  });
+  if (scan) scan->go_on_in_background();
+  return scan;
+}
 
 // What a rank is, at the head of its log.
 void open_log(const RunConfig& config, const Communicator& world) {
@@ -278,7 +361,8 @@ int train(Communicator& world, const std::string& path,
     });
     prepare_together(world, [&] { open_log(inputs->config, world); });
   }
-  return Run(world, *inputs).train();
+  const auto scan = look_through_ids(world, *inputs);
+  return Run(world, *inputs, scan.get()).train();
 }
 
 }  // namespace timepipe

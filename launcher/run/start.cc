@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "launcher/checkpoint/checkpoint.h"
 #include "launcher/config/config_text.h"
@@ -38,15 +40,64 @@ void require_model(const RunConfig& config, ModelConfig model) {
           difference + " (init_from " + config.init_from + ": another model)");
 }
 
-// The configuration has the same names of files; are they the same files?
-void require_same_data(const CheckpointReader& checkpoint,
-                       const std::vector<Manifest::DataFile>& now) {
-  const auto& before = checkpoint.manifest().data;
-  for (std::size_t f = 0; f < std::min(now.size(), before.size()); ++f) {
-    require(now[f].hash == before[f].hash,
-            "data.train: " + now[f].path + ": its tokens aren't those that " +
-                checkpoint.folder() + " was trained on");
+// The paths of those whose data aren't among `others`, "" if there are none.
+std::string names_of_new(const std::vector<Manifest::DataFile>& files,
+                         const std::vector<Manifest::DataFile>& others) {
+  constexpr int kMostNames = 5;
+  std::set<uint64_t> hashes;
+  for (const Manifest::DataFile& file : others) hashes.insert(file.hash);
+  std::string names;
+  int count = 0;
+  for (const Manifest::DataFile& file : files) {
+    if (hashes.contains(file.hash) || ++count > kMostNames) continue;
+    names += (names.empty() ? "" : ", ") + file.path;
   }
+  if (count <= kMostNames) return names;
+  return names + " and " + std::to_string(count - kMostNames) + " more";
+}
+
+// Paths don't count, the tokens and the order of the files do.
+void require_same_data(const CheckpointReader& checkpoint,
+                       const TrainData& data) {
+  const auto& before = checkpoint.manifest().data;
+  auto now = data_files(data);
+  for (std::size_t f = 0; f < now.size() && before.front().of_bytes; ++f) {
+    now[f].hash = data.trained_files()[f].file->hash_of_bytes();
+  }
+  const std::string added = names_of_new(now, before);
+  const std::string missing = names_of_new(before, now);
+  require(added.empty(),
+          "data.train: " + added + ": not what " + checkpoint.folder() +
+              " was trained on" +
+              (missing.empty() ? "" : ", expected the tokens of " + missing));
+  require(missing.empty(), "data.train: expected the tokens of " + missing +
+                               ", too, as " + checkpoint.folder() +
+                               " was trained on");
+  for (std::size_t f = 0; f < std::max(now.size(), before.size()); ++f) {
+    const bool same =
+        f < now.size() && f < before.size() && now[f].hash == before[f].hash;
+    require(same, "data.train: file " + std::to_string(f + 1) + ": " +
+                      (f < now.size() ? now[f].path : "none") + ", expected " +
+                      (f < before.size() ? "the tokens of " + before[f].path
+                                         : "none") +
+                      ": the order is that of " + checkpoint.folder());
+  }
+}
+
+// The configuration of a checkpoint with today's names of the same things:
+// where the data lie, if they are known by their tokens, and the tokenizer, if
+// the data say which it is.
+RunConfig renamed(RunConfig before, const Manifest& manifest,
+                  const RunConfig& now, const TrainData& data) {
+  if (manifest.data.empty()) return before;
+  before.data.train = now.data.train;
+  const bool known = std::ranges::all_of(
+      data.trained_files(), [](const TrainData::File& trained) {
+        return trained.file->layout().metadata.contains(
+            "tokenizer_fingerprint");
+      });
+  if (known) before.data.tokenizer = now.data.tokenizer;
+  return before;
 }
 
 // Collective: all ranks must see the same folder.
@@ -62,12 +113,13 @@ void resume(Context& ctx, const CheckpointReader& checkpoint,
             const RunConfig& config, const TrainData& data, Trainer& trainer,
             RunStart& start) {
   const Manifest& manifest = checkpoint.manifest();
-  const std::string difference = first_difference(
-      config, config_from_text(manifest.configuration,
-                               checkpoint.folder() + "/manifest.json"));
+  const RunConfig before = config_from_text(
+      manifest.configuration, checkpoint.folder() + "/manifest.json");
+  const std::string difference =
+      first_difference(config, renamed(before, manifest, config, data));
   require(difference.empty(), difference + " (as " + checkpoint.folder() +
                                   "; another run needs another run_dir)");
-  require_same_data(checkpoint, data_files(data));
+  if (!manifest.data.empty()) require_same_data(checkpoint, data);
   restore(ctx, checkpoint, trainer, config.data.batch);
   start.steps_done = manifest.steps;
   start.skipped_steps = manifest.skipped_steps;
@@ -126,7 +178,7 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
 std::vector<Manifest::DataFile> data_files(const TrainData& data) {
   std::vector<Manifest::DataFile> files;
   for (const TrainData::File& file : data.trained_files()) {
-    files.push_back({file.path, file.hash});
+    files.push_back({.path = file.path, .hash = file.hash});
   }
   return files;
 }

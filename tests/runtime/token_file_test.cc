@@ -250,10 +250,57 @@ TEST(TokenFile, NamesFilesThatItCannotRead) {
               ThrowsMessage<IoError>(empty.path() + ": empty"));
 }
 
-TEST(TokenFile, HashSeesChangesInLargeFilesEnds) {
+TEST(TokenFile, HashIsThatOfTheTokensInAnyForm) {
+  const TemporaryFile text("abc"),
+      bin(stored<uint16_t>({'a', 'b', 'c'}), ".bin"),
+      npy_file(npy(1, npy_dictionary("<i8", "(3,)"),
+                   stored<int64_t>({'a', 'b', 'c'})),
+               ".npy"),
+      saved(safetensors("U32", stored<uint32_t>({'a', 'b', 'c'}), 3, {0, 2}),
+            ".safetensors"),
+      again(safetensors("U32", stored<uint32_t>({'a', 'b', 'c'}), 3, {0, 1}),
+            ".safetensors"),
+      other("abd"), longer(std::string("abc\0", 4));
+  const auto hash = [](const TemporaryFile& file) {
+    return TokenFile(file.path()).hash();
+  };
+  for (const TemporaryFile* same : {&bin, &npy_file, &saved, &again}) {
+    EXPECT_EQ(hash(*same), hash(text)) << same->path();
+  }
+  EXPECT_NE(hash(other), hash(text));
+  EXPECT_NE(hash(longer), hash(text));
+  const auto documents = [](const TemporaryFile& file) {
+    return TokenFile(file.path()).hash_of_documents();
+  };
+  EXPECT_EQ(documents(text), 0u);
+  EXPECT_NE(documents(saved), documents(again));
+}
+
+TEST(TokenFile, HashSeesBothEndsOfAnyFile) {
+  constexpr std::size_t kMostWhole = std::size_t{1} << 23;
+  for (const std::size_t size : {kMostWhole, kMostWhole + 1, 3 * kMostWhole}) {
+    std::string text(size, 'a');
+    const auto hash = [&] {
+      const TemporaryFile file(text);
+      return TokenFile(file.path()).hash();
+    };
+    const uint64_t before = hash();
+    EXPECT_EQ(hash(), before);
+    for (const std::size_t at : {std::size_t{0}, size - 1}) {
+      text[at] = 'b';
+      EXPECT_NE(hash(), before) << at << " of " << size;
+      text[at] = 'a';
+    }
+    if (size > kMostWhole) continue;
+    text[size / 2 + 777] = 'b';  // each token counts
+    EXPECT_NE(hash(), before);
+  }
+}
+
+TEST(TokenFile, HashOfBytesSeesChangesInLargeFilesEnds) {
   const auto hash = [](const std::string& bytes) {
     const TemporaryFile file(bytes);
-    return TokenFile(file.path()).hash();
+    return TokenFile(file.path()).hash_of_bytes();
   };
   EXPECT_NE(hash("abc"), hash("abd"));
   std::string large(std::size_t{19} << 20, 'a');

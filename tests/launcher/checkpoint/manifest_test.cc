@@ -72,6 +72,18 @@ TEST(Manifest, OfEarlierVersionsCarriesNothing) {
   EXPECT_TRUE(read.carried.empty() && read.data.empty());
 }
 
+TEST(Manifest, OfEarlierVersionsKnowsDataByTheirBytes) {
+  auto object = nlohmann::json::parse(to_json(example()));
+  object["data"] = {{{"path", "a"}, {"hash", "00000000000000ff"}}};
+  const Manifest read = parse_manifest(object.dump(), "M");
+  EXPECT_TRUE(read.data[0].of_bytes);
+  EXPECT_EQ(read.data[0].hash, 0xffu);
+  EXPECT_TRUE(parse_manifest(to_json(read), "M").data[0].of_bytes);
+  EXPECT_FALSE(parse_manifest(to_json(example()), "M").data[0].of_bytes);
+  object["data"][0]["hash"] = 3;
+  expect_refused(object.dump(), "data 0: hash: 3");
+}
+
 TEST(Manifest, RefusesImpossibleCarriedStates) {
   expect_refused(with("/carried/0/sequence", -1), "carried 0: sequence: -1");
   expect_refused(with("/carried/0/sequence", 1 << 30), "carried 0: sequence");
@@ -87,7 +99,7 @@ TEST(Manifest, RefusesImpossibleCarriedStates) {
   object["carried"][1] = object["carried"][0];
   expect_refused(object.dump(), "carried.3.0.state: expected once");
   expect_refused(with("/carried", 3), "M: carried: 3, expected an array");
-  expect_refused(with("/data/0/hash", 3), "data 0: hash: 3");
+  expect_refused(with("/data/0/tokens", 3), "data 0: tokens: 3");
   expect_refused(with("/data/0/path", std::string(5000, 'x')), "data 0: path");
 }
 

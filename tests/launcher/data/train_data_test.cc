@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <set>
 #include <string>
@@ -11,6 +12,8 @@
 
 #include "kernels/cross_entropy.h"
 #include "runtime/error.h"
+#include "runtime/files.h"
+#include "runtime/safetensors.h"
 #include "tests/support/temporary_file.h"
 
 namespace timepipe {
@@ -86,6 +89,69 @@ TEST(TrainData, WeightsAreHonoured) {
   run.data.train_weights = {1, 1e9};
   EXPECT_THAT([&] { TrainData data(run); },
               ThrowsMessage<InvalidArgument>(HasSubstr("data.train_weights")));
+}
+
+TEST(TrainData, PatternsStandForTheFilesThatMatchSorted) {
+  const std::string name = TemporaryFile::unused_path().string();
+  const std::vector<std::string> ends = {"-10.txt", "-2.txt", "-[.txt"};
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    write_file(name + ends[i], bytes(static_cast<int>(64 * i), 41));
+  }
+  const TemporaryFile b(bytes(192, 21));
+  RunConfig run = config({name + "-*.txt", b.path(), name + "-[.txt"});
+  const TrainData data(run);
+  std::vector<std::string> paths;
+  for (const auto& file : data.trained_files()) paths.push_back(file.path);
+  EXPECT_THAT(paths,
+              ::testing::ElementsAre(name + ends[0], name + ends[1],
+                                     name + ends[2], b.path(), name + ends[2]));
+  // A weight is that of all files of a pattern: as one file of their windows.
+  run.data.train = {name + "-?*.txt", b.path()};
+  run.data.train_weights = {1, 3};
+  run.data.batch = 1200;
+  std::map<int64_t, int> visits;
+  for (const Sequence& s : TrainData(run).batch(0)) ++visits[s.ids.front()];
+  ASSERT_EQ(visits.size(), 30u + 5u);
+  for (const auto& [first, count] : visits) {
+    EXPECT_EQ(count, first < 192 ? 10 : 180) << first;
+  }
+  run.data.train = {name + "-x*", b.path()};
+  EXPECT_THAT([&] { TrainData data(run); },
+              ThrowsMessage<InvalidArgument>("data.train: " + name +
+                                             "-x*: no file matches"));
+  run.data.train = {b.path(), b.path()};
+  run.eval.data = {name + "-[12]*.txt"};
+  EXPECT_EQ(TrainData(run).num_held_out(), 20);
+  for (const std::string& end : ends) std::filesystem::remove(name + end);
+}
+
+TEST(TrainData, KnowsDataByTokensAndByDocumentsThatCount) {
+  const auto save = [](const std::vector<int64_t>& documents) {
+    const std::string tokens = bytes(0, 20);
+    const SafetensorsItem items[] = {
+        {"tokens", "U8", {20}, std::as_bytes(std::span(tokens))},
+        {"documents",
+         "I64",
+         {std::ssize(documents)},
+         std::as_bytes(std::span(documents))}};
+    const std::string path =
+        TemporaryFile::unused_path().string() + ".safetensors";
+    write_safetensors(path, items);
+    return path;
+  };
+  const TemporaryFile text(bytes(0, 20));
+  const std::string a = save({0, 9}), b = save({0, 5});
+  const auto hash = [](const std::string& path, Documents documents) {
+    RunConfig run = config({path});
+    run.data.documents = documents;
+    run.data.bos_id = 1;
+    return TrainData(run).trained_files().at(0).hash;
+  };
+  EXPECT_EQ(hash(a, Documents::kJoined), hash(text.path(), Documents::kJoined));
+  EXPECT_EQ(hash(a, Documents::kJoined), hash(b, Documents::kJoined));
+  EXPECT_NE(hash(a, Documents::kReset), hash(b, Documents::kReset));
+  EXPECT_NE(hash(a, Documents::kReset), hash(text.path(), Documents::kReset));
+  for (const std::string& path : {a, b}) std::filesystem::remove(path);
 }
 
 TEST(TrainData, JaxLossMasksBosAndTakesTheMeanPerSequence) {

@@ -1,0 +1,30 @@
+#include "launcher/data/file_patterns.h"
+
+#include <glob.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "runtime/error.h"
+
+namespace timepipe {
+
+std::vector<std::string> files_of(const std::string& field,
+                                  const std::string& entry) {
+  std::error_code unknown;
+  if (entry.find_first_of("*?[") == std::string::npos ||
+      std::filesystem::exists(entry, unknown)) {
+    return {entry};
+  }
+  glob_t found = {};
+  const int failed = ::glob(entry.c_str(), GLOB_NOSORT, nullptr, &found);
+  std::vector<std::string> files(found.gl_pathv,
+                                 found.gl_pathv + found.gl_pathc);
+  ::globfree(&found);
+  require(failed == 0 && !files.empty(),
+          field + ": " + entry + ": no file matches");
+  std::ranges::sort(files);
+  return files;
+}
+
+}  // namespace timepipe
