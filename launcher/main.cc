@@ -9,6 +9,7 @@
 #include <string>
 
 #include "launcher/commands/commands.h"
+#include "launcher/process/set_threads.h"
 #include "launcher/process/standard_output.h"
 #include "runtime/error.h"
 
@@ -32,6 +33,9 @@ int run(int argc, char** argv) {
   timepipe::add_data(app, status);
   timepipe::add_checkpoint(app, status);
   timepipe::add_config(app, status);
+  app.parse_complete_callback([&app] {  // before what the command does
+    if (!app.got_subcommand("train")) timepipe::set_threads_alone();
+  });
 
   try {
     app.parse(argc, argv);
@@ -58,6 +62,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  timepipe::restart_with_wait_policy(argv);
   FLAGS_logtostderr = true;
   google::InitGoogleLogging(argv[0]);
   // A file beyond the limit of its size is an error of write(), told as such.

@@ -15,6 +15,7 @@
 #include "launcher/data/train_data.h"
 #include "launcher/process/job.h"
 #include "launcher/process/rank_log.h"
+#include "launcher/process/set_threads.h"
 #include "launcher/run/lock.h"
 #include "launcher/run/metrics.h"
 #include "launcher/run/progress.h"
@@ -60,9 +61,10 @@ struct Inputs {
 class Run {
  public:
   // Collective.
-  Run(Communicator& world, const Inputs& inputs)
+  Run(Communicator& world, const Inputs& inputs, const JobThreads& threads)
       : world_(world),
         inputs_(inputs),
+        threads_(threads),
         config_(inputs.config),
         trainer_(ctx_, world, config_.model, config_.train, config_.parallel,
                  config_.optimizer.adamw),
@@ -124,7 +126,8 @@ class Run {
     const MemoryPlan memory =
         trainer_.memory_plan(inputs_.data.batch(typical), has_folder());
     log_line("memory: " + to_string(memory));
-    progress.banner(trainer_.model().weights().layout(), memory);
+    log_line("threads: " + threads_.line);
+    progress.banner(trainer_.model().weights().layout(), memory, threads_);
     if (steps_done_ > 0) {
       progress.say("resumed after step " + std::to_string(steps_done_));
     }
@@ -220,6 +223,7 @@ class Run {
 
   Communicator& world_;
   const Inputs& inputs_;
+  const JobThreads& threads_;
   const RunConfig& config_;
   Context ctx_;
   Trainer trainer_;
@@ -246,6 +250,7 @@ void open_log(const RunConfig& config, const Communicator& world) {
 
 int train(Communicator& world, const std::string& path,
           const std::vector<std::string>& overrides) {
+  const JobThreads threads = set_threads(world);
   std::optional<Inputs> inputs;
   prepare_together(world,
                    [&] { inputs.emplace(path, overrides, world.size()); });
@@ -260,7 +265,7 @@ int train(Communicator& world, const std::string& path,
     });
     prepare_together(world, [&] { open_log(inputs->config, world); });
   }
-  return Run(world, *inputs).train();
+  return Run(world, *inputs, threads).train();
 }
 
 }  // namespace timepipe
