@@ -13,8 +13,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly ranks=2 config=configs/demo.textproto
 readonly timepipe=build/release/bin/timepipe
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export OMP_NUM_THREADS=$((($(nproc) + ranks - 1) / ranks))
-export OMP_WAIT_POLICY=passive
 
 step=0
 heading() { printf '\n== %d of 7: %s\n' $((++step)) "$1"; }

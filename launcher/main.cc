@@ -9,12 +9,24 @@
 #include <string>
 
 #include "launcher/commands/commands.h"
+#include "launcher/process/job.h"
+#include "launcher/process/set_threads.h"
 #include "launcher/process/standard_output.h"
 #include "runtime/error.h"
 
 namespace {
 
 constexpr int kUserMistake = 1, kBlocked = 75;
+
+// " data prepare"; empty without a command.
+std::string command_of(const CLI::App& app) {
+  std::string command;
+  for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+    at = at->get_subcommands().front();
+    command += " " + at->get_name();
+  }
+  return command;
+}
 
 int run(int argc, char** argv) {
   CLI::App app(
@@ -32,18 +44,18 @@ int run(int argc, char** argv) {
   timepipe::add_data(app, status);
   timepipe::add_checkpoint(app, status);
   timepipe::add_config(app, status);
+  app.parse_complete_callback([&app] {  // before what the command does
+    if (app.get_subcommands().empty() || app.got_subcommand("train")) return;
+    if (!timepipe::works_here(command_of(app).substr(1))) throw CLI::Success();
+    timepipe::set_threads_alone();
+  });
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    std::string command = "timepipe";
-    for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
-      at = at->get_subcommands().front();
-      command += " " + at->get_name();
-    }
-    std::cerr << "timepipe: " << error.what() << " (see " << command
-              << " --help)\n";
+    std::cerr << "timepipe: " << error.what() << " (see "
+              << "timepipe" << command_of(app) << " --help)\n";
     return kUserMistake;
   }
   if (!app.get_subcommands().empty()) {
@@ -58,6 +70,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  timepipe::restart_with_wait_policy(argv);
   FLAGS_logtostderr = true;
   google::InitGoogleLogging(argv[0]);
   // A file beyond the limit of its size is an error of write(), told as such.

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "parallel/communicator.h"
+#include "parallel/launched.h"
 #include "parallel/transport.h"
 
 namespace timepipe {
@@ -288,24 +289,6 @@ class MpiWorld final : public MpiCommunicator {
   }
 };
 
-// What the launcher says about the number of processes. In this order: mpirun,
-// MPICH's hydra, srun, a batch script without any of them; mpirun inside of a
-// Slurm job shows Slurm's variables too, with other numbers.
-struct Launched {
-  const char* variable = "";
-  int64_t processes = 1;
-};
-
-Launched launched() {
-  for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE",
-                               "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"}) {
-    if (const char* value = std::getenv(variable)) {
-      return {variable, std::atoll(value)};
-    }
-  }
-  return {};
-}
-
 // A launcher that speaks another protocol than this MPI's gives that many
 // programs of one rank each, all of them rank 0.
 void require_as_launched(int ranks) {
@@ -323,6 +306,8 @@ std::unique_ptr<Communicator> make_mpi_communicator(int* argc, char*** argv) {
   int initialized = 0, provided = MPI_THREAD_SINGLE;
   TIMEPIPE_CHECK_MPI(MPI_Initialized(&initialized));
   require(initialized == 0, "make_mpi_communicator: called a second time");
+  // Open MPI sees by itself only that its own ranks are more than the cores.
+  setenv("OMPI_MCA_mpi_yield_when_idle", "1", /*overwrite=*/0);
   TIMEPIPE_CHECK_MPI(
       MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
   CHECK_GE(provided, MPI_THREAD_FUNNELED) << "of MPI_Init_thread";

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -160,10 +162,25 @@ std::string read_text(const std::string& path) {
   return text;
 }
 
-NewFile::NewFile(const std::string& path)
-    : path_(target_of(path)),
-      part_(path_ + ".part"),
-      fd_(open_file(part_, O_WRONLY | O_CREAT | O_TRUNC)) {}
+std::string temporary_path(const std::string& path) {
+  constexpr std::size_t kLongestName = 255;  // of Linux
+  static std::atomic<int64_t> count = 0;
+  std::array<char, 65> host = {};
+  ::gethostname(host.data(), host.size() - 1);
+  const std::string end = "." + std::string(host.data()) + "-" +
+                          std::to_string(::getpid()) + "-" +
+                          std::to_string(count++) + ".part";
+  const std::size_t name = path.rfind('/') + 1;  // 0 without a folder
+  return path.substr(0, name + kLongestName - end.size()) + end;
+}
+
+NewFile::NewFile(const std::string& path) : path_(target_of(path)) {
+  do {  // until a name that no dead process of this number has left
+    part_ = temporary_path(path_);
+    fd_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (fd_ < 0 && errno == EEXIST);
+  if (fd_ < 0) throw_errno(path_);
+}
 
 NewFile::~NewFile() {
   if (part_.empty()) return;
@@ -172,13 +189,13 @@ NewFile::~NewFile() {
 }
 
 void NewFile::append(ConstBytes bytes) {
-  write_all(part_, bytes, [&](const std::byte* from, std::size_t count) {
+  write_all(path_, bytes, [&](const std::byte* from, std::size_t count) {
     return ::write(fd_, from, count);
   });
 }
 
 void NewFile::overwrite(int64_t offset, ConstBytes bytes) {
-  write_all(part_, bytes, [&](const std::byte* from, std::size_t count) {
+  write_all(path_, bytes, [&](const std::byte* from, std::size_t count) {
     const ssize_t written = ::pwrite(fd_, from, count, offset);
     if (written > 0) offset += written;
     return written;
@@ -186,9 +203,9 @@ void NewFile::overwrite(int64_t offset, ConstBytes bytes) {
 }
 
 void NewFile::commit() {
-  sync(part_, fd_);
+  sync(path_, fd_);
   // Network file systems report some failures of writing only here.
-  if (::close(std::exchange(fd_, -1)) != 0) throw_errno(part_);
+  if (::close(std::exchange(fd_, -1)) != 0) throw_errno(path_);
   if (::rename(part_.c_str(), path_.c_str()) != 0) throw_errno(path_);
   part_.clear();
   const auto folder = std::filesystem::path(path_).parent_path();

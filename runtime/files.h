@@ -80,16 +80,21 @@ class MappedFile {
 // The whole file as a text. Throws IoError naming path and reason.
 std::string read_text(const std::string& path);
 
-// A file that is made piece by piece, whole or not at all: it is written as
-// PATH.part; what had the name stays until commit(). A link is followed. All
-// throw IoError naming path and reason (a full disk, no permission).
+// A name beside the path's, PATH.HOST-PID-N.part, another one at each call and
+// in each process of the hosts that share the folder.
+std::string temporary_path(const std::string& path);
+
+// A file that is made piece by piece, whole or not at all: it is written under
+// a temporary name; what had the name stays until commit(). Of several that
+// make the same file at once the last one counts. A link is followed. All throw
+// IoError naming path and reason (a full disk, no permission).
 class NewFile {
  public:
   // Throws IoError also if the name is that of a folder, a device or the like.
   explicit NewFile(const std::string& path);
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;
-  ~NewFile();  // without commit() the .part file goes
+  ~NewFile();  // without commit() what was written goes
 
   void append(ConstBytes bytes);
   // Over bytes that were appended before.

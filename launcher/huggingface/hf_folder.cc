@@ -206,14 +206,13 @@ void write_hf_folder(const std::string& folder, const HfConfig& config,
                                ", expected a number of bytes above 0");
   fs::path target(folder);
   if (!target.has_filename()) target = target.parent_path();
-  const std::string partial = target.string() + ".partial";
+  std::string partial;
+  do partial = temporary_path(target.string());
+  while (fs::exists(partial));
   std::error_code error;
   require(!fs::exists(target) ||
               (fs::is_directory(target) && fs::is_empty(target, error)),
           folder + ": is there already, expected a new or empty folder");
-  require(!fs::exists(partial), partial +
-                                    ": left by an export that was cut off; "
-                                    "remove it first");
   if (!fs::create_directories(partial, error)) {
     throw IoError(partial + ": " + error.message());
   }

@@ -24,8 +24,8 @@ void read_hf_weights(const std::string& folder, ParameterStore& weights);
 
 enum class HfDType { kF32, kBF16 };  // BF16: rounded to nearest, ties to even
 
-// Makes the folder, whole or not at all (it is written as FOLDER.partial and
-// renamed). Shards are cut where they would exceed shard_bytes; a larger tensor
+// Makes the folder, whole or not at all (it is written under a temporary
+// name). Shards are cut where they would exceed shard_bytes; a larger tensor
 // has one of its own. Throws InvalidArgument if FOLDER holds something already
 // or the weights aren't f32, IoError if it can't be written.
 void write_hf_folder(const std::string& folder, const HfConfig& config,

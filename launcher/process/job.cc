@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "launcher/process/rank_log.h"
+#include "parallel/launched.h"
 #include "runtime/error.h"
 
 namespace timepipe {
@@ -67,6 +68,15 @@ int run_job(int* argc, char*** argv,
     leave(*world, kExitMistake);
   }
   return 0;
+}
+
+bool works_here(const std::string& command) {
+  const Launched here = launched();
+  if (here.processes <= 1 || here.batch_script) return true;
+  if (here.rank != 0) return false;
+  tell(command + ": rank 0 of " + std::to_string(here.processes) +
+       " does it, the others leave: it needs no mpirun or srun");
+  return true;
 }
 
 void prepare_together(Communicator& world,

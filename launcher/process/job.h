@@ -18,6 +18,10 @@ inline constexpr int kExitBlocked = 75;  // a peer is gone, or the run failed
 int run_job(int* argc, char*** argv,
             const std::function<void(Communicator&)>& body);
 
+// Whether this process shall do what `command` does alone. Of several ranks
+// rank 0 does it, and says so; the others have nothing to do.
+bool works_here(const std::string& command);
+
 // The part of a job that can fail by a user's mistake: runs `prepare` on every
 // rank. If it throws anywhere, all ranks end with kExitMistake, and the lowest
 // that failed prints why. Messages that `prepare` sends must be complete when

@@ -68,8 +68,8 @@ Progress::Progress(const RunConfig& config, double peak_flops,
       last_(start_),
       last_line_(start_) {}
 
-void Progress::banner(const ParameterLayout& layout,
-                      const MemoryPlan& memory) const {
+void Progress::banner(const ParameterLayout& layout, const MemoryPlan& memory,
+                      const JobThreads& threads) const {
   if (!speaks_) return;
   const ModelConfig& model = config_.model;
   const ParameterCount count = count_parameters(layout);
@@ -90,6 +90,10 @@ void Progress::banner(const ParameterLayout& layout,
               config_.num_chunks(), config_.train.chunk_tokens,
               config_.parallel.time, config_.parallel.data);
   std::printf("memory: %s\n", to_string(memory).c_str());
+  std::printf("threads: %s\n", threads.line.c_str());
+  if (!threads.warning.empty()) {
+    std::printf("warning: %s\n", threads.warning.c_str());
+  }
   std::printf("peak:  %.1f GFLOP/s in matrix products of all ranks\n",
               peak_flops_ * 1e-9);
   std::fflush(stdout);

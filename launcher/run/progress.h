@@ -4,6 +4,7 @@
 #include <string>
 
 #include "launcher/config/config.h"
+#include "launcher/process/set_threads.h"
 #include "launcher/trainer/trainer.h"
 #include "models/model_size.h"
 
@@ -31,7 +32,8 @@ class Progress {
   Progress(const RunConfig& config, double peak_flops, int64_t first_step,
            bool speaks);
 
-  void banner(const ParameterLayout& layout, const MemoryPlan& memory) const;
+  void banner(const ParameterLayout& layout, const MemoryPlan& memory,
+              const JobThreads& threads) const;
   // The time since the last call, or since this was made; what was saved after
   // a step counts for the next.
   StepTime step_time();

@@ -19,6 +19,7 @@
 #include "launcher/process/job.h"
 #include "launcher/process/rank_log.h"
 #include "launcher/process/read_progress.h"
+#include "launcher/process/set_threads.h"
 #include "launcher/run/lock.h"
 #include "launcher/run/metrics.h"
 #include "launcher/run/progress.h"
@@ -64,9 +65,11 @@ struct Inputs {
 class Run {
  public:
   // Collective.
-  Run(Communicator& world, const Inputs& inputs, const IdScan* scan)
+  Run(Communicator& world, const Inputs& inputs, const JobThreads& threads,
+      const IdScan* scan)
       : world_(world),
         inputs_(inputs),
+        threads_(threads),
         scan_(scan),
         config_(inputs.config),
         trainer_(ctx_, world, config_.model, config_.train, config_.parallel,
@@ -132,7 +135,8 @@ class Run {
     const MemoryPlan memory =
         trainer_.memory_plan(batch(typical), has_folder());
     log_line("memory: " + to_string(memory));
-    progress.banner(trainer_.model().weights().layout(), memory);
+    log_line("threads: " + threads_.line);
+    progress.banner(trainer_.model().weights().layout(), memory, threads_);
     if (steps_done_ > 0) {
       progress.say("resumed after step " + std::to_string(steps_done_));
     }
@@ -282,6 +286,7 @@ class Run {
 
   Communicator& world_;
   const Inputs& inputs_;
+  const JobThreads& threads_;
   const IdScan* scan_;  // null unless this rank has one
   const RunConfig& config_;
   Context ctx_;
@@ -347,6 +352,7 @@ void open_log(const RunConfig& config, const Communicator& world) {
 
 int train(Communicator& world, const std::string& path,
           const std::vector<std::string>& overrides) {
+  const JobThreads threads = set_threads(world);
   std::optional<Inputs> inputs;
   prepare_together(world,
                    [&] { inputs.emplace(path, overrides, world.size()); });
@@ -362,7 +368,7 @@ int train(Communicator& world, const std::string& path,
     prepare_together(world, [&] { open_log(inputs->config, world); });
   }
   const auto scan = look_through_ids(world, *inputs);
-  return Run(world, *inputs, scan.get()).train();
+  return Run(world, *inputs, threads, scan.get()).train();
 }
 
 }  // namespace timepipe

@@ -6,6 +6,7 @@
 
 #include "launcher/huggingface/hf_folder.h"
 #include "launcher/process/job.h"
+#include "launcher/process/set_threads.h"
 #include "tests/golden_check/golden.h"
 
 // golden_check DIR: runs a folder of the form described in the goldens README
@@ -94,6 +95,11 @@ int run(int* argc, char*** argv) {
   bool ok = true;
   const int status = run_job(argc, argv, [&](Communicator& world) {
     world.set_timeout(ParallelConfig().timeout_seconds);
+    const JobThreads threads = set_threads(world);
+    if (world.rank() == 0 && !threads.warning.empty()) {
+      std::cerr << "golden_check: threads: " + threads.line + ", " +
+                       threads.warning + "\n";
+    }
     for (const std::string& directory : directories) {
       options.directory = directory;
       Report report(world.rank() == 0);
@@ -108,6 +114,7 @@ int run(int* argc, char*** argv) {
 }  // namespace timepipe::golden
 
 int main(int argc, char** argv) {
+  timepipe::restart_with_wait_policy(argv);
   FLAGS_logtostderr = true;
   google::InitGoogleLogging(argv[0]);
   return timepipe::golden::run(&argc, &argv);

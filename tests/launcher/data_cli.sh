@@ -75,9 +75,9 @@ refused '--out: bytes.safetensors exists' "${prepare[@]}" text.txt \
   --out bytes.safetensors
 refused 'expected a name ending in .safetensors' "${prepare[@]}" text.txt \
   --out a.bin
-refused 'none/a.safetensors.part: No such file' "${prepare[@]}" text.txt \
+refused 'none/a.safetensors: No such file' "${prepare[@]}" text.txt \
   --out none/a.safetensors
-refused 'text.txt/a.safetensors.part: Not a directory' "${prepare[@]}" \
+refused 'text.txt/a.safetensors: Not a directory' "${prepare[@]}" \
   text.txt --out text.txt/a.safetensors
 refused '--eos: tokenizer bytes has no such id' "${prepare[@]}" text.txt --eos \
   "${out[@]}"
@@ -97,13 +97,45 @@ cp "$timepipe" alone
 refused "$work/timepipe-tokenizer: No such file" ./alone data prepare text.txt \
   --tokenizer small.model "${out[@]}"
 full() { (ulimit -f 20 && exec "$@"); }
-refused 'none.safetensors.part: File too large' full "${prepare[@]}" text.txt \
+refused 'none.safetensors: File too large' full "${prepare[@]}" text.txt \
   "${out[@]}"
 [ "$(id -u)" -eq 0 ] || {
   chmod 555 folder
   refused 'Permission denied' "${prepare[@]}" text.txt --out folder/a.safetensors
 }
 ! ls none* ./*.part >/dev/null 2>&1 || fail "a mistake left a file"
+
+# Several at once, into one file: the last one counts, whole.
+jobs=()
+for i in 1 2 3 4; do
+  "${prepare[@]}" text.txt lines.jsonl --out shared.safetensors --overwrite \
+    >out$i 2>&1 &
+  jobs+=($!)
+done
+for job in "${jobs[@]}"; do wait "$job" || fail "one of several at once" out1; done
+cmp shared.safetensors bytes.safetensors || fail "several at once: other bytes"
+echo "ok: several at once into one file"
+
+# As one of several ranks.
+for rank in 0 1 2; do
+  OMPI_COMM_WORLD_SIZE=3 OMPI_COMM_WORLD_RANK=$rank \
+    "${prepare[@]}" text.txt lines.jsonl --out rank$rank.safetensors >out 2>log ||
+    fail "rank $rank of 3" log
+  if [ $rank -eq 0 ]; then
+    cmp rank0.safetensors bytes.safetensors || fail "rank 0 made other bytes"
+    grep -qxF "timepipe: data prepare: rank 0 of 3 does it, the others leave: \
+it needs no mpirun or srun" log || fail "rank 0 doesn't say that it is alone" log
+  else
+    [ ! -e rank$rank.safetensors ] && [ ! -s out ] && [ ! -s log ] ||
+      fail "rank $rank did something" log
+  fi
+done
+SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=1 "$timepipe" data info text.txt >out 2>&1
+[ ! -s out ] || fail "rank 1 of srun did something" out
+SLURM_NTASKS=2 SLURM_PROCID=0 "$timepipe" data info text.txt >out 2>log ||
+  fail "not in a batch script" log
+[ ! -s log ] && grep -q 'tokens' out || fail "a batch script isn't a rank" log
+echo "ok: of several ranks one works"
 
 refused 'missing.bin: No such file' "$timepipe" data info missing.bin
 printf 'abc' >odd.bin

@@ -145,7 +145,7 @@ refused "token 0: id 65535, expected one in [0, 256)" \
   score run --tokens large.bin --logits x
 refused "large.bin: 1 token(s) to evaluate" eval run --data large.bin
 refused "dtype" score run --tokens text --logits x --dtype f16
-refused "x/y.part: " score run --tokens text --logits x/y
+refused "x/y: " score run --tokens text --logits x/y
 refused "no tensor named tokens" score run --logits x \
   --tokens logits.safetensors
 refused "prompt: empty" generate run

@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -76,6 +79,44 @@ TEST(NewFile, LeavesWhatIsNoFile) {
   }
   EXPECT_TRUE(fs::is_fifo(pipe.path()));
   EXPECT_TRUE(fs::is_directory(folder.path()));
+}
+
+TEST(NewFile, SeveralOfOneNameDontMeet) {
+  const std::string path = TemporaryFile::unused_path().string();
+  const std::string a = "first", b = "other";
+  NewFile first(path), other(path);
+  first.append(std::as_bytes(std::span(a)));
+  other.append(std::as_bytes(std::span(b)));
+  first.commit();
+  EXPECT_EQ(read_text(path), a);
+  other.commit();
+  EXPECT_EQ(read_text(path), b);
+  EXPECT_EQ(testing::entries_beginning_with(path), 1);
+  fs::remove(path);
+}
+
+TEST(NewFile, WhatADeadProcessLeftDoesntDisturb) {
+  const std::string path = TemporaryFile::unused_path().string();
+  const std::string last = temporary_path(path);
+  const auto number = last.rfind('-') + 1;
+  const auto left = last.substr(0, number) +
+                    std::to_string(std::stoll(last.substr(number)) + 1) +
+                    ".part";
+  std::ofstream(left) << "of a dead process of the same number";
+  write_file(path, "whole");
+  EXPECT_EQ(read_text(path), "whole");
+  EXPECT_THAT(read_text(left), HasSubstr("dead"));
+  fs::remove(path);
+  fs::remove(left);
+}
+
+TEST(NewFile, MayHaveTheLongestName) {
+  const std::string path =
+      fs::temp_directory_path() /
+      (std::string(240, 'a') + "-" + std::to_string(10'000'000 + ::getpid()));
+  write_file(path, "text");
+  EXPECT_EQ(read_text(path), "text");
+  fs::remove(path);
 }
 
 TEST(NewFile, NamesTheFolderThatIsMissing) {

@@ -41,4 +41,14 @@ class TemporaryFile {
   std::filesystem::path path_;
 };
 
+// Entries of its folder whose names begin with this path's.
+inline int entries_beginning_with(const std::filesystem::path& path) {
+  int count = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(path.parent_path())) {
+    count += entry.path().string().starts_with(path.string()) ? 1 : 0;
+  }
+  return count;
+}
+
 }  // namespace timepipe::testing

@@ -1,0 +1,219 @@
+#include "launcher/process/cores.h"
+
+#include <sched.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <numeric>
+#include <set>
+#include <sstream>
+
+namespace timepipe {
+namespace {
+
+// The first line; empty if there is no such file.
+std::string line_of(const std::string& path) {
+  std::string line;
+  std::getline(std::ifstream(path) >> std::ws, line);
+  return line;
+}
+
+// "0-3,8,10-11" as the kernel writes it.
+std::vector<int64_t> numbers_of(const std::string& list) {
+  std::vector<int64_t> numbers;
+  std::istringstream text(list);
+  for (std::string part; std::getline(text, part, ',');) {
+    int64_t first = 0, last = 0;
+    char dash = 0;
+    std::istringstream range(part);
+    if (!(range >> first)) break;
+    if (!(range >> dash >> last)) last = first;
+    for (; first <= last; ++first) numbers.push_back(first);
+  }
+  return numbers;
+}
+
+std::vector<int64_t> cores_of(const std::vector<int64_t>& cpus,
+                              const std::string& root) {
+  std::set<int64_t> cores;
+  for (const int64_t cpu : cpus) {
+    const std::string topology = root + "/sys/devices/system/cpu/cpu" +
+                                 std::to_string(cpu) + "/topology/";
+    // The older of two names of the same list.
+    const auto siblings =
+        numbers_of(line_of(topology + "thread_siblings_list"));
+    cores.insert(siblings.empty() ? cpu : siblings.front());
+  }
+  return {cores.begin(), cores.end()};
+}
+
+bool contains(const std::string& comma_list, const std::string& word) {
+  return ("," + comma_list + ",").find("," + word + ",") != std::string::npos;
+}
+
+// Where a controller's groups are mounted, and which of them is there.
+struct Mount {
+  std::string folder, group;
+};
+
+// The mounts of version 2 and of version 1's hierarchy of the controller.
+// /proc/self/mountinfo: ID PARENT DEVICE GROUP FOLDER OPTIONS [...] - TYPE
+// SOURCE OPTIONS.
+std::vector<Mount> mounts_of(const std::string& controller, bool second,
+                             const std::string& root) {
+  std::vector<Mount> mounts;
+  std::ifstream file(root + "/proc/self/mountinfo");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream fields(line);
+    Mount mount;
+    std::string skipped, type, options;
+    fields >> skipped >> skipped >> skipped >> mount.group >> mount.folder;
+    while (fields >> skipped && skipped != "-") continue;
+    fields >> type >> skipped >> options;
+    if (second ? type == "cgroup2"
+               : type == "cgroup" && contains(options, controller)) {
+      mounts.push_back(mount);
+    }
+  }
+  return mounts;
+}
+
+// The folders of this process's control group and of those above it that can be
+// seen, upwards; of both versions. /proc/self/cgroup:
+// HIERARCHY:CONTROLLERS:PATH.
+std::vector<std::string> group_folders(const std::string& controller,
+                                       const std::string& root) {
+  std::vector<std::string> folders;
+  std::ifstream file(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    const auto colon = line.find(':'), next = line.find(':', colon + 1);
+    if (next == std::string::npos) continue;
+    const std::string controllers = line.substr(colon + 1, next - colon - 1);
+    const std::string path = line.substr(next + 1);
+    const bool second = controllers.empty();
+    if (!second && !contains(controllers, controller)) continue;
+    for (const Mount& mount : mounts_of(controller, second, root)) {
+      const std::string above = mount.group == "/" ? "" : mount.group;
+      std::string below =
+          path.starts_with(above + "/") ? path.substr(above.size()) : "";
+      for (; below.size() > 1; below.resize(below.rfind('/'))) {
+        folders.push_back(root + mount.folder + below);
+      }
+      folders.push_back(root + mount.folder);
+    }
+  }
+  return folders;
+}
+
+// Thousandths of a core that the group in this folder may take; 0: no limit.
+int64_t limit_in(const std::string& folder) {
+  double quota = -1, period = -1;  // microseconds; "max" is no number
+  std::istringstream(line_of(folder + "/cpu.max")) >> quota >> period;
+  if (!(quota > 0 && period > 0)) {
+    std::istringstream(line_of(folder + "/cpu.cfs_quota_us")) >> quota;
+    std::istringstream(line_of(folder + "/cpu.cfs_period_us")) >> period;
+  }
+  if (!(quota > 0 && period > 0)) return 0;
+  return std::max<int64_t>(std::llround(1000 * quota / period), 1);
+}
+
+std::vector<Cores::Limit> limits_of_groups(const std::string& root) {
+  std::vector<Cores::Limit> limits;
+  for (const std::string& folder : group_folders("cpu", root)) {
+    const int64_t limit = limit_in(folder);
+    struct stat status = {};
+    if (limit == 0 || ::stat(folder.c_str(), &status) != 0) continue;
+    limits.push_back({status.st_ino ^ (uint64_t{status.st_dev} << 40), limit});
+  }
+  return limits;
+}
+
+// Those that the machine has on and the control group doesn't keep from us.
+int64_t cores_of_host(const std::vector<int64_t>& own,
+                      const std::string& root) {
+  auto cpus = numbers_of(line_of(root + "/sys/devices/system/cpu/online"));
+  for (const std::string& folder : group_folders("cpuset", root)) {
+    for (const char* name :
+         {"/cpuset.cpus.effective", "/cpuset.effective_cpus", "/cpuset.cpus"}) {
+      const auto allowed = numbers_of(line_of(folder + name));
+      if (allowed.empty()) continue;
+      std::erase_if(cpus, [&](int64_t cpu) {
+        return !std::ranges::binary_search(allowed, cpu);
+      });
+      break;
+    }
+  }
+  return static_cast<int64_t>(
+      std::max(cores_of(cpus, root).size(), own.size()));
+}
+
+uint64_t id_of_host(const std::string& root) {
+  std::string id = line_of(root + "/proc/sys/kernel/random/boot_id");
+  if (id.empty()) {
+    std::array<char, 256> name = {};
+    gethostname(name.data(), name.size() - 1);
+    id = name.data();
+  }
+  return std::hash<std::string>()(id);
+}
+
+// Of any number of CPUs; empty if the kernel doesn't tell.
+std::vector<int64_t> affinity_mask() {
+  for (int64_t most = 1024; most <= int64_t{1} << 20; most *= 2) {
+    std::vector<cpu_set_t> mask(CPU_ALLOC_SIZE(most) / sizeof(cpu_set_t));
+    const std::size_t size = mask.size() * sizeof(cpu_set_t);
+    if (sched_getaffinity(0, size, mask.data()) != 0) {
+      if (errno == EINVAL) continue;  // more CPUs than that
+      break;
+    }
+    std::vector<int64_t> cpus;
+    for (int64_t cpu = 0; cpu < most; ++cpu) {
+      if (CPU_ISSET_S(cpu, size, mask.data())) cpus.push_back(cpu);
+    }
+    return cpus;
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<int64_t> cpus_of_this_process() {
+  std::vector<int64_t> cpus;
+#ifdef _OPENMP
+  // With OMP_PROC_BIND and the like the mask is this thread's place alone.
+  if (omp_get_proc_bind() != omp_proc_bind_false) {
+    for (int place = 0; place < omp_get_num_places(); ++place) {
+      std::vector<int> ids(omp_get_place_num_procs(place));
+      omp_get_place_proc_ids(place, ids.data());
+      cpus.insert(cpus.end(), ids.begin(), ids.end());
+    }
+  }
+#endif
+  if (cpus.empty()) cpus = affinity_mask();
+  if (cpus.empty()) {
+    cpus.resize(std::max(sysconf(_SC_NPROCESSORS_ONLN), 1L));
+    std::iota(cpus.begin(), cpus.end(), 0);
+  }
+  return cpus;
+}
+
+Cores read_cores(const std::vector<int64_t>& cpus, const std::string& root) {
+  Cores cores{.host = id_of_host(root),
+              .cores = cores_of(cpus, root),
+              .limits = limits_of_groups(root)};
+  cores.of_host = cores_of_host(cores.cores, root);
+  return cores;
+}
+
+}  // namespace timepipe
