@@ -3,6 +3,7 @@
 
 #include "launcher/config/config.h"
 #include "runtime/expect.h"
+#include "runtime/number_text.h"
 
 namespace timepipe {
 namespace {
@@ -54,7 +55,7 @@ void validate_optimizer(const OptimizerConfig& o, double ttt_base_lr) {
   expect_not_negative("optimizer.weight_decay", o.adamw.weight_decay);
   expect_not_negative("optimizer.clip_norm", o.adamw.clip_norm);
   expect(o.end_lr <= o.lr, "optimizer.end_lr", o.end_lr,
-         "at most optimizer.lr = " + std::to_string(o.lr));
+         "at most optimizer.lr = " + significant(o.lr, 6));
   expect_range("optimizer.max_skipped_steps", o.max_skipped_steps, 1,
                kMostSteps);
   expect_range("optimizer.inner_lr_warmup_steps", o.inner_lr_warmup_steps, 0,

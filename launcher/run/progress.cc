@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "kernels/matmul.h"
+#include "runtime/number_text.h"
 
 namespace timepipe {
 namespace {
@@ -27,15 +28,20 @@ std::string clock_text(double seconds) {
   return text;
 }
 
+// "1234", "0.0123"
+std::string short_text(double value) {
+  if (value < 100) return significant(value, 3);
+  return std::to_string(std::llround(value));
+}
+
 }  // namespace
 
-double measure_peak_flops() {
-  constexpr int64_t kSize = 1024;
+double measure_peak_flops(int64_t size) {
   constexpr int kRepetitions = 4;
   Context ctx;  // its memory goes with it
-  const Tensor a = ctx.zeros({kSize, kSize}, DType::kF32);
-  const Tensor b = ctx.zeros({kSize, kSize}, DType::kF32);
-  Tensor c = ctx.allocate({kSize, kSize}, DType::kF32);
+  const Tensor a = ctx.zeros({size, size}, DType::kF32);
+  const Tensor b = ctx.zeros({size, size}, DType::kF32);
+  Tensor c = ctx.allocate({size, size}, DType::kF32);
   double best_seconds = std::numeric_limits<double>::infinity();
   for (int i = 0; i < kRepetitions; ++i) {
     const auto start = std::chrono::steady_clock::now();
@@ -44,7 +50,7 @@ double measure_peak_flops() {
         std::chrono::steady_clock::now() - start;
     best_seconds = std::min(best_seconds, taken.count());
   }
-  return 2.0 * kSize * kSize * kSize / best_seconds;
+  return 2.0 * std::pow(size, 3) / best_seconds;
 }
 
 Progress::Progress(const RunConfig& config, double peak_flops,
@@ -97,8 +103,13 @@ StepTime Progress::step_time() {
   const double seconds = std::chrono::duration<double>(now - last_).count();
   last_ = now;
   const double speed = step_tokens() / seconds;
-  return {seconds, speed,
-          speed * training_flops_per_token(config_.model) / peak_flops_};
+  const double flops = speed * training_flops_per_token(config_.model);
+  raise_peak(flops);
+  return {seconds, speed, flops / peak_flops_};
+}
+
+void Progress::raise_peak(double peak_flops) {
+  peak_flops_ = std::max(peak_flops_, peak_flops);
 }
 
 void Progress::leave_out() {
@@ -113,11 +124,14 @@ void Progress::step(int64_t step, const Trainer::StepResult& result,
   last_line_ = Clock::now();
   const int64_t steps = config_.optimizer.steps;
   std::printf("%sstep %" PRId64 "/%" PRId64
-              "  loss %.6f (%.4f bits/token)  grad norm %.4f  tokens/s %.0f  "
+              "  loss %s (%s bits/token)  grad norm %s  tokens/s %s  "
               "peak %.1f %%",
-              terminal_ ? "\r\033[K" : "", step + 1, steps, result.loss,
-              result.loss / std::log(2.0), result.grad_norm,
-              time.tokens_per_second, 100 * time.peak_share);
+              terminal_ ? "\r\033[K" : "", step + 1, steps,
+              significant(result.loss, 7).c_str(),
+              significant(result.loss / std::log(2.0), 5).c_str(),
+              significant(result.grad_norm, 5).c_str(),
+              short_text(time.tokens_per_second).c_str(),
+              100 * time.peak_share);
   if (terminal_) {
     const double each = std::chrono::duration<double>(last_ - start_).count() /
                         static_cast<double>(step + 1 - first_step_);

@@ -273,6 +273,12 @@ TEST_F(Config, LimitsOfListsAndSumsShowBeforeAnyWork) {
        {"train.dtype=f64", "model.tie_word_embeddings=false"});
 }
 
+TEST_F(Config, SmallNumbersAreNotZeroInErrors) {
+  EXPECT_EQ(mistake(kSmallest, {"optimizer.lr=1e-9"}),
+            "optimizer.end_lr: 1e-05, expected at most optimizer.lr = "
+            "1.00000e-09");
+}
+
 TEST_F(Config, RanksHaveChunks) {
   // 4 chunks in a sequence.
   EXPECT_EQ(load(kSmallest, {"parallel.time=4"}).parallel.time, 4);
