@@ -27,6 +27,7 @@ std::list<Outgoing> CarriedBorders::hand_over(Context& ctx, Communicator& time,
                                               const ScheduleShape& shape) {
   std::list<Outgoing> outgoing;
   std::vector<Request> receives;
+  std::map<std::pair<int, int>, int64_t> numbers;  // of messages from, to
   for_each_border(shape, [&](int32_t sequence, LayerBorder border) {
     if (!shape.continues(sequence, border)) return;
     const auto entry = taken_.find(key(sequence, border));
@@ -35,8 +36,12 @@ std::list<Outgoing> CarriedBorders::hand_over(Context& ctx, Communicator& time,
     const int to = shape.rank_of(sequence, 0);
     const int from = std::exchange(entry->second.rank, to);
     if (from == to) return;
-    const Tag tag{border.border, false, sequence, 0,
-                  static_cast<int32_t>(border.layer)};
+    const Tag tag{border.border,
+                  false,
+                  sequence,
+                  0,
+                  static_cast<int32_t>(border.layer),
+                  numbers[{from, to}]++};
     if (time.rank() == from) {
       const ConstBytes payload = std::as_const(bytes).bytes();
       Request send = time.isend(payload, to, tag);

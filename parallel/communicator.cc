@@ -3,11 +3,11 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <chrono>
 #include <sstream>
 #include <thread>
+
+#include "parallel/transport.h"
 
 namespace timepipe {
 namespace {
@@ -44,29 +44,13 @@ std::string Tag::to_string() const {
          std::to_string(chunk) + ", sequence " + std::to_string(sequence);
 }
 
-int32_t Tag::packed() const {
-  // From the top: border 2, gradient 1, layer 8, and 20 bits that sequence and
-  // chunk share, since long sequences are few: 2 bits say how many of the other
-  // 18 are the chunk's.
-  constexpr std::array<int, 4> kChunkBits = {4, 8, 12, 16};
-  constexpr int kLayerBits = 8, kSharedBits = 18;
-  const int needed = std::bit_width(static_cast<uint32_t>(std::max(chunk, 0)));
-  const auto split =
-      std::find_if(kChunkBits.begin(), kChunkBits.end(),
-                   [&](int chunk_bits) { return needed <= chunk_bits; });
-  require(chunk >= 0 && split != kChunkBits.end() && layer >= 0 &&
-              layer < (1 << kLayerBits) && sequence >= 0 &&
-              sequence < (1 << (kSharedBits - *split)),
-          to_string() +
-              ": does not fit into a tag of 31 bits, expected layer "
-              "< 256, chunk < 65536, fewer sequences the more "
-              "chunks they have");
-  const int kind = 2 * static_cast<int>(border) + (gradient ? 1 : 0);
-  const auto choice = static_cast<int32_t>(split - kChunkBits.begin());
-  int32_t bits = kind << kLayerBits | layer;
-  bits = bits << 2 | choice;
-  return bits << kSharedBits | sequence << *split | chunk;
-}
+Misplaced::Misplaced(Tag expected, int peer, int64_t came)
+    : InvalidArgument(describe_receive(expected, peer) + ": message " +
+                      std::to_string(came) +
+                      " of its direction came, expected message " +
+                      std::to_string(expected.number)),
+      expected(expected),
+      came(came) {}
 
 bool Request::test() {
   if (impl_ && impl_->test()) impl_.reset();

@@ -15,17 +15,27 @@
 
 namespace timepipe {
 
-// What a point-to-point message is; two messages of one step between the same
-// ranks never share a tag. Printed in every error.
+// What a point-to-point message is. Printed in every error; only its number is
+// sent.
 struct Tag {
   Border border;
-  bool gradient;
+  bool gradient;                   // its direction
   int32_t sequence, chunk, layer;  // chunk: on the right of the border
+  int64_t number = 0;  // among those between two ranks in its direction
 
   std::string to_string() const;  // "state of layer 2, chunk 5, sequence 0"
-  // In 31 bits, for transports; another tag, other bits. Throws InvalidArgument
-  // beyond 256 layers, 65536 chunks or the sequences that these leave room for.
-  int32_t packed() const;
+};
+
+// Numbers are sent modulo this: MPI over UCX has tags of 23 bits.
+inline constexpr int64_t kMessageNumbers = 1 << 20;
+
+// A message came whose number isn't that of the receive that it came to.
+class Misplaced : public InvalidArgument {
+ public:
+  Misplaced(Tag expected, int peer, int64_t came);  // peer: of the world
+
+  const Tag expected;
+  const int64_t came;  // the number
 };
 
 // An operation under way. Not copyable; done requests may be dropped, others
@@ -67,10 +77,12 @@ class Communicator {
 
   // The bytes stay untouched until the request is complete.
   virtual Request isend(ConstBytes bytes, int peer, Tag tag) = 0;
-  // Into their final place. The sizes of both sides must agree; if not, the
-  // receiver's wait throws InvalidArgument, but Open MPI may already have
-  // written past the end. Messages of equal tags between the same ranks arrive
-  // in order. Throws InvalidArgument if `peer` is this rank.
+  // Into their final place. The messages of one direction (forward, gradient)
+  // between two ranks arrive in the order in which they were sent, whatever
+  // their tags: receives are posted in that order. The numbers of both sides
+  // must agree, else the receiver's wait throws Misplaced; their sizes too,
+  // else it throws InvalidArgument. Open MPI may have written past the end by
+  // then. Throws InvalidArgument if `peer` is this rank.
   virtual Request irecv(Bytes bytes, int peer, Tag tag) = 0;
 
   // out = this rank's piece of the sum over ranks of `in`, which is cut into

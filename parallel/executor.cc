@@ -5,25 +5,38 @@
 #include <utility>
 
 namespace timepipe {
+namespace {
+
+Tag tag_of(const Operation& message) {
+  return {message.border,   message.phase == Phase::kBackward,
+          message.sequence, message.chunk,
+          message.layer,    message.number};
+}
+
+// Names the message that came, if the list knows it.
+[[noreturn]] void fail(const Misplaced& misplaced,
+                       const OperationList& operations) {
+  std::string text = misplaced.what();
+  for (const Operation& op : operations) {
+    if (op.kind != Operation::Kind::kReceive) continue;
+    const Tag tag = tag_of(op);
+    if (tag.gradient != misplaced.expected.gradient) continue;
+    if (tag.number == misplaced.came) text += ": it is " + tag.to_string();
+  }
+  throw InvalidArgument(text);
+}
+
+}  // namespace
 
 void Executor::run(const ScheduleShape& shape, const OperationList& operations,
                    GradientSum& gradients, const Watch& watch) {
   if (carried_) outgoing_ = carried_->hand_over(ctx_, time_, shape);
   std::size_t done = 0;
   for (const Operation& op : operations) {
-    switch (op.kind) {
-      case Operation::Kind::kReceive:
-        post_receive(op);
-        break;
-      case Operation::Kind::kSend:
-        post_send(op);
-        break;
-      case Operation::Kind::kCompute:
-        if (op.phase == Phase::kBackward) {
-          compute_backward(shape, op, gradients);
-        } else {
-          compute_forward(shape, op);
-        }
+    try {
+      run(shape, op, gradients);
+    } catch (const Misplaced& misplaced) {
+      fail(misplaced, operations);
     }
     progress();
     ++done;
@@ -33,6 +46,24 @@ void Executor::run(const ScheduleShape& shape, const OperationList& operations,
   for (Outgoing& message : outgoing_) message.send.wait();
   outgoing_.clear();
   CHECK(slots_.empty()) << slots_.size() << " borders left unread";
+}
+
+void Executor::run(const ScheduleShape& shape, const Operation& op,
+                   GradientSum& gradients) {
+  switch (op.kind) {
+    case Operation::Kind::kReceive:
+      post_receive(op);
+      break;
+    case Operation::Kind::kSend:
+      post_send(op);
+      break;
+    case Operation::Kind::kCompute:
+      if (op.phase == Phase::kBackward) {
+        compute_backward(shape, op, gradients);
+      } else {
+        compute_forward(shape, op);
+      }
+  }
 }
 
 void Executor::compute_forward(const ScheduleShape& shape,
@@ -116,9 +147,7 @@ void Executor::post_send(const Operation& op) {
   CHECK(!slot.empty()) << "a border is sent before it is computed";
   Tensor bytes = std::move(slot.mapped().bytes);
   const ConstBytes payload = std::as_const(bytes).bytes();
-  Request send =
-      time_.isend(payload, op.peer,
-                  Tag{op.border, gradient, op.sequence, op.chunk, op.layer});
+  Request send = time_.isend(payload, op.peer, tag_of(op));
   outgoing_.push_back({std::move(bytes), std::move(send)});
 }
 
@@ -126,9 +155,7 @@ void Executor::post_receive(const Operation& op) {
   const bool gradient = op.phase == Phase::kBackward;
   const Key k = key(gradient, op.sequence, op.chunk, {op.border, op.layer});
   const Bytes place = produce(k, op.bytes);
-  slots_.at(k).receive =
-      time_.irecv(place, op.peer,
-                  Tag{op.border, gradient, op.sequence, op.chunk, op.layer});
+  slots_.at(k).receive = time_.irecv(place, op.peer, tag_of(op));
 }
 
 void Executor::progress() {
@@ -139,10 +166,7 @@ void Executor::progress() {
 
 Executor::Key Executor::key(bool gradient, int64_t sequence, int64_t chunk,
                             LayerBorder border) {
-  CHECK(sequence < (1 << 16) && chunk < (1 << 30) && border.layer < (1 << 14));
-  return (static_cast<Key>(sequence) << 48) | (static_cast<Key>(chunk) << 18) |
-         (static_cast<Key>(border.layer) << 4) |
-         (static_cast<Key>(border.border) << 1) | static_cast<Key>(gradient);
+  return {sequence, chunk, border.layer, border.border, gradient};
 }
 
 Bytes Executor::produce(Key key, int64_t size_bytes) {

@@ -3,7 +3,8 @@
 #include <cstdint>
 #include <functional>
 #include <list>
-#include <unordered_map>
+#include <map>
+#include <tuple>
 
 #include "parallel/carried_borders.h"
 #include "parallel/chunk_program.h"
@@ -26,7 +27,9 @@ class Executor {
   // Told after every compute operation how many of the list are done.
   using Watch = std::function<void(std::size_t done)>;
 
-  // Throws Blocked if a peer doesn't answer before the deadline.
+  // Throws Blocked if a peer doesn't answer before the deadline,
+  // InvalidArgument that names both if another message comes than the list
+  // expects.
   void run(const ScheduleShape& shape, const OperationList& operations,
            GradientSum& gradients, const Watch& watch = {});
 
@@ -37,8 +40,11 @@ class Executor {
     Tensor bytes;
     Request receive;  // complete if produced here
   };
-  using Key = uint64_t;
+  // Sequence, chunk on the right, layer.
+  using Key = std::tuple<int64_t, int64_t, int64_t, Border, bool /*gradient*/>;
 
+  void run(const ScheduleShape& shape, const Operation& op,
+           GradientSum& gradients);
   void compute_forward(const ScheduleShape& shape, const Operation& op);
   void compute_backward(const ScheduleShape& shape, const Operation& op,
                         GradientSum& gradients);
@@ -58,7 +64,7 @@ class Executor {
   Communicator& time_;
   ChunkProgram& program_;
   CarriedBorders* carried_;
-  std::unordered_map<Key, Slot> slots_;
+  std::map<Key, Slot> slots_;
   std::list<Outgoing> outgoing_;
 };
 

@@ -119,6 +119,9 @@ struct Operation {
   int32_t lane = 0;  // kCompute: slab of activations, or kColdLane
   int32_t peer = 0;  // kSend, kReceive: time rank
   int64_t bytes = 0;
+  // kSend, kReceive: which message it is of those that go between these ranks
+  // in its direction (forward, gradient), from 0.
+  int64_t number = 0;
 
   bool operator==(const Operation&) const = default;
 };
@@ -138,7 +141,9 @@ using OperationList = std::vector<Operation>;
 // recomputation opens when all its forward visits on that rank have ended. A
 // message is sent right after the work that produces it; the receives of a
 // forward visit are posted one visit ahead, those of a backward visit where it,
-// or the recomputation before it, opens. The ranks are simulated with the
+// or the recomputation before it, opens; between two ranks and in one direction
+// they are posted in the order of the sends, if need be sooner than that, so
+// that transports without tags can carry them. The ranks are simulated with the
 // prices, so that the lists are deadlock-free whatever real work and messages
 // take. Throws InvalidArgument if there is no rank or layer, on an empty
 // sequence and on a negative size.

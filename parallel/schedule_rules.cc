@@ -14,6 +14,7 @@ ScheduleSimulation::ScheduleSimulation(const ScheduleShape& shape)
       ranks_(shape.ranks) {
   for (const SequenceShape& sequence : shape.sequences) deal(sequence);
   arrived_.resize(num_chunks() * num_layers() * kBorders * 2);
+  numbers_.resize(arrived_.size());
 }
 
 void ScheduleSimulation::deal(const SequenceShape& sequence) {

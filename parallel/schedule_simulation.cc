@@ -33,7 +33,9 @@ std::vector<OperationList> ScheduleSimulation::run() {
     start_work();
   }
   std::vector<OperationList> lists;
-  for (Rank& rank : ranks_) lists.push_back(std::move(rank.list));
+  for (Rank& rank : ranks_) {
+    lists.push_back(in_order_of_sends(std::move(rank.list)));
+  }
   for (const Chunk& chunk : chunks_) {
     CHECK(chunk.done) << "chunk " << chunk.chunk << " of sequence "
                       << chunk.sequence << " is stuck";
@@ -160,6 +162,8 @@ void ScheduleSimulation::append_message(Operation::Kind kind, const Message& m,
   const bool send = kind == Operation::Kind::kSend;
   const int64_t here = send ? m.from : m.to, there = send ? m.to : m.from;
   const Chunk& right = chunks_[m.right()];
+  if (send) numbers_[slot(m)] = rank_of(here).sent[m.gradient()]++;
+  // A receive may be posted before the send: it gets its number at the end.
   rank_of(here).list.push_back(
       {.kind = kind,
        .phase = m.gradient() ? Phase::kBackward : Phase::kForward,
@@ -169,7 +173,8 @@ void ScheduleSimulation::append_message(Operation::Kind kind, const Message& m,
        .layer = static_cast<int32_t>(m.border.layer),
        .chunk = right.chunk,
        .peer = static_cast<int32_t>(there % shape_.ranks),
-       .bytes = shape_.bytes(m.border)});
+       .bytes = shape_.bytes(m.border),
+       .number = send ? numbers_[slot(m)] : slot(m)});
 }
 
 void ScheduleSimulation::append_compute(int64_t c) {
@@ -183,6 +188,34 @@ void ScheduleSimulation::append_compute(int64_t c) {
                              .layer = static_cast<int32_t>(work.layer),
                              .chunk = chunk.chunk,
                              .lane = chunk.lane});
+}
+
+// Numbers the receives. One whose neighbour sends others first comes right
+// after those.
+OperationList ScheduleSimulation::in_order_of_sends(OperationList list) const {
+  std::vector<Operation> receives[2];
+  for (Operation& op : list) {
+    if (op.kind != Operation::Kind::kReceive) continue;
+    op.number = numbers_[op.number];
+    receives[op.phase == Phase::kBackward].push_back(op);
+  }
+  for (auto& direction : receives) {
+    std::ranges::sort(direction, {}, &Operation::number);
+  }
+  OperationList ordered;
+  ordered.reserve(list.size());
+  int64_t posted[2] = {0, 0};
+  for (const Operation& op : list) {
+    if (op.kind != Operation::Kind::kReceive) {
+      ordered.push_back(op);
+      continue;
+    }
+    const bool gradient = op.phase == Phase::kBackward;
+    while (posted[gradient] <= op.number) {
+      ordered.push_back(receives[gradient][posted[gradient]++]);
+    }
+  }
+  return ordered;
 }
 
 }  // namespace timepipe

@@ -63,6 +63,8 @@ class ScheduleSimulation {
     size_t slabs_taken = 0;
     std::vector<int32_t> returned_lanes;
     int32_t unused_lane = 0;  // the first that was never taken
+    // Sent so far: forward to the next rank, gradients to the one before.
+    int64_t sent[2] = {0, 0};
     // Open visits that wait for nothing but the rank: urgency, chunk.
     using Ready = std::pair<int, int64_t>;
     std::priority_queue<Ready, std::vector<Ready>, std::greater<>> ready;
@@ -119,6 +121,7 @@ class ScheduleSimulation {
   void append_receives(int64_t c, Phase phase);
   void append_message(Operation::Kind kind, const Message& message, Part part);
   void append_compute(int64_t c);
+  OperationList in_order_of_sends(OperationList list) const;
 
   int64_t price(const Chunk& chunk) const;
   int64_t num_chunks() const { return static_cast<int64_t>(chunks_.size()); }
@@ -136,6 +139,7 @@ class ScheduleSimulation {
   std::vector<Chunk> chunks_;
   std::vector<Rank> ranks_;
   std::vector<uint8_t> arrived_;  // by slot
+  std::vector<int64_t> numbers_;  // by slot, of messages that were sent
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   int64_t num_events_ = 0;
   int64_t now_ = 0;

@@ -42,11 +42,13 @@ struct Run {
 struct Post {
   ConstBytes from = {};
   Bytes into = {};
-  std::string what = {};  // of a receive, for its error
+  int number = 0;  // as sent
   bool done = false;
-  std::string error = {};
+  int came_number = 0;  // to a receive
+  int64_t came_size = 0;
 };
 
+// From one rank to another, in one direction of messages.
 struct Channel {
   std::deque<Post*> sends, receives;  // in order; never both after match()
 
@@ -55,11 +57,10 @@ struct Channel {
       Post &send = *sends.front(), &receive = *receives.front();
       sends.pop_front();
       receives.pop_front();
-      if (send.from.size() == receive.into.size()) {
+      receive.came_number = send.number;
+      receive.came_size = std::ssize(send.from);
+      if (receive.came_size == std::ssize(receive.into)) {
         std::copy(send.from.begin(), send.from.end(), receive.into.begin());
-      } else {
-        receive.error = size_mismatch(receive.what, std::ssize(send.from),
-                                      std::ssize(receive.into));
       }
       send.done = receive.done = true;
     }
@@ -108,7 +109,7 @@ void gather_pieces(const Collective& collective) {
 }
 
 struct Group {
-  using ChannelKey = std::tuple<int, int, int32_t>;  // source, target, tag
+  using ChannelKey = std::tuple<int, int, bool>;  // source, target, gradient
 
   Group(std::shared_ptr<Run> run, std::vector<int> world_ranks)
       : run(std::move(run)), world_ranks(std::move(world_ranks)) {}
@@ -151,9 +152,9 @@ class MessageRequest final : public ThreadRequest {
         peer_(peer),
         tag_(tag),
         send_(send),
-        key_(send ? rank : peer, send ? peer : rank, tag.packed()),
+        key_(send ? rank : peer, send ? peer : rank, tag.gradient),
         post_(std::move(post)) {
-    post_.what = describe();
+    post_.number = wire_number(tag);
     const std::lock_guard lock(group_->run->mutex);
     Channel& channel = group_->channels[key_];
     (send_ ? channel.sends : channel.receives).push_back(&post_);
@@ -176,7 +177,10 @@ class MessageRequest final : public ThreadRequest {
 
  private:
   bool done() const override {
-    if (!post_.error.empty()) throw InvalidArgument(post_.error);
+    if (post_.done && !send_) {
+      require_received(tag_, group_->world_ranks[peer_], std::ssize(post_.into),
+                       post_.came_number, post_.came_size);
+    }
     return post_.done;
   }
 

@@ -33,6 +33,20 @@ std::string describe_collective(const std::string& name) {
   return "all ranks in " + name;
 }
 
+void require_received(Tag tag, int peer, int64_t size, int came_number,
+                      int64_t came_size) {
+  // Of all numbers that are sent as this, the nearest to the expected one.
+  constexpr int64_t kHalf = kMessageNumbers / 2;
+  const int64_t ahead =
+      (came_number - wire_number(tag) + kMessageNumbers + kHalf) %
+          kMessageNumbers -
+      kHalf;
+  if (ahead != 0) throw Misplaced(tag, peer, tag.number + ahead);
+  require(came_size == size, describe_receive(tag, peer) + ": " +
+                                 std::to_string(came_size) + " bytes sent, " +
+                                 std::to_string(size) + " expected");
+}
+
 void require_peer(const Communicator& group, int peer, Tag tag) {
   require(peer >= 0 && peer < group.size() && peer != group.rank(),
           tag.to_string() + ": peer " + std::to_string(peer) +
@@ -56,12 +70,6 @@ void require_all_gather(const Communicator& group, ConstBytes in,
   require_equal("all_gather: bytes of in", std::ssize(in),
                 counts[group.rank()]);
   require_equal("all_gather: bytes of out", std::ssize(out), total);
-}
-
-std::string size_mismatch(const std::string& what, int64_t sent,
-                          int64_t expected) {
-  return what + ": " + std::to_string(sent) + " bytes sent, " +
-         std::to_string(expected) + " expected";
 }
 
 std::vector<int> ranks_of_color(Communicator& group, int color) {

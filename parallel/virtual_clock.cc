@@ -16,6 +16,9 @@ namespace {
 
 using Kind = Operation::Kind;
 
+constexpr char kMiscounted[] = "its number isn't its place in its direction";
+constexpr char kDisordered[] = "receives are in another order than the sends";
+
 std::string to_string(const Operation& op) {
   std::string text;
   if (op.kind == Kind::kCompute) {
@@ -65,7 +68,8 @@ class VirtualClock {
     size_t next = 0;  // in its list
     int64_t time = 0;
     int64_t slabs_held = 0;
-    std::unordered_map<int32_t, int64_t> holder;  // lane -> chunk
+    int64_t sent[2] = {0, 0}, receives[2] = {0, 0};  // forward, gradient
+    std::unordered_map<int32_t, int64_t> holder;     // lane -> chunk
   };
 
   bool step(int r, const Operation& op);  // false: it must wait
@@ -92,9 +96,7 @@ class VirtualClock {
   int rank_of(int64_t sequence, int64_t chunk) const {
     return static_cast<int>(chunk_id(sequence, chunk) % shape_.ranks);
   }
-  int64_t num_layers() const {
-    return static_cast<int64_t>(shape_.layers.size());
-  }
+  int64_t num_layers() const { return std::ssize(shape_.layers); }
   int64_t head() const { return 1 + 4 * num_layers(); }
   int64_t place(Part part, int64_t layer) const;
   size_t done_index(int64_t sequence, int64_t chunk, Phase phase,
@@ -129,8 +131,7 @@ VirtualClock::VirtualClock(const ScheduleShape& shape,
           "virtual clock: " + std::to_string(lists.size()) +
               " lists, expected " + std::to_string(shape.ranks));
   for (const SequenceShape& sequence : shape.sequences) {
-    first_chunk_.push_back(first_chunk_.back() +
-                           static_cast<int64_t>(sequence.size()));
+    first_chunk_.push_back(first_chunk_.back() + std::ssize(sequence));
   }
   done_.resize(first_chunk_.back() * 3 * (head() + 1));
   messages_.resize(first_chunk_.back() * num_layers() * kBorders * 2);
@@ -196,6 +197,7 @@ void VirtualClock::send(int r, const Operation& op) {
   check(r, op, is_produced(x), "sent before it is computed");
   Message& m = messages_[message_index(x)];
   check(r, op, m.send == nullptr, "sent twice");
+  check(r, op, op.number == ranks_[r].sent[x.gradient]++, kMiscounted);
   const int64_t delay = delay_ ? delay_(r, op) : shape_.message_price;
   check(r, op, delay >= 0, "arrives before it is sent");
   m.send = &op;
@@ -211,6 +213,7 @@ void VirtualClock::receive(int r, const Operation& op) {
   check(r, op, rank_of(x.sequence, x.from()) == op.peer, "wrong peer");
   Message& m = messages_[message_index(x)];
   check(r, op, m.receive == nullptr, "received twice");
+  check(r, op, op.number == ranks_[r].receives[x.gradient]++, kMiscounted);
   m.receive = &op;
 }
 
@@ -218,11 +221,9 @@ void VirtualClock::receive(int r, const Operation& op) {
 
 void VirtualClock::check_exists(int r, const Operation& op) const {
   const bool sequence =
-      op.sequence >= 0 &&
-      op.sequence < static_cast<int64_t>(shape_.sequences.size());
+      op.sequence >= 0 && op.sequence < std::ssize(shape_.sequences);
   check(r, op, sequence, "no such sequence");
-  const int64_t chunks =
-      static_cast<int64_t>(shape_.sequences[op.sequence].size());
+  const int64_t chunks = std::ssize(shape_.sequences[op.sequence]);
   check(r, op, op.chunk >= 0 && op.chunk < chunks, "no such chunk");
   check(r, op, op.layer >= 0 && op.layer < num_layers(), "no such layer");
 }
@@ -266,6 +267,7 @@ void VirtualClock::check_all_read() const {
     check(r, op, m.send != nullptr, "never sent");
     check(r, op, m.receive != nullptr, "never received");
     check(r, op, m.read, "never read");
+    check(r, op, m.send->number == m.receive->number, kDisordered);
   }
 }
 

@@ -1,20 +1,19 @@
 #include "launcher/checkpoint/checkpoint.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <optional>
+#include <sstream>
+#include <thread>
 #include <utility>
 
 #include "launcher/config/config_text.h"
 #include "launcher/process/job.h"
 #include "launcher/process/rank_log.h"
 #include "runtime/files.h"
-#include "runtime/safetensors.h"
 
 namespace timepipe {
 namespace {
@@ -51,7 +50,73 @@ CheckpointWriter::CheckpointWriter(Context& ctx, Communicator& world,
       shard_file_(shard_name(world.rank(), world.size())) {}
 
 CheckpointWriter::~CheckpointWriter() {
-  if (writing_.valid()) writing_.wait();
+  if (!writing_.under_way()) return;
+  constexpr double kMostSeconds = 30;
+  const double seconds =
+      std::min(kMostSeconds, config_.parallel.timeout_seconds);
+  const std::string rank = "rank " + std::to_string(world_.rank());
+  const std::string save =
+      "the checkpoint of step " + std::to_string(pending_.steps);
+  if (!writing_.done_within(0)) {
+    std::ostringstream limit;
+    limit << seconds;
+    tell(rank + ": waits up to " + limit.str() + " s for " + save);
+  }
+  if (!writing_.done_within(seconds)) {
+    tell(rank + ": " + save + " isn't saved: " + pending_folder() +
+         " can't be written in time");
+  } else if (std::uncaught_exceptions() > 0) {
+    try {
+      commit_alone(writing_.take(), seconds);
+    } catch (const std::exception& error) {
+      report_failure(world_.rank(), error.what());
+    }
+  }
+}
+
+// Of all ranks that come here, one commits, and the others wait for that: the
+// first that leaves ends all.
+void CheckpointWriter::commit_alone(const WrittenShard& own,
+                                    double seconds) const {
+  using Clock = std::chrono::steady_clock;
+  if (!own.error.empty()) return report_failure(world_.rank(), own.error);
+  const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+  const std::string folder = pending_folder();
+  // Whether it is there, or the save committed, in time.
+  const auto wait_for = [&](const auto& it_is_there) {
+    while (!fs::exists(folder + "/manifest.json") && !it_is_there()) {
+      if (Clock::now() > end) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return true;
+  };
+  std::vector<WrittenShard> shards(static_cast<std::size_t>(world_.size()));
+  for (int rank = 0; rank < world_.size(); ++rank) {
+    WrittenShard& shard = shards[static_cast<std::size_t>(rank)];
+    if (rank == world_.rank()) shard = own;
+    const bool there = wait_for([&] {
+      if (rank != world_.rank()) {
+        shard = read_note(folder, shard_name(rank, world_.size()));
+      }
+      return std::ssize(shard.hashes) == num_hashes(rank);
+    });
+    if (there) continue;
+    return report_failure(world_.rank(), "rank " + std::to_string(rank) +
+                                             " hasn't written its part");
+  }
+  if (fs::exists(folder + "/manifest.json")) return;
+  std::FILE* const mine = std::fopen((folder + "/committing").c_str(), "wx");
+  if (mine == nullptr) {
+    wait_for([] { return false; });
+    return;
+  }
+  std::fclose(mine);
+  if (!fs::exists(folder + "/manifest.json") && commit(shards)) {
+    tell("rank " + std::to_string(world_.rank()) + ": saved the state after " +
+         std::to_string(pending_.steps) + " steps all the same");
+  }
+  std::error_code ignored;
+  fs::remove(folder + "/committing", ignored);
 }
 
 // Cut where parameters end.
@@ -74,6 +139,11 @@ std::vector<Manifest::Piece> CheckpointWriter::pieces_of(int rank) const {
     }
   }
   return pieces;
+}
+
+int64_t CheckpointWriter::num_hashes(int rank) const {
+  return std::ssize(pieces_of(rank)) +
+         std::ssize(carried_[static_cast<std::size_t>(rank)]);
 }
 
 // Its first element there. Between parameters the flat buffer may have gaps.
@@ -133,6 +203,14 @@ CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
     std::ranges::copy(std::as_const(parts[i]).bytes(),
                       copy_.slice(i, i + 1).bytes().data());
   }
+  // Of a run before this one, which was killed. The next messages come after.
+  std::error_code ignored;
+  const std::string folder = checkpoint_folder(config_.run_dir, steps);
+  fs::remove(note_of(folder, shard_file_), ignored);
+  if (world_.rank() == 0) {
+    fs::remove(folder + "/manifest.json", ignored);  // of a broken checkpoint
+    fs::remove(folder + "/committing", ignored);
+  }
   copy_carried();
   pending_ = {};
   pending_.steps = steps;
@@ -143,50 +221,44 @@ CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
   pending_.configuration = to_text(config_);
   pending_.parameters = weights.layout().parameters();
   pending_.data = data_;
-  writing_ = std::async(std::launch::async, [this] { return write(); });
+  writing_ = ShardWrite(shard());
   if (config_.checkpoint.background) return before;
   return std::max(before, settle(/*wait=*/true));
 }
 
-// In a thread of its own: no messages, and of this object only what stays
-// until the save is settled.
-CheckpointWriter::Written CheckpointWriter::write() const {
-  Written written;
-  const std::string folder = pending_folder();
-  try {
-    fs::create_directories(folder);
-    std::vector<SafetensorsItem> items;
-    const char* const dtype = copy_.dtype() == DType::kF64 ? "F64" : "F32";
-    const auto add = [&](const auto& part, ConstBytes bytes) {
-      items.push_back({part.tensor(), dtype, {part.count}, bytes});
-      written.hashes.push_back(XXH64(bytes.data(), bytes.size(), 0));
-    };
-    const int64_t element = size_of(copy_.dtype());
-    for (const Manifest::Piece& piece : pieces_of(world_.rank())) {
-      add(piece, std::as_const(copy_).bytes().subspan(
-                     place_in_copy(piece) * element, piece.count * element));
-    }
-    const auto& carried = carried_[world_.rank()];
-    for (std::size_t i = 0; i < carried.size(); ++i) {
-      add(carried[i], std::as_const(carried_copy_[i]).bytes());
-    }
-    const std::string file = folder + "/" + shard_file_;
-    write_safetensors(file, items);
-    written.size_bytes = static_cast<int64_t>(fs::file_size(file));
-  } catch (const std::exception& error) {
-    written.error = error.what();
+ShardWrite::Shard CheckpointWriter::shard() const {
+  ShardWrite::Shard shard{.folder = pending_folder(),
+                          .file = shard_file_,
+                          .items = {},
+                          .memory = carried_copy_,
+                          .leaves_note = world_.size() > 1};
+  shard.memory.push_back(copy_);
+  const char* const dtype = copy_.dtype() == DType::kF64 ? "F64" : "F32";
+  const int64_t element = size_of(copy_.dtype());
+  for (const Manifest::Piece& piece : pieces_of(world_.rank())) {
+    shard.items.push_back(
+        {piece.tensor(),
+         dtype,
+         {piece.count},
+         std::as_const(copy_).bytes().subspan(place_in_copy(piece) * element,
+                                              piece.count * element)});
   }
-  return written;
+  const auto& carried = carried_[world_.rank()];
+  for (std::size_t i = 0; i < carried.size(); ++i) {
+    shard.items.push_back({carried[i].tensor(),
+                           dtype,
+                           {carried[i].count},
+                           std::as_const(carried_copy_[i]).bytes()});
+  }
+  return shard;
 }
 
 CheckpointWriter::Outcome CheckpointWriter::settle(bool wait) {
-  if (!writing_.valid()) return Outcome::kNothing;
+  if (!writing_.under_way()) return Outcome::kNothing;
   if (wait) writing_.wait();
-  const bool done =
-      writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-  if (on_any_rank(world_, !done)) return Outcome::kUnderWay;
+  if (on_any_rank(world_, !writing_.done_within(0))) return Outcome::kUnderWay;
 
-  Written written = writing_.get();
+  const WrittenShard written = writing_.take();
   if (!written.error.empty()) report_failure(world_.rank(), written.error);
   if (on_any_rank(world_, !written.error.empty())) {
     std::error_code ignored;
@@ -196,13 +268,19 @@ CheckpointWriter::Outcome CheckpointWriter::settle(bool wait) {
   std::vector<int64_t> counts;
   counts.reserve(static_cast<std::size_t>(world_.size()));
   for (int rank = 0; rank < world_.size(); ++rank) {
-    counts.push_back(1 + static_cast<int64_t>(
-                             pieces_of(rank).size() +
-                             carried_[static_cast<std::size_t>(rank)].size()));
+    counts.push_back(1 + num_hashes(rank));
   }
   std::vector<uint64_t> own = {static_cast<uint64_t>(written.size_bytes)};
   own.insert(own.end(), written.hashes.begin(), written.hashes.end());
-  const auto shards = gather_values(world_, own, counts);
+  const auto all = gather_values(world_, own, counts);
+  std::vector<WrittenShard> shards;
+  auto next = all.begin();  // of each rank: size, hashes
+  for (const int64_t count : counts) {
+    shards.push_back({.error = "",
+                      .size_bytes = static_cast<int64_t>(*next),
+                      .hashes = {next + 1, next + count}});
+    next += count;
+  }
   const bool committed = world_.rank() != 0 || commit(shards);
   return on_any_rank(world_, !committed) ? Outcome::kFailed
                                          : Outcome::kCommitted;
@@ -212,14 +290,15 @@ std::string CheckpointWriter::pending_folder() const {
   return checkpoint_folder(config_.run_dir, pending_.steps);
 }
 
-// Returns whether it succeeded. On rank 0.
-bool CheckpointWriter::commit(const std::vector<uint64_t>& shards) const {
+// Returns whether it succeeded. On one rank.
+bool CheckpointWriter::commit(const std::vector<WrittenShard>& shards) const {
   Manifest manifest = pending_;
-  auto next = shards.begin();  // of each rank: size, hashes of its pieces
   for (int rank = 0; rank < world_.size(); ++rank) {
     const auto index = static_cast<int64_t>(manifest.shards.size());
+    const WrittenShard& shard = shards[static_cast<std::size_t>(rank)];
     manifest.shards.push_back(
-        {shard_name(rank, world_.size()), static_cast<int64_t>(*next++)});
+        {shard_name(rank, world_.size()), shard.size_bytes});
+    auto next = shard.hashes.begin();  // of its pieces, then of what it carries
     for (Manifest::Piece& piece : pieces_of(rank)) {
       piece.shard = index;
       piece.xxh64 = *next++;
@@ -235,8 +314,12 @@ bool CheckpointWriter::commit(const std::vector<uint64_t>& shards) const {
     write_file(pending_folder() + "/manifest.json", to_json(manifest));
     sync_folder(fs::path(pending_folder()).parent_path().string());
   } catch (const std::exception& error) {
-    report_failure(0, error.what());
+    report_failure(world_.rank(), error.what());
     return false;
+  }
+  std::error_code ignored;
+  for (const Manifest::Shard& shard : manifest.shards) {
+    fs::remove(note_of(pending_folder(), shard.file), ignored);
   }
   try {
     remove_old();

@@ -2,11 +2,11 @@
 
 #include <cstdint>
 #include <functional>
-#include <future>
 #include <string>
 #include <vector>
 
 #include "launcher/checkpoint/checkpoint_files.h"
+#include "launcher/checkpoint/shard_write.h"
 #include "launcher/config/config.h"
 #include "launcher/trainer/trainer.h"
 
@@ -21,7 +21,9 @@ class CheckpointWriter {
   // data: the files that the run is trained on.
   CheckpointWriter(Context& ctx, Communicator& world, const RunConfig& config,
                    Trainer& trainer, std::vector<Manifest::DataFile> data);
-  // Waits for this rank's own file.
+  // On the way out of an error no messages can be sent: waits for the files of
+  // all ranks, half a minute and parallel.timeout_seconds at most, says so, and
+  // commits a save that is whole by then.
   ~CheckpointWriter();
 
   enum class Outcome { kNothing, kUnderWay, kCommitted, kFailed };
@@ -35,20 +37,15 @@ class CheckpointWriter {
   Outcome settle(bool wait);
 
  private:
-  // A rank's shard as it was written.
-  struct Written {
-    std::string error;  // "" if whole
-    int64_t size_bytes = 0;
-    std::vector<uint64_t> hashes;  // of the pieces, then of what is carried
-  };
-
   std::vector<Manifest::Piece> pieces_of(int rank) const;
+  int64_t num_hashes(int rank) const;  // of its shard
   // Copies what this rank carries and learns what the others do.
   void copy_carried();
   int64_t place_in_copy(const Manifest::Piece& piece) const;
-  Written write() const;
+  ShardWrite::Shard shard() const;
   std::string pending_folder() const;
-  bool commit(const std::vector<uint64_t>& shards) const;
+  bool commit(const std::vector<WrittenShard>& shards) const;
+  void commit_alone(const WrittenShard& own, double seconds) const;
   void remove_old() const;
 
   Context& ctx_;
@@ -61,7 +58,7 @@ class CheckpointWriter {
   std::vector<std::vector<Manifest::Carried>> carried_;  // of every rank
   std::vector<Tensor> carried_copy_;                     // of this rank's
   Manifest pending_;
-  std::future<Written> writing_;
+  ShardWrite writing_;
 };
 
 // As open_checkpoint(), for a file system that all ranks see: each verifies its

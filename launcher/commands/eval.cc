@@ -22,6 +22,7 @@
 #include "launcher/tokenizer/tokenizer.h"
 #include "models/decoder.h"
 #include "runtime/files.h"
+#include "runtime/number_text.h"
 #include "runtime/token_file.h"
 
 namespace timepipe {
@@ -192,15 +193,18 @@ std::string text_of(const Findings& f) {
       line("%" PRId64 " predictions of tokens %" PRId64 " to %" PRId64 " of ",
            f.losses.tokens(), f.range.begin, f.range.end - 1) +
       f.options.data + line(", windows of %" PRId64 " tokens\n", f.context) +
-      line("loss %.6f  perplexity %.4f  ", f.loss(), std::exp(f.loss())) +
-      (f.bits_per_byte ? line("bits per byte %.4f\n", *f.bits_per_byte)
-                       : line("bits per token %.4f (bits per byte not known)\n",
-                              f.bits_per_token()));
+      "loss " + significant(f.loss(), 7) + "  perplexity " +
+      significant(std::exp(f.loss()), 7) +
+      (f.bits_per_byte
+           ? "  bits per byte " + significant(*f.bits_per_byte, 5) + "\n"
+           : "  bits per token " + significant(f.bits_per_token(), 5) +
+                 " (bits per byte not known)\n");
   if (!f.options.by_position) return text;
-  text += "tokens read before       loss   predictions\n";
+  text += "tokens read before         loss   predictions\n";
   for (const LossByPosition::Bucket& b : f.losses.buckets()) {
-    text += line("%8" PRId64 " to %7" PRId64 "  %8.4f  %12" PRId64 "\n",
-                 b.first, std::min(b.last, f.context), b.mean(), b.tokens);
+    text += line("%8" PRId64 " to %7" PRId64 "  %10s  %12" PRId64 "\n", b.first,
+                 std::min(b.last, f.context), significant(b.mean(), 5).c_str(),
+                 b.tokens);
   }
   return text;
 }

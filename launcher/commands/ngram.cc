@@ -8,6 +8,7 @@
 #include "launcher/commands/commands.h"
 #include "launcher/data/ngram_model.h"
 #include "runtime/error.h"
+#include "runtime/number_text.h"
 #include "runtime/token_file.h"
 
 namespace timepipe {
@@ -30,7 +31,7 @@ std::string name_of(int order) {
 int ngram(const NgramOptions& options) {
   const auto& [path, held_out, max_order] = options;
   require(0 < held_out && held_out < 1,
-          "--held-out: " + std::to_string(held_out) +
+          "--held-out: " + significant(held_out, 6) +
               ", expected a share above 0 and below 1");
   require(2 <= max_order && max_order <= NgramModel::kMostOrder,
           "--max-order: " + std::to_string(max_order) + ", expected 2 to " +
@@ -42,7 +43,7 @@ int ngram(const NgramOptions& options) {
   const std::span<const uint8_t> text(
       reinterpret_cast<const uint8_t*>(stored.data()), stored.size());
   const int64_t kept = held_out_tokens(file.num_tokens(), held_out);
-  require(kept >= 2, "--held-out: " + std::to_string(held_out) + " of " + path +
+  require(kept >= 2, "--held-out: " + significant(held_out, 6) + " of " + path +
                          ": " + std::to_string(kept) +
                          " bytes, expected at least 2");
   // As a model that starts there: the first byte is read, not predicted.
@@ -52,8 +53,8 @@ int ngram(const NgramOptions& options) {
   std::printf("%-10s %s\n", "model", "bits per byte");
   for (int order = 2; order <= max_order; ++order) {
     const NgramModel model(text.first(trained), order);
-    std::printf("%-10s %.4f\n", name_of(order).c_str(),
-                model.bits_per_byte(text, first));
+    std::printf("%-10s %s\n", name_of(order).c_str(),
+                significant(model.bits_per_byte(text, first), 5).c_str());
     std::fflush(stdout);
   }
   std::printf(

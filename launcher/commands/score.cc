@@ -17,6 +17,7 @@
 #include "launcher/process/read_progress.h"
 #include "models/decoder.h"
 #include "runtime/files.h"
+#include "runtime/number_text.h"
 #include "runtime/safetensors.h"
 
 namespace timepipe {
@@ -100,7 +101,8 @@ int score(const ScoreOptions& options) {
               options.logits.c_str());
   if (!all.empty()) {
     const double loss = sum / static_cast<double>(all.size());
-    std::printf("; loss %.6f, perplexity %.4f", loss, std::exp(loss));
+    std::printf("; loss %s, perplexity %s", significant(loss, 7).c_str(),
+                significant(std::exp(loss), 7).c_str());
   }
   std::printf("\n");
   return 0;

@@ -3,6 +3,7 @@
 
 #include "launcher/config/config.h"
 #include "runtime/expect.h"
+#include "runtime/number_text.h"
 
 namespace timepipe {
 namespace {
@@ -54,7 +55,7 @@ void validate_optimizer(const OptimizerConfig& o, double ttt_base_lr) {
   expect_not_negative("optimizer.weight_decay", o.adamw.weight_decay);
   expect_not_negative("optimizer.clip_norm", o.adamw.clip_norm);
   expect(o.end_lr <= o.lr, "optimizer.end_lr", o.end_lr,
-         "at most optimizer.lr = " + std::to_string(o.lr));
+         "at most optimizer.lr = " + significant(o.lr, 6));
   expect_range("optimizer.max_skipped_steps", o.max_skipped_steps, 1,
                kMostSteps);
   expect_range("optimizer.inner_lr_warmup_steps", o.inner_lr_warmup_steps, 0,
@@ -162,18 +163,13 @@ void validate_ranks(const RunConfig& config) {
   expect_positive("parallel.timeout_seconds", p.timeout_seconds);
 }
 
-// Tags of messages between ranks of time (Tag::packed), keys of borders
-// (Executor) and sums of gradients (GradientSum) have room for so many.
+// Lists count chunks in 32 bits, and sums of gradients (GradientSum) have room
+// for so many.
 void validate_room(const RunConfig& config) {
   const int64_t chunks = config.num_chunks();
-  const int64_t groups = config.parallel.data;
-  const int64_t sequences = (config.data.batch + groups - 1) / groups;
   const char* const tokens = "train.chunk_tokens";
-  expect(chunks <= (1 << 30), tokens, config.train.chunk_tokens,
-         "at most 2^30 chunks in a sequence");
-  expect(sequences <= (1 << 16), "data.batch", config.data.batch,
-         "at most 65536 sequences in a group of ranks");
-  expect_range("model.num_layers", config.model.num_layers, 1, 1 << 14);
+  expect(chunks <= std::numeric_limits<int32_t>::max(), tokens,
+         config.train.chunk_tokens, "at most 2^31 - 1 chunks in a sequence");
   // Tied embeddings take a chunk's gradient twice.
   const int64_t most_chunks =
       (config.train.dtype == DType::kF32 ? int64_t{1} << 39 : 1 << 15) /
@@ -182,20 +178,6 @@ void validate_room(const RunConfig& config) {
          config.train.chunk_tokens,
          "so many that a step has at most " + std::to_string(most_chunks) +
              " chunks in all its sequences");
-  if (config.parallel.time == 1) return;  // sends no borders
-  expect(config.model.num_layers <= 256, "model.num_layers",
-         config.model.num_layers, "at most 256 with parallel.time > 1");
-  expect(chunks <= 65536, tokens, config.train.chunk_tokens,
-         "so many that a sequence has at most 65536 chunks, not " +
-             std::to_string(chunks) + ", with parallel.time > 1");
-  const int64_t most_sequences = chunks <= 16     ? 1 << 14
-                                 : chunks <= 256  ? 1 << 10
-                                 : chunks <= 4096 ? 1 << 6
-                                                  : 1 << 2;
-  expect(sequences <= most_sequences, "data.batch", config.data.batch,
-         "at most " + std::to_string(most_sequences) +
-             " sequences in a group of ranks, with " + std::to_string(chunks) +
-             " chunks each and parallel.time > 1");
 }
 
 }  // namespace

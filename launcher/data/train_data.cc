@@ -9,6 +9,7 @@
 #include "launcher/data/file_patterns.h"
 #include "launcher/tokenizer/require_tokenizer.h"
 #include "runtime/error.h"
+#include "runtime/number_text.h"
 #include "runtime/parameter.h"
 #include "runtime/rng.h"
 
@@ -192,8 +193,8 @@ void TrainData::make_cycle(const std::vector<double>& weights) {
   }
   for (std::size_t f = 0; f < weights.size(); ++f) {
     require(turns_in_cycle_[f] > 0,
-            "data.train_weights: " + std::to_string(weights[f]) + " of " +
-                std::to_string(sum) + ", expected a share of 1/" +
+            "data.train_weights: " + significant(weights[f], 6) + " of " +
+                significant(sum, 6) + ", expected a share of 1/" +
                 std::to_string(kCycle) + " at least");
     // Seeds that don't follow one another: those of runs may.
     const Rng seeds(config_.seed, "file " + std::to_string(f));

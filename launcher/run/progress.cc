@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "kernels/matmul.h"
+#include "runtime/number_text.h"
 
 namespace timepipe {
 namespace {
@@ -27,23 +28,26 @@ std::string clock_text(double seconds) {
   return text;
 }
 
+// "1234", "0.0123"
+std::string short_text(double value) {
+  if (value < 100) return significant(value, 3);
+  return std::to_string(std::llround(value));
+}
+
 std::string loss_text(const Trainer::StepResult& result) {
   if (result.labels == 0) return "no loss (no token has a label: no update)";
-  char text[64];
-  std::snprintf(text, sizeof(text), "loss %.6f (%.4f bits/token)", result.loss,
-                result.loss / std::log(2.0));
-  return text;
+  return "loss " + significant(result.loss, 7) + " (" +
+         significant(result.loss / std::log(2.0), 5) + " bits/token)";
 }
 
 }  // namespace
 
-double measure_peak_flops() {
-  constexpr int64_t kSize = 1024;
+double measure_peak_flops(int64_t size) {
   constexpr int kRepetitions = 4;
   Context ctx;  // its memory goes with it
-  const Tensor a = ctx.zeros({kSize, kSize}, DType::kF32);
-  const Tensor b = ctx.zeros({kSize, kSize}, DType::kF32);
-  Tensor c = ctx.allocate({kSize, kSize}, DType::kF32);
+  const Tensor a = ctx.zeros({size, size}, DType::kF32);
+  const Tensor b = ctx.zeros({size, size}, DType::kF32);
+  Tensor c = ctx.allocate({size, size}, DType::kF32);
   double best_seconds = std::numeric_limits<double>::infinity();
   for (int i = 0; i < kRepetitions; ++i) {
     const auto start = std::chrono::steady_clock::now();
@@ -52,7 +56,7 @@ double measure_peak_flops() {
         std::chrono::steady_clock::now() - start;
     best_seconds = std::min(best_seconds, taken.count());
   }
-  return 2.0 * kSize * kSize * kSize / best_seconds;
+  return 2.0 * std::pow(size, 3) / best_seconds;
 }
 
 Progress::Progress(const RunConfig& config, double peak_flops,
@@ -109,8 +113,13 @@ StepTime Progress::step_time() {
   const double seconds = std::chrono::duration<double>(now - last_).count();
   last_ = now;
   const double speed = step_tokens() / seconds;
-  return {seconds, speed,
-          speed * training_flops_per_token(config_.model) / peak_flops_};
+  const double flops = speed * training_flops_per_token(config_.model);
+  raise_peak(flops);
+  return {seconds, speed, flops / peak_flops_};
+}
+
+void Progress::raise_peak(double peak_flops) {
+  peak_flops_ = std::max(peak_flops_, peak_flops);
 }
 
 void Progress::leave_out() {
@@ -125,10 +134,12 @@ void Progress::step(int64_t step, const Trainer::StepResult& result,
   last_line_ = Clock::now();
   const int64_t steps = config_.optimizer.steps;
   std::printf("%sstep %" PRId64 "/%" PRId64
-              "  %s  grad norm %.4f  tokens/s %.0f  peak %.1f %%",
+              "  %s  grad norm %s  tokens/s %s  peak %.1f %%",
               terminal_ ? "\r\033[K" : "", step + 1, steps,
-              loss_text(result).c_str(), result.grad_norm,
-              time.tokens_per_second, 100 * time.peak_share);
+              loss_text(result).c_str(),
+              significant(result.grad_norm, 5).c_str(),
+              short_text(time.tokens_per_second).c_str(),
+              100 * time.peak_share);
   if (terminal_) {
     const double each = std::chrono::duration<double>(last_ - start_).count() /
                         static_cast<double>(step + 1 - first_step_);

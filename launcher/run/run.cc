@@ -3,6 +3,7 @@
 #include "launcher/run/run.h"
 
 #include <algorithm>
+#include <bit>
 #include <cinttypes>
 #include <cstdio>
 #include <filesystem>
@@ -28,6 +29,7 @@
 #include "launcher/run/signals.h"
 #include "launcher/run/start.h"
 #include "launcher/trainer/trainer.h"
+#include "runtime/number_text.h"
 #include "runtime/termination.h"
 
 namespace timepipe {
@@ -93,7 +95,8 @@ class Run {
       return 0;
     }
     answer_signals(has_folder());
-    Progress progress(config_, peak_of_all_ranks(), steps_done_, speaks());
+    Progress progress(config_, peak_of_all_ranks(measure_peak_flops()),
+                      steps_done_, speaks());
     std::optional<Metrics> metrics;
     if (speaks() && has_folder()) metrics.emplace(config_.run_dir, steps_done_);
     introduce(progress);
@@ -124,9 +127,17 @@ class Run {
   bool speaks() const { return world_.rank() == 0; }
   bool has_folder() const { return !config_.run_dir.empty(); }
 
-  double peak_of_all_ranks() {
-    const auto all = gather_values(world_, measure_peak_flops());
+  double peak_of_all_ranks(double own) {
+    const auto all = gather_values(world_, own);
     return std::accumulate(all.begin(), all.end(), 0.0);
+  }
+
+  // After 1, 2, 4, 8 ... steps: the machine may have been busy at the start.
+  void measure_peak_again(int64_t steps, Progress& progress) {
+    if (!std::has_single_bit(static_cast<uint64_t>(steps))) return;
+    constexpr int64_t kSize = 512;  // little beside the run's own memory
+    progress.raise_peak(peak_of_all_ranks(measure_peak_flops(kSize)));
+    progress.leave_out();
   }
 
   // Says what is trained, with what memory and from where.
@@ -158,6 +169,7 @@ class Run {
     const StepTime time = progress.step_time();
     progress.step(step, result, time);
     if (metrics) metrics->write(step, result, lr, time);
+    measure_peak_again(step + 1 - steps_done_, progress);
     digest_ = result.digest;
     count_skipped(result.finite);
   }
@@ -209,7 +221,7 @@ class Run {
       loss += trainer_.evaluate(batch_);
     }
     progress.say("step " + std::to_string(steps_done) + ": held-out loss " +
-                 std::to_string(loss));
+                 significant(loss, 7));
     progress.leave_out();
     return true;
   }

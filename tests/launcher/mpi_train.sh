@@ -44,6 +44,13 @@ cmp <(digest_column "$work/alone") <(digest_column "$work/ranks") ||
 [ "$(grep -cE '^ +[0-2] +0\.[0-9]+ MiB +[0-9.]+ MiB +[0-2], [3-5], ' \
   "$work/ranks")" -eq 3 ] || fail "no line for every rank" "$work/ranks"
 echo "ok: timepipe train, 1 and 3 ranks, same digests"
+# The transport of InfiniBand, on any machine.
+"$mpiexec" -n 2 --mca pml ucx --mca pml_ucx_tls any --mca pml_ucx_devices any \
+  "$timepipe" train "${tiny[@]}" optimizer.steps=5 parallel.time=2 \
+  >"$work/ranks" || fail "no training over UCX" "$work/ranks"
+cmp <(digest_column "$work/alone") <(digest_column "$work/ranks") ||
+  fail "timepipe train has other bits over UCX" "$work/ranks"
+echo "ok: timepipe train, 2 ranks over UCX, same digests"
 
 # Held-out text, before the first rate that isn't 0: the same loss however many
 # sequences a step and its evaluation take, also more than a run has room for.

@@ -96,7 +96,7 @@ inline void operations_under_way_together(Communicator& comm) {
   const std::vector<std::byte> own = pattern(1000, comm.rank());
   Request reduce = comm.reduce_scatter_sum(in, counts, sum);
   Request gather = comm.all_gather(own, counts, gathered);
-  messages_in_any_order(comm);
+  directions_are_apart(comm);
   gather.wait();
   reduce.wait();
   const int64_t n = comm.size();
@@ -115,7 +115,7 @@ inline void split_groups_ranks_of_a_color(Communicator& comm) {
   reduce_scatter_is_the_sum(*group);
   const auto halves = group->split(group->rank() % 2);
   all_gather_concatenates(*halves);
-  messages_in_any_order(comm);  // while the splits are there
+  directions_are_apart(comm);  // while the splits are there
   EXPECT_EQ(halves->bytes_sent(), 0);
 }
 

@@ -25,11 +25,13 @@ inline void PrintTo(const CommunicatorCheck& check, std::ostream* out) {
 inline const std::vector<CommunicatorCheck>& communicator_checks() {
   static const std::vector<CommunicatorCheck> checks = {
       {"RingOfMessages", ring_of_messages},
-      {"MessagesInAnyOrder", messages_in_any_order},
+      {"DirectionsAreApart", directions_are_apart},
+      {"AnyDepthAndLengthFit", any_depth_and_length_fit},
+      {"NamesMisplacedMessages", names_misplaced_messages},
       {"EqualTagsArriveInOrder", equal_tags_arrive_in_order},
       {"LargeMessages", large_messages},
       {"BytesSentCountsPayload", bytes_sent_counts_payload},
-      {"RefusesBadPeersAndTags", refuses_bad_peers_and_tags},
+      {"RefusesBadPeers", refuses_bad_peers},
       {"NamesBothSizesIfTheyDiffer", names_both_sizes_if_they_differ},
       {"BlockedNamesRanksOfTheWorld", blocked_names_ranks_of_the_world},
       {"BlockedReceiveTellsWhatItWaitedFor",

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -136,65 +135,6 @@ TEST(TagTest, NamesEverything) {
   const Tag gradient{Border::kHaloQk, true, 1, 3, 4};
   EXPECT_EQ(gradient.to_string(),
             "gradient of halo_qk of layer 4, chunk 3, sequence 1");
-}
-
-TEST(TagTest, NoTwoTagsShareTheirBits) {
-  const int32_t numbers[] = {0,   1,   2,    3,    7,    15,   16,    17,
-                             31,  63,  64,   127,  128,  255,  256,   257,
-                             511, 512, 1023, 4095, 4096, 4097, 16383, 65535};
-  std::set<int32_t> seen;
-  int64_t tags = 0;
-  for (const Border border :
-       {Border::kHaloX, Border::kHaloQk, Border::kState}) {
-    for (const bool gradient : {false, true}) {
-      for (const int32_t layer : {0, 1, 127, 128, 255}) {
-        for (const int32_t sequence : numbers) {
-          for (const int32_t chunk : numbers) {
-            const int64_t room = chunk < 16     ? 16384
-                                 : chunk < 256  ? 1024
-                                 : chunk < 4096 ? 64
-                                                : 4;
-            const Tag tag{border, gradient, sequence, chunk, layer};
-            if (sequence >= room) {
-              EXPECT_THROW(tag.packed(), InvalidArgument);
-            } else {
-              ++tags;
-              const int32_t bits = tag.packed();
-              EXPECT_GE(bits, 0);
-              seen.insert(bits);
-            }
-          }
-        }
-      }
-    }
-  }
-  EXPECT_EQ(std::ssize(seen), tags);
-}
-
-TEST(TagTest, OutOfRangeIsNamed) {
-  const Tag good{Border::kState, false, 0, 0, 0};
-  for (Tag bad : {good, good, good, good, good}) {
-    static int which = 0;
-    switch (which++) {
-      case 0:
-        bad.layer = 256;
-        break;
-      case 1:
-        bad.layer = -1;
-        break;
-      case 2:
-        bad.chunk = 65536;
-        break;
-      case 3:
-        bad.chunk = -1;
-        break;
-      case 4:
-        bad.sequence = -1;
-        break;
-    }
-    EXPECT_THAT(text_thrown<InvalidArgument>([&] { bad.packed(); }),
-                HasSubstr(bad.to_string()));
-  }
 }
 
 // Complete after `polls` polls; then it may raise a signal.

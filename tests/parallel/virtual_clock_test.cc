@@ -160,6 +160,27 @@ TEST(VirtualClock, FindsRepeatedMessages) {
   }
 }
 
+TEST(VirtualClock, FindsMessagesOutOfTheirOrder) {
+  const ScheduleShape shape = small_forward(4);
+  const Lists good = make_schedule(shape);
+  const auto first = is(Kind::kSend, Phase::kForward, Border::kState, 1);
+  const auto second = is(Kind::kSend, Phase::kForward, Border::kState, 3);
+  Lists lists = good;
+  std::swap(find(lists[0], first)->number, find(lists[0], second)->number);
+  expect_refused(shape, lists, "rank 0: send of state of layer 0, chunk 1",
+                 "its number isn't its place");
+  // Receives that count, but in another order than the sends.
+  lists = good;
+  const auto one = is(Kind::kReceive, Phase::kForward, Border::kState, 1);
+  const auto three = is(Kind::kReceive, Phase::kForward, Border::kState, 3);
+  move_to(lists[1], three, one);
+  expect_refused(shape, lists, "rank 1: receive of state of layer 0, chunk 3",
+                 "its number isn't its place");
+  std::swap(find(lists[1], one)->number, find(lists[1], three)->number);
+  expect_refused(shape, lists, "rank 0: send of state of layer 0, chunk 1",
+                 "receives are in another order than the sends");
+}
+
 TEST(VirtualClock, FindsASendBeforeItsWork) {
   const ScheduleShape shape = small(2);
   Lists lists = make_schedule(shape);

@@ -242,7 +242,22 @@ TEST_F(Config, CarriedStatesNeedWholeMiniBatchesInOrder) {
               HasSubstr("model.mini_batch_size: 2, expected at least"));
 }
 
-TEST_F(Config, LimitsOfTagsAndSumsShowBeforeAnyWork) {
+TEST_F(Config, DepthLengthAndBatchHaveNoLimitOfTheirOwn) {
+  for (const char* const ranks : {"parallel.time=1", "parallel.time=2"}) {
+    for (const std::vector<std::string>& overrides :
+         std::vector<std::vector<std::string>>{
+             {"model.num_layers=20000"},
+             {"data.sequence_length=1099511627776", "train.chunk_tokens=1024"},
+             {"data.batch=1048576"},
+             {"data.batch=1000", "data.sequence_length=16777216"}}) {
+      std::vector<std::string> all = overrides;
+      all.emplace_back(ranks);
+      EXPECT_EQ(mistake(kSmallest, all), "accepted") << overrides[0] << ranks;
+    }
+  }
+}
+
+TEST_F(Config, LimitsOfListsAndSumsShowBeforeAnyWork) {
   const auto most = [&](const std::string& field, int64_t value,
                         std::vector<std::string> others) {
     others.push_back(field + "=" + std::to_string(value));
@@ -250,15 +265,18 @@ TEST_F(Config, LimitsOfTagsAndSumsShowBeforeAnyWork) {
     others.back() = field + "=" + std::to_string(value + 1);
     EXPECT_THAT(mistake(kSmallest, others), HasSubstr(", expected "));
   };
-  most("model.num_layers", 256, {"parallel.time=2"});
-  most("data.sequence_length", 65536 * 256, {"parallel.time=2"});
-  most("data.batch", 1 << 14, {"parallel.time=2"});
-  most("data.batch", 4, {"parallel.time=2", "data.sequence_length=16777216"});
-  most("data.batch", 1 << 16, {});
+  most("data.sequence_length", ((int64_t{1} << 31) - 1) * 16,
+       {"train.chunk_tokens=16"});
   // Of 4 chunks, each of which tied embeddings count twice.
   most("data.batch", 1 << 12, {"train.dtype=f64"});
   most("data.batch", 1 << 13,
        {"train.dtype=f64", "model.tie_word_embeddings=false"});
+}
+
+TEST_F(Config, SmallNumbersAreNotZeroInErrors) {
+  EXPECT_EQ(mistake(kSmallest, {"optimizer.lr=1e-9"}),
+            "optimizer.end_lr: 1e-05, expected at most optimizer.lr = "
+            "1.00000e-09");
 }
 
 TEST_F(Config, RanksHaveChunks) {

@@ -1,0 +1,93 @@
+#include "parallel/executor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "tests/parallel/message_checks.h"
+#include "tests/parallel/schedule_shapes.h"
+
+// The executor with a program that computes nothing: what goes from rank to
+// rank.
+
+namespace timepipe {
+namespace {
+
+using testing::text_thrown;
+using Kind = Operation::Kind;
+
+class NoProgram final : public ChunkProgram {
+ public:
+  void reserve_lanes(Context&, int64_t, int64_t) override {}
+  ChunkView view(int64_t sequence, int64_t chunk) const override {
+    return {.sequence = sequence,
+            .chunk = chunk,
+            .first = 0,
+            .tokens = 1,
+            .segments = {},
+            .detached = false};
+  }
+  void forward(Context&, Part, int64_t, const ChunkView&, int, ConstBytes,
+               Bytes) override {}
+  void backward(Context&, Part, int64_t, const ChunkView&, int, ConstBytes,
+                ConstBytes, Bytes, GradientSum&) override {}
+};
+
+void run_lists(const ScheduleShape& shape,
+               const std::vector<OperationList>& lists) {
+  run_thread_ranks(shape.ranks, [&](Communicator& time) {
+    Context ctx;
+    NoProgram program;
+    GradientSum gradients(ctx, ParameterLayout(), DType::kF32);
+    Executor(ctx, time, program).run(shape, lists[time.rank()], gradients);
+  });
+}
+
+// Two ranks, a layer, states only.
+ScheduleShape states(int64_t chunks) {
+  ScheduleShape shape = whole_layers(2, 1, chunks, 0);
+  shape.layers[0].border_bytes = {0, 0, 1000};
+  return shape;
+}
+
+Operation& find(OperationList& list, Kind kind, Phase phase, int32_t chunk) {
+  return *std::ranges::find_if(list, [&](const Operation& op) {
+    return op.kind == kind && op.phase == phase && op.chunk == chunk;
+  });
+}
+
+TEST(Executor, RunsTheListsOfAnyShape) {
+  RandomShapes shapes(4);
+  for (int i = 0; i < 40; ++i) {
+    SCOPED_TRACE(i);
+    ScheduleShape shape = shapes.next();
+    for (SequenceShape& sequence : shape.sequences) {  // go on from nothing
+      sequence.front().takes_state = sequence.front().takes_halo = false;
+    }
+    run_lists(shape, make_schedule(shape));
+  }
+}
+
+TEST(Executor, NamesTwoMessagesThatChangedPlaces) {
+  const ScheduleShape shape = states(6);
+  const auto swapped = [&](int rank, Phase phase, int32_t a, int32_t b) {
+    auto lists = make_schedule(shape);
+    std::swap(find(lists[rank], Kind::kSend, phase, a).number,
+              find(lists[rank], Kind::kSend, phase, b).number);
+    return text_thrown<InvalidArgument>([&] { run_lists(shape, lists); });
+  };
+  EXPECT_EQ(swapped(0, Phase::kForward, 1, 3),
+            "state of layer 0, chunk 1, sequence 0 from rank 0: message 1 of "
+            "its direction came, expected message 0: it is state of layer 0, "
+            "chunk 3, sequence 0");
+  EXPECT_EQ(swapped(0, Phase::kBackward, 2, 4),
+            "gradient of state of layer 0, chunk 4, sequence 0 from rank 0: "
+            "message 1 of its direction came, expected message 0: it is "
+            "gradient of state of layer 0, chunk 2, sequence 0");
+}
+
+}  // namespace
+}  // namespace timepipe
