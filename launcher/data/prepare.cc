@@ -6,12 +6,14 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string_view>
 #include <utility>
 
 #include "launcher/data/jsonl.h"
 #include "launcher/data/ordered_work.h"
+#include "launcher/process/rank_log.h"
 #include "launcher/tokenizer/tokenizer.h"
 #include "runtime/error.h"
 #include "runtime/files.h"
@@ -23,11 +25,14 @@ namespace {
 using Ids = std::span<const int64_t>;
 
 constexpr std::size_t kPartBytes = std::size_t{64} << 10;  // of lines
+// Texts from here on are tokenized one at a time: sentencepiece needs a hundred
+// times their size.
+constexpr std::size_t kLargeBytes = std::size_t{8} << 20;
 
 // What one thread reads at a time: a piece of a text, or lines of a .jsonl.
 struct Part {
   MappedFile file;
-  std::size_t begin, size, next;    // bytes of the file
+  TextPiece bytes;                  // of the file
   bool starts = true, ends = true;  // the document
   int64_t first_line = 0;           // of a .jsonl; 0: a text
 };
@@ -63,7 +68,7 @@ class Cutter {
       line_ = 1;
     }
     Part part = is_jsonl(file_->path()) ? lines() : piece();
-    begin_ = part.next;
+    begin_ = part.bytes.end;
     if (begin_ == file_->bytes().size()) file_.reset();
     return part;
   }
@@ -71,10 +76,8 @@ class Cutter {
  private:
   Part piece() const {
     const std::string_view text = text_of(*file_);
-    const TextPiece piece = tokenizer_.first_piece(text.substr(begin_));
-    return {*file_,      begin_,
-            piece.size,  begin_ + piece.next,
-            begin_ == 0, begin_ + piece.next == text.size()};
+    const TextPiece piece = tokenizer_.piece_at(text, begin_);
+    return {*file_, piece, begin_ == 0, piece.end == text.size()};
   }
 
   Part lines() {
@@ -83,7 +86,7 @@ class Cutter {
     if (size > kPartBytes) {
       size = std::min(text.find('\n', kPartBytes), size - 1) + 1;
     }
-    Part part = {*file_, begin_, size, begin_ + size, true, true, line_};
+    Part part = {*file_, {begin_, begin_ + size}, true, true, line_};
     line_ += std::ranges::count(text.substr(0, size), '\n');
     return part;
   }
@@ -135,17 +138,17 @@ class Encoder {
 
   Encoded encode(const Part& part) {
     Encoded out;
-    out.source_bytes = static_cast<int64_t>(part.next - part.begin);
-    const std::string_view text =
-        text_of(part.file).substr(part.begin, part.size);
+    out.source_bytes = static_cast<int64_t>(part.bytes.size());
+    const std::string_view text = text_of(part.file);
     if (part.first_line == 0) {
-      const auto ids = tokenizer_.encode_piece(
-          text, part.file.path(), static_cast<int64_t>(part.begin));
-      add_text(ids, part, out);
+      add_text(tokenizer_.encode_piece(text, part.bytes, part.file.path()),
+               part, out);
       return out;
     }
     parse_jsonl(
-        std::as_bytes(std::span(text)), part.file.path(), form_.field,
+        std::as_bytes(
+            std::span(text.substr(part.bytes.begin, part.bytes.size()))),
+        part.file.path(), form_.field,
         [&](std::string_view document) { add_document(document, part, out); },
         part.first_line);
     return out;
@@ -169,13 +172,8 @@ class Encoder {
     const int64_t start = out.tokens;
     append(form_.before, out);
     const int64_t begin = out.tokens;
-    for (std::size_t at = 0; at < text.size();) {
-      const TextPiece piece = tokenizer_.first_piece(text.substr(at));
-      append(tokenizer_.encode_piece(text.substr(at, piece.size),
-                                     part.file.path(), 0),
-             out);
-      at += piece.next;
-    }
+    tokenizer_.encode(text, part.file.path(),
+                      [&](Ids ids, std::size_t) { append(ids, out); });
     if (out.tokens == begin) {
       out.tokens = start;
       out.bytes.resize(static_cast<std::size_t>(start * bytes_of(form_.type)));
@@ -328,10 +326,17 @@ Prepared prepare_tokens(const PrepareOptions& options,
                      .vocab_size = tokenizer.vocab_size()};
   Cutter cutter(options.inputs, tokenizer);
   TokenWriter writer(options.out, form, tokenizer);
+  std::mutex large;
   int64_t done = 0;
   work_in_order(
       threads, [&] { return cutter.next(); },
       [&](int thread, const Part& part) {
+        std::unique_lock lock(large, std::defer_lock);
+        if (part.bytes.size() > kLargeBytes) {
+          lock.lock();
+          tell(part.file.path() + ": " + std::to_string(part.bytes.size()) +
+               " bytes at once; no progress is shown meanwhile");
+        }
         return Encoder(*tokenizers[thread], form).encode(part);
       },
       [&](const Encoded& encoded) {

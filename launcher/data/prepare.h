@@ -37,8 +37,9 @@ int64_t input_bytes(const std::vector<std::string>& inputs);
 
 // Makes a token file as runtime/token_file.h reads it: tensors `tokens` and
 // `documents`, the tokenizer in the metadata. The same bytes for any number of
-// threads. Memory: 64 KiB or a line of .jsonl per thread, and 8 bytes per
-// document. Throws IoError or InvalidArgument, and then leaves no file.
+// threads. Memory: 64 KiB or a line of .jsonl per thread, 8 bytes per document,
+// and a hundred times the longest text that a tokenizer doesn't cut. Throws
+// IoError or InvalidArgument, and then leaves no file.
 // progress: told the bytes of the inputs that are done.
 Prepared prepare_tokens(const PrepareOptions& options,
                         const std::function<void(int64_t)>& progress);

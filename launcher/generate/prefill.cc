@@ -39,13 +39,11 @@ void Prefill::add(std::span<const int64_t> ids) {
 void Prefill::add_text(std::string_view text, const std::string& where,
                        Tokenizer& tokenizer) {
   ReadProgress progress(kWhat, std::ssize(text), "bytes");
-  for (std::size_t at = 0; at < text.size();) {
-    const TextPiece piece = tokenizer.first_piece(text.substr(at));
-    add(tokenizer.encode_piece(text.substr(at, piece.size), where,
-                               static_cast<int64_t>(at)));
-    at += piece.next;
-    progress.add(static_cast<int64_t>(piece.next));
-  }
+  tokenizer.encode(text, where,
+                   [&](std::span<const int64_t> ids, std::size_t bytes) {
+                     add(ids);
+                     progress.add(static_cast<int64_t>(bytes));
+                   });
 }
 
 void Prefill::add_file(const TokenFile& file, int64_t vocab_size) {

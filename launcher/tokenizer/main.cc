@@ -1,10 +1,13 @@
 #include <sentencepiece_processor.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "launcher/tokenizer/protocol.h"
@@ -18,20 +21,12 @@ using sentencepiece::SentencePieceProcessor;
 using timepipe::TokenizerHeader;
 using timepipe::TokenizerMessage;
 
-constexpr char kSpace[] = "\xe2\x96\x81";  // U+2581, a space in pieces
-
 std::string open_model(SentencePieceProcessor& model,
                        const std::string& bytes) {
   const auto status = model.LoadFromSerializedProto(bytes);
   if (!status.ok()) throw std::string("not a sentencepiece model");
-  std::vector<std::string> pieces;
-  std::string joined;
-  if (model.Encode("a", &pieces).ok()) {
-    for (const std::string& piece : pieces) joined += piece;
-  }
-  const timepipe::TokenizerOpened opened = {
-      model.GetPieceSize(), model.bos_id(), model.eos_id(),
-      joined.find(kSpace) != std::string::npos ? 1 : 0};
+  const timepipe::TokenizerOpened opened = {model.GetPieceSize(),
+                                            model.bos_id(), model.eos_id()};
   std::string answer(sizeof(opened), '\0');
   std::memcpy(answer.data(), &opened, sizeof(opened));
   for (int id = 0; id < opened.vocab_size; ++id) {
@@ -40,12 +35,25 @@ std::string open_model(SentencePieceProcessor& model,
   return answer;
 }
 
-std::string encode(const SentencePieceProcessor& model,
-                   const std::string& text) {
+std::vector<int> ids_of(const SentencePieceProcessor& model,
+                        std::string_view text) {
   std::vector<int> ids;
-  const auto status = model.Encode(text, &ids);
+  const auto status = model.Encode({text.data(), text.size()}, &ids);
   if (!status.ok()) throw status.ToString();
-  return {reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(int)};
+  return ids;
+}
+
+std::string encode(const SentencePieceProcessor& model, std::string_view text,
+                   std::size_t context) {
+  const std::vector<int> ids = ids_of(model, text);
+  std::vector<int> before;
+  if (context > 0) before = ids_of(model, text.substr(0, context));
+  if (before.size() > ids.size() ||
+      !std::equal(before.begin(), before.end(), ids.begin())) {
+    throw std::string("the ids before a cut depend on what is after it");
+  }
+  return {reinterpret_cast<const char*>(ids.data() + before.size()),
+          (ids.size() - before.size()) * sizeof(int)};
 }
 
 std::string decode(const SentencePieceProcessor& model,
@@ -60,13 +68,13 @@ std::string decode(const SentencePieceProcessor& model,
 }
 
 // Throws a text that says what is wrong with the request.
-std::string answer_to(SentencePieceProcessor& model, TokenizerMessage kind,
-                      const std::string& bytes) {
-  switch (kind) {
+std::string answer_to(SentencePieceProcessor& model,
+                      const TokenizerHeader& header, const std::string& bytes) {
+  switch (header.kind) {
     case TokenizerMessage::kOpen:
       return open_model(model, bytes);
     case TokenizerMessage::kEncode:
-      return encode(model, bytes);
+      return encode(model, bytes, header.context);
     case TokenizerMessage::kDecode:
       return decode(model, bytes);
     default:
@@ -94,7 +102,11 @@ int main() {
     TokenizerMessage kind = TokenizerMessage::kAnswer;
     std::string answer;
     try {
-      answer = answer_to(model, header.kind, bytes);
+      answer = answer_to(model, header, bytes);
+    } catch (const std::exception&) {  // bad_alloc, or a length beyond an int
+      kind = TokenizerMessage::kMistake;
+      answer = "out of memory: a text of " + std::to_string(header.size) +
+               " bytes as a whole";
     } catch (const std::string& mistake) {
       kind = TokenizerMessage::kMistake;
       answer = mistake;

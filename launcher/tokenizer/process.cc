@@ -79,11 +79,14 @@ void TokenizerProcess::throw_ended() {
 }
 
 std::string TokenizerProcess::request(TokenizerMessage kind,
-                                      std::string_view bytes) {
+                                      std::string_view bytes,
+                                      std::size_t context) {
   require(bytes.size() <= kMostMessageBytes,
           std::to_string(bytes.size()) + " bytes at once, expected at most " +
               std::to_string(kMostMessageBytes));
-  TokenizerHeader header = {.kind = kind, .size = bytes.size()};
+  TokenizerHeader header = {.kind = kind,
+                            .context = static_cast<uint32_t>(context),
+                            .size = bytes.size()};
   if (!send_all(socket_, &header, sizeof(header)) ||
       !send_all(socket_, bytes.data(), bytes.size()) ||
       !receive_all(socket_, &header, sizeof(header))) {

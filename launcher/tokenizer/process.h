@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -23,9 +24,11 @@ class TokenizerProcess {
   ~TokenizerProcess();
 
   pid_t pid() const { return pid_; }
-  // Waits for the answer. Throws InvalidArgument with what the child finds
-  // wrong, IoError if the child has ended, with how it did.
-  std::string request(TokenizerMessage kind, std::string_view bytes);
+  // Waits for the answer. context: see TokenizerHeader. Throws InvalidArgument
+  // with what the child finds wrong, IoError if the child has ended, with how
+  // it did.
+  std::string request(TokenizerMessage kind, std::string_view bytes,
+                      std::size_t context = 0);
 
  private:
   [[noreturn]] void throw_ended();

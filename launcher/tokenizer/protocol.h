@@ -16,7 +16,7 @@ namespace timepipe {
 enum class TokenizerMessage : uint32_t {
   kOpen = 1,  // a sentencepiece model; answer: TokenizerOpened, then one byte
               // per id, 1 if it is a byte of text
-  kEncode,    // a text; answer: its ids, int32
+  kEncode,    // a text, after its context; answer: its ids, int32
   kDecode,    // ids, int32; answer: their text
   kAnswer,
   kMistake,  // instead of an answer: what is wrong with the request
@@ -24,16 +24,18 @@ enum class TokenizerMessage : uint32_t {
 
 struct TokenizerHeader {
   TokenizerMessage kind;
-  uint32_t unused = 0;
+  uint32_t context =
+      0;          // kEncode: bytes before the text, which aren't asked for
   uint64_t size;  // bytes that follow
 };
 
 struct TokenizerOpened {
   int32_t vocab_size, bos_id, eos_id;  // -1: none
-  int32_t adds_space;  // 1: a text's first word is read as after a space
 };
 
-constexpr uint64_t kMostMessageBytes = uint64_t{1} << 30;
+constexpr uint64_t kMostTextBytes = uint64_t{256} << 20;
+// A space is three ids of four bytes where a model has none for it.
+constexpr uint64_t kMostMessageBytes = 16 * kMostTextBytes;
 
 // False if the other side is gone.
 inline bool receive_all(int socket, void* bytes, std::size_t size) {

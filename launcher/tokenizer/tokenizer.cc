@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "launcher/tokenizer/neutral_cuts.h"
 #include "launcher/tokenizer/process.h"
 #include "launcher/tokenizer/utf8.h"
 #include "runtime/error.h"
@@ -38,16 +39,15 @@ class BytesTokenizer : public Tokenizer {
   std::optional<int64_t> eos_id() const override { return std::nullopt; }
   bool is_byte_of_text(int64_t) const override { return true; }
 
-  TextPiece first_piece(std::string_view text) const override {
-    const std::size_t size = std::min(text.size(), kPieceBytes);
-    return {size, size};
+  TextPiece piece_at(std::string_view text, std::size_t begin) const override {
+    return {begin, begin + std::min(text.size() - begin, kPieceBytes)};
   }
-  std::vector<int64_t> encode_piece(std::string_view piece, const std::string&,
-                                    int64_t) override {
+  std::vector<int64_t> encode_piece(std::string_view text, TextPiece piece,
+                                    const std::string&) override {
     std::vector<int64_t> ids(piece.size());
-    std::ranges::transform(piece, ids.begin(), [](char c) {
-      return int64_t{static_cast<unsigned char>(c)};
-    });
+    std::ranges::transform(
+        text.substr(piece.begin, piece.size()), ids.begin(),
+        [](char c) { return int64_t{static_cast<unsigned char>(c)}; });
     return ids;
   }
   std::string decode(std::span<const int64_t> ids) override {
@@ -73,8 +73,8 @@ std::string fingerprint_of(ConstBytes model) {
   return text;
 }
 
-bool is_space(char c) {
-  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+std::string_view view(ConstBytes bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 class SentencepieceTokenizer : public Tokenizer {
@@ -82,13 +82,11 @@ class SentencepieceTokenizer : public Tokenizer {
   explicit SentencepieceTokenizer(const MappedFile& model)
       : name_(std::filesystem::path(model.path()).filename().string()),
         fingerprint_(fingerprint_of(model.bytes())),
+        cuts_(view(model.bytes())),
         process_(tokenizer_program()) {
     std::string answer;
     try {
-      answer =
-          process_.request(TokenizerMessage::kOpen,
-                           {reinterpret_cast<const char*>(model.bytes().data()),
-                            model.bytes().size()});
+      answer = process_.request(TokenizerMessage::kOpen, view(model.bytes()));
     } catch (const InvalidArgument& error) {
       throw InvalidArgument(model.path() + ": " + error.what());
     } catch (const IoError& error) {
@@ -113,39 +111,42 @@ class SentencepieceTokenizer : public Tokenizer {
            is_byte_[static_cast<std::size_t>(id)] == '\1';
   }
 
-  // Pieces end at a single space, the last one in the second half of 64 KiB:
-  // the ids are those of the whole text, as no token has a space inside. A text
-  // without one is cut after a character.
-  TextPiece first_piece(std::string_view text) const override {
-    if (text.size() <= kPieceBytes) return {text.size(), text.size()};
-    for (std::size_t i = kPieceBytes; i > kPieceBytes / 2; --i) {
-      if (text[i] != ' ' || is_space(text[i - 1]) || i + 1 == text.size() ||
-          is_space(text[i + 1])) {
-        continue;
-      }
-      // The model puts this space before the next piece itself.
-      return {i, opened_.adds_space == 1 ? i + 1 : i};
+  // Ends at the last neutral cut in the second half of 64 KiB, or else at the
+  // first one after.
+  TextPiece piece_at(std::string_view text, std::size_t begin) const override {
+    if (!cuts_.anywhere() || text.size() - begin <= kPieceBytes) {
+      return {begin, text.size()};
     }
-    std::size_t size = kPieceBytes;
-    while (size > kPieceBytes - 4 && (text[size] & 0xC0) == 0x80) --size;
-    return {size, size};
+    for (std::size_t i = kPieceBytes; i > kPieceBytes / 2; --i) {
+      if (cuts_.at(text, begin + i)) return {begin, begin + i};
+    }
+    std::size_t end = begin + kPieceBytes + 1;
+    while (end < text.size() && !cuts_.at(text, end)) ++end;
+    return {begin, end};
   }
 
-  std::vector<int64_t> encode_piece(std::string_view piece,
-                                    const std::string& where,
-                                    int64_t first_byte) override {
-    const std::size_t valid = valid_utf8_bytes(piece);
+  std::vector<int64_t> encode_piece(std::string_view text, TextPiece piece,
+                                    const std::string& where) override {
+    const std::string at = where + ": byte " + std::to_string(piece.begin);
+    require(piece.size() <= kMostTextBytes,
+            at + ": " + std::to_string(piece.size()) + " bytes that " + name_ +
+                " reads as a whole, expected at most " +
+                std::to_string(kMostTextBytes) +
+                ": a cut might change ids; make it several documents");
+    const std::size_t valid =
+        valid_utf8_bytes(text.substr(piece.begin, piece.size()));
     require(valid == piece.size(),
-            where + ": byte " +
-                std::to_string(first_byte + static_cast<int64_t>(valid)) +
+            where + ": byte " + std::to_string(piece.begin + valid) +
                 ": not UTF-8, which " + name_ + " reads");
-    const std::string answer =
-        process_.request(TokenizerMessage::kEncode, piece);
-    std::vector<int32_t> ids(answer.size() / sizeof(int32_t));
-    if (!ids.empty()) {
-      std::memcpy(ids.data(), answer.data(), ids.size() * sizeof(int32_t));
+    const std::size_t context =
+        last_character(text.substr(0, piece.begin)).size();
+    try {
+      return widen(process_.request(
+          TokenizerMessage::kEncode,
+          text.substr(piece.begin - context, context + piece.size()), context));
+    } catch (const InvalidArgument& error) {
+      throw InvalidArgument(at + ": " + name_ + ": " + error.what());
     }
-    return {ids.begin(), ids.end()};
   }
 
   std::string decode(std::span<const int64_t> ids) override {
@@ -157,11 +158,21 @@ class SentencepieceTokenizer : public Tokenizer {
   }
 
  private:
+  static std::vector<int64_t> widen(const std::string& answer) {
+    std::vector<int64_t> ids(answer.size() / sizeof(int32_t));
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      int32_t id = 0;
+      std::memcpy(&id, answer.data() + i * sizeof(id), sizeof(id));
+      ids[i] = id;
+    }
+    return ids;
+  }
   static std::optional<int64_t> if_any(int32_t id) {
     return id < 0 ? std::nullopt : std::optional<int64_t>(id);
   }
 
   std::string name_, fingerprint_;
+  NeutralCuts cuts_;
   TokenizerProcess process_;
   TokenizerOpened opened_ = {};
   std::string is_byte_;  // by id
@@ -169,16 +180,22 @@ class SentencepieceTokenizer : public Tokenizer {
 
 }  // namespace
 
+void Tokenizer::encode(
+    std::string_view text, const std::string& where,
+    const std::function<void(std::span<const int64_t>, std::size_t)>& take) {
+  for (std::size_t at = 0; at < text.size();) {
+    const TextPiece piece = piece_at(text, at);
+    take(encode_piece(text, piece, where), piece.size());
+    at = piece.end;
+  }
+}
+
 std::vector<int64_t> Tokenizer::encode(std::string_view text,
                                        const std::string& where) {
   std::vector<int64_t> ids;
-  for (std::size_t at = 0; at < text.size();) {
-    const TextPiece piece = first_piece(text.substr(at));
-    const std::vector<int64_t> more = encode_piece(
-        text.substr(at, piece.size), where, static_cast<int64_t>(at));
+  encode(text, where, [&](std::span<const int64_t> more, std::size_t) {
     ids.insert(ids.end(), more.begin(), more.end());
-    at += piece.next;
-  }
+  });
   return ids;
 }
 

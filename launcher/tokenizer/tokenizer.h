@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -10,16 +12,17 @@
 
 namespace timepipe {
 
-// A front part of a text that is made into tokens by itself.
+// A part of a text that is made into tokens by itself.
 struct TextPiece {
-  std::size_t size;  // bytes of it
-  std::size_t next;  // byte where the next piece begins
+  std::size_t begin, end;  // bytes of the text
+  std::size_t size() const { return end - begin; }
 };
 
 // Turns text into ids and back. For one thread at a time.
 //
 // Long texts are read in pieces (64 KiB), so that memory doesn't grow with them
-// and threads can share them: where the borders lie depends on the text alone.
+// and threads can share them. They are cut only where that changes no id, which
+// depends on model and text alone; a text without such places is one piece.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -34,18 +37,23 @@ class Tokenizer {
   // Whether the id is a byte, perhaps a part of a character only.
   virtual bool is_byte_of_text(int64_t id) const = 0;
 
-  // The first piece of a text that isn't empty.
-  virtual TextPiece first_piece(std::string_view text) const = 0;
-  // Ids of one piece. Throws InvalidArgument ("WHERE: byte N: what") if it
-  // isn't what the tokenizer reads; N counts from first_byte.
-  virtual std::vector<int64_t> encode_piece(std::string_view piece,
-                                            const std::string& where,
-                                            int64_t first_byte) = 0;
+  // The piece that begins at byte `begin`, one of the text.
+  virtual TextPiece piece_at(std::string_view text,
+                             std::size_t begin) const = 0;
+  // Ids of a piece of the text. Throws InvalidArgument ("WHERE: byte N: what")
+  // if it isn't what the tokenizer reads, or more than that reads at once.
+  virtual std::vector<int64_t> encode_piece(std::string_view text,
+                                            TextPiece piece,
+                                            const std::string& where) = 0;
   // Throws InvalidArgument naming the first id that isn't in the vocabulary.
   virtual std::string decode(std::span<const int64_t> ids) = 0;
 
   // Ids of a whole text; `where` names it in errors.
   std::vector<int64_t> encode(std::string_view text, const std::string& where);
+  // The same, each piece as it comes; take(ids, bytes of the text).
+  void encode(
+      std::string_view text, const std::string& where,
+      const std::function<void(std::span<const int64_t>, std::size_t)>& take);
 };
 
 // name: "bytes", or the path of a sentencepiece model, which is run by the

@@ -1,5 +1,7 @@
 #include "launcher/tokenizer/utf8.h"
 
+#include <algorithm>
+
 namespace timepipe {
 namespace {
 
@@ -25,6 +27,27 @@ std::size_t character_bytes(std::string_view text) {
 }
 
 }  // namespace
+
+Utf8Character first_character(std::string_view text) {
+  const std::size_t size = text.empty() ? 0 : character_bytes(text);
+  if (size == 0) return {};
+  const auto lead = static_cast<unsigned char>(text[0]);
+  uint32_t code = size == 1 ? lead : lead & (0x7FU >> size);
+  for (std::size_t i = 1; i < size; ++i) {
+    code = code << 6 | (static_cast<unsigned char>(text[i]) & 0x3FU);
+  }
+  return {size, code};
+}
+
+std::string_view last_character(std::string_view text) {
+  constexpr std::size_t kMostBytes = 4;
+  std::size_t size = 0;
+  while (size < std::min(kMostBytes, text.size())) {
+    ++size;
+    if ((text[text.size() - size] & 0xC0) != 0x80) break;
+  }
+  return text.substr(text.size() - size);
+}
 
 std::size_t valid_utf8_bytes(std::string_view text) {
   std::size_t at = 0;

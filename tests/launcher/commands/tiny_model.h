@@ -29,8 +29,9 @@ inline std::string sample_text() {
 // A sentencepiece model that spm_train makes of the sample while this lives.
 class TinyModel {
  public:
-  explicit TinyModel(const std::string& options)
-      : text_(sample_text()), prefix_(text_.path() + ".tiny") {
+  explicit TinyModel(const std::string& options,
+                     const std::string& sample = sample_text())
+      : text_(sample), prefix_(text_.path() + ".tiny") {
     const std::string command = TIMEPIPE_SPM_TRAIN " --input=" + text_.path() +
                                 " --model_prefix=" + prefix_ +
                                 " --hard_vocab_limit=false " + options +

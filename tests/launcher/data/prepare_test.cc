@@ -13,6 +13,7 @@
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
 #include "tests/launcher/commands/tiny_model.h"
+#include "tests/launcher/tokenizer/reference_ids.h"
 #include "tests/support/temporary_file.h"
 
 namespace timepipe {
@@ -160,6 +161,19 @@ TEST(Prepare, SentencepieceWithAndWithoutMarks) {
   std::vector<int64_t> with_bos = ids_of(*tokenizer, b, false);
   with_bos.insert(with_bos.begin(), 1);
   EXPECT_EQ(documents_of(file_of(options))[0], with_bos);
+}
+
+TEST(Prepare, LongTextsHaveTheIdsThatSentencepieceGives) {
+  const TinyModel model(testing::kBytePairs);
+  std::string text;
+  while (text.size() < 100'000) {
+    text += "river\xe4\xb8\xad \n" + std::to_string(text.size());
+  }
+  const TemporaryFile file(text), json(json_line(text), ".jsonl");
+  const std::vector<int64_t> ids = testing::reference_ids(model.path(), text);
+  EXPECT_TRUE(documents_of(file_of({.inputs = {file.path(), json.path()},
+                                    .tokenizer = model.path(),
+                                    .eos = false})) == std::vector({ids, ids}));
 }
 
 TEST(Prepare, TextsWithoutTokensAreLeftOut) {
