@@ -54,7 +54,8 @@ struct Manifest {
   uint64_t digest = 0;        // of the weights
   DType dtype = DType::kF32;
   std::string configuration;  // resolved, text format
-  std::string hugging_face;   // config.json of an imported model; else empty
+  std::string hugging_face;   // config.json that the model once came with; else
+                              // empty
   std::vector<Parameter> parameters;  // in the order of the flat buffer
   std::vector<Shard> shards;
   std::vector<Piece> pieces;

@@ -21,12 +21,6 @@ uint64_t hash_of(const ParameterStore& weights) {
       block_hashes(weights.layout(), weights.flat(), 0, blocks));
 }
 
-ModelConfig model_of(const CheckpointReader& checkpoint) {
-  return config_from_text(checkpoint.manifest().configuration,
-                          checkpoint.folder() + "/manifest.json")
-      .model;
-}
-
 // That of init_from must be this run's, but for how weights start.
 void require_model(const RunConfig& config, ModelConfig model) {
   model.initializer_range = config.model.initializer_range;
@@ -71,22 +65,28 @@ void resume(Context& ctx, const CheckpointReader& checkpoint,
   restore(ctx, checkpoint, trainer, config.data.batch);
   start.steps_done = manifest.steps;
   start.skipped_steps = manifest.skipped_steps;
+  start.hugging_face = manifest.hugging_face;
   require(hash_of(trainer.model().weights()) == manifest.digest,
           checkpoint.folder() +
               ": the weights read aren't those of the step's digest");
 }
 
-void take_weights_of(const RunConfig& config, ParameterStore& weights,
-                     const std::function<void(const std::string&)>& say) {
+// Returns the text of config.json that the weights once came with, or "".
+std::string take_weights_of(
+    Context& ctx, const RunConfig& config, ParameterStore& weights,
+    const std::function<void(const std::string&)>& say) {
   if (is_hf_folder(config.init_from)) {
     require_model(config, read_hf_config(config.init_from).model);
-    return read_hf_weights(config.init_from, weights);
+    read_hf_weights(config.init_from, weights, say);
+    return read_text(config.init_from + "/config.json");
   }
   const CheckpointReader checkpoint = open_checkpoint(config.init_from, say);
-  require_same_parameters(checkpoint.folder(), checkpoint.manifest().parameters,
-                          weights.layout().parameters());
-  require_model(config, model_of(checkpoint));
-  restore_weights(checkpoint, weights);
+  const Manifest& manifest = checkpoint.manifest();
+  require_model(config, config_from_text(manifest.configuration,
+                                         checkpoint.folder() + "/manifest.json")
+                            .model);
+  restore_weights(ctx, checkpoint, weights);
+  return manifest.hugging_face;
 }
 
 }  // namespace
@@ -108,7 +108,9 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
     const auto say = [&](const std::string& line) {
       if (world.rank() == 0) tell(line);
     };
-    if (!config.init_from.empty()) take_weights_of(config, weights, say);
+    if (!config.init_from.empty()) {
+      start.hugging_face = take_weights_of(ctx, config, weights, say);
+    }
     if (config.data.start_state.empty()) return;
     start_from_state(ctx, config.data.start_state, trainer, config.data.batch);
     state_hash = std::hash<std::string>()(read_text(config.data.start_state));
