@@ -71,11 +71,15 @@ void resume(Context& ctx, const CheckpointReader& checkpoint,
               ": the weights read aren't those of the step's digest");
 }
 
-// Returns the text of config.json that the weights once came with, or "".
-std::string take_weights_of(
-    Context& ctx, const RunConfig& config, ParameterStore& weights,
-    const std::function<void(const std::string&)>& say) {
+// Sets weights, and moments with init_optimizer. Returns the text of
+// config.json that the weights once came with, or "".
+std::string start_from(Context& ctx, const RunConfig& config, Trainer& trainer,
+                       const std::function<void(const std::string&)>& say) {
+  ParameterStore& weights = trainer.model().weights();
   if (is_hf_folder(config.init_from)) {
+    require(!config.init_optimizer,
+            "init_optimizer: true, expected false: " + config.init_from +
+                " is a Hugging Face folder, which has no moments");
     require_model(config, read_hf_config(config.init_from).model);
     read_hf_weights(config.init_from, weights, say);
     return read_text(config.init_from + "/config.json");
@@ -86,6 +90,12 @@ std::string take_weights_of(
                                          checkpoint.folder() + "/manifest.json")
                             .model);
   restore_weights(ctx, checkpoint, weights);
+  if (config.init_optimizer) {
+    require(manifest.updates > 0,
+            "init_optimizer: true, expected false: " + checkpoint.folder() +
+                " has moments of no update");
+    restore_moments(ctx, checkpoint, trainer);
+  }
   return manifest.hugging_face;
 }
 
@@ -109,7 +119,7 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
       if (world.rank() == 0) tell(line);
     };
     if (!config.init_from.empty()) {
-      start.hugging_face = take_weights_of(ctx, config, weights, say);
+      start.hugging_face = start_from(ctx, config, trainer, say);
     }
     if (config.data.start_state.empty()) return;
     start_from_state(ctx, config.data.start_state, trainer, config.data.batch);
@@ -120,6 +130,9 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
   require_same_on_all_ranks(world, "number of steps done",
                             static_cast<uint64_t>(start.steps_done));
   require_same_on_all_ranks(world, "file data.start_state", state_hash);
+  require_same_on_all_ranks(
+      world, "number of updates of the moments",
+      static_cast<uint64_t>(trainer.optimizer().updates()));
   start.digest = hash_of(weights);
   require_same_on_all_ranks(world, "initial weights", start.digest);
   return start;

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# init_from.sh TIMEPIPE: runs that start from weights of other runs and of
+# init_from.sh TIMEPIPE MPIEXEC: runs that start from weights of other runs and of
 # Hugging Face folders: what they keep of them, what they convert, and what they
 # refuse; runs and weights that aren't finite.
 set -euo pipefail
-timepipe=$1
+timepipe=$1 mpiexec=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -70,8 +70,9 @@ run "${train[@]}" run_dir=f32 init_from=f64 optimizer.lr=1e-30 \
 grep -q '"dtype": "f64"' f64/checkpoints/step-000001/manifest.json ||
   fail "not in f64"
 # The weight decay of such a rate changes nothing.
-digest() { sed -n 's/^ "digest": "\(.*\)",$/\1/p' "$1"/checkpoints/*/manifest.json; }
-[ "$(digest run)" = "$(digest f32)" ] || fail "f32, f64 and back: other weights"
+digest_of() { sed -n 's/^ "digest": "\(.*\)",$/\1/p' "$1/manifest.json"; }
+[ "$(digest_of run/checkpoints/step-000003)" = "$(digest_of f32/checkpoints/step-000001)" ] ||
+  fail "f32, f64 and back: other weights"
 echo "ok: f32 and f64"
 
 # Another depth or width is named by its field.
@@ -81,6 +82,33 @@ refused "model.num_layers: {" "${train[@]}" init_from=hf model.num_layers=1
 refused "model.intermediate_size: {" "${train[@]}" init_from=hf \
   model.intermediate_size=32
 echo "ok: other models are named by the field"
+
+# Moments go along: with one window of text and one rate, the next step of a run
+# and the first of one that starts from it are the same bits, on other ranks too.
+head -c 65 text >window
+same=("${train[@]}" data.train=window optimizer.end_lr=1e-3)
+run "${same[@]}" run_dir=a optimizer.steps=4 checkpoint.every=3
+"$mpiexec" -n 2 "$timepipe" "${same[@]}" run_dir=b optimizer.steps=1 \
+  init_from=a/checkpoints/step-000003 init_optimizer=true parallel.time=2 \
+  >out 2>err || fail "init_optimizer on two ranks" err
+[ "$(digest_of a/checkpoints/step-000004)" = "$(digest_of b/checkpoints/step-000001)" ] ||
+  fail "another step than that of the run itself"
+run "${same[@]}" run_dir=c optimizer.steps=1 \
+  init_from=a/checkpoints/step-000003
+[ "$(digest_of a/checkpoints/step-000004)" != "$(digest_of c/checkpoints/step-000001)" ] ||
+  fail "moments make no difference"
+run "${same[@]}" run_dir=b optimizer.steps=2 init_from=a init_optimizer=true
+run "${same[@]}" run_dir=a optimizer.steps=5
+[ "$(digest_of a/checkpoints/step-000005)" = "$(digest_of b/checkpoints/step-000002)" ] ||
+  fail "not the same after a resume"
+run checkpoint import hf imported
+refused "hf is a Hugging Face folder, which has no moments" "${train[@]}" \
+  init_from=hf init_optimizer=true
+refused "has moments of no update" "${train[@]}" init_from=imported \
+  init_optimizer=true
+refused "init_optimizer: true, expected false without init_from" \
+  "${train[@]}" init_optimizer=true
+echo "ok: moments go along"
 
 # Weights that aren't finite: the last number of the file is NaN.
 cp -r hf bad
