@@ -6,6 +6,7 @@
 
 #include "kernels/embedding.h"
 #include "kernels/rmsnorm.h"
+#include "runtime/finite.h"
 
 namespace timepipe {
 
@@ -30,7 +31,7 @@ void Decoder::read(std::span<const int64_t> ids, const Sink& sink) {
   for (int64_t first = 0; first < std::ssize(ids);) {
     const int64_t rows = read_some(ids.subspan(first));
     for (int64_t row = 0; sink && row < rows; row += tile) {
-      sink(first + row, logits(row, std::min(row + tile, rows)));
+      sink(first + row, logits(row, std::min(row + tile, rows), rows));
     }
     first += rows;
   }
@@ -41,7 +42,7 @@ Tensor Decoder::read(std::span<const int64_t> ids) {
   require_in_vocabulary(ids);
   int64_t rows = 0;
   for (; !ids.empty(); ids = ids.subspan(rows)) rows = read_some(ids);
-  return logits(rows - 1, rows);
+  return logits(rows - 1, rows, rows);
 }
 
 void Decoder::require_in_vocabulary(std::span<const int64_t> ids) const {
@@ -108,7 +109,7 @@ void Decoder::run_block(std::size_t l, const ChunkView& view) {
   run(Part::kOutput, none, none);
 }
 
-Tensor Decoder::logits(int64_t begin, int64_t end) {
+Tensor Decoder::logits(int64_t begin, int64_t end, int64_t rows) {
   const Tensor y = lane_.x.slice(begin, end);
   Tensor n = ctx_.allocate(y.shape(), y.dtype());
   Tensor rstd = ctx_.allocate({end - begin}, y.dtype());
@@ -117,6 +118,9 @@ Tensor Decoder::logits(int64_t begin, int64_t end) {
   Tensor logits =
       ctx_.allocate({end - begin, model_.config().vocab_size}, y.dtype());
   matmul(ctx_, Form::kNT, n, model_.output_embedding(), logits);
+  const int64_t first = state_.tokens_read - rows;
+  require_finite("logits from token " + std::to_string(first + begin) + " on",
+                 logits);
   return logits;
 }
 

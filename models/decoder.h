@@ -25,7 +25,8 @@ class Decoder {
   // Throws InvalidArgument naming place and id, before anything is read, if an
   // id isn't in the vocabulary. `sink` may be null.
   void read(std::span<const int64_t> ids, const Sink& sink);
-  // The logits of the last token alone, [1, vocab]. At least one token.
+  // The logits of the last token alone, [1, vocab]. At least one token. Both
+  // throw InvalidArgument if logits aren't finite.
   Tensor read(std::span<const int64_t> ids);
 
   const HiddenState& state() const { return state_; }
@@ -39,8 +40,9 @@ class Decoder {
   // Reads on by as many of the tokens as go at once, and returns their number.
   int64_t read_some(std::span<const int64_t> ids);
   void run_block(std::size_t layer, const ChunkView& view);
-  // Logits [end - begin, vocab] of rows of what was read last.
-  Tensor logits(int64_t begin, int64_t end);
+  // Logits [end - begin, vocab] of rows of the last read_some(), which read
+  // `rows`.
+  Tensor logits(int64_t begin, int64_t end, int64_t rows);
 
   Context& ctx_;
   LanguageModel& model_;

@@ -5,6 +5,8 @@
 #include <map>
 #include <utility>
 
+#include "runtime/finite.h"
+
 namespace timepipe {
 namespace {
 
@@ -134,7 +136,7 @@ HiddenState load_hidden_state(Context& ctx, const std::string& path,
   state.tokens_read =
       check_hidden_state(file.header(), path, state, model.config());
   for_each_tensor(state, [&](const std::string& name, Tensor& tensor) {
-    convert(file.get(name), tensor);
+    convert_finite(path + ": tensor " + name, file.get(name), tensor);
   });
   return state;
 }

@@ -24,18 +24,21 @@ constexpr int64_t kMaxInt64 = std::numeric_limits<int64_t>::max();
 
 struct StoredType {
   const char* name;
-  int64_t bytes;
+  int64_t bits;  // of an element
 };
 
 constexpr StoredType kStoredTypes[] = {
-    {"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},
-    {"I32", 4}, {"I16", 2}, {"I8", 1},  {"U64", 8},  {"U32", 4},
-    {"U16", 2}, {"U8", 1},  {"BOOL", 1}};
+    {"F64", 64},    {"F32", 32},    {"F16", 16},        {"BF16", 16},
+    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8},
+    {"F8_E8M0", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"F4", 4},
+    {"C64", 64},    {"I64", 64},    {"I32", 32},        {"I16", 16},
+    {"I8", 8},      {"U64", 64},    {"U32", 32},        {"U16", 16},
+    {"U8", 8},      {"BOOL", 8}};
 
 // 0 for a type that the format doesn't have.
-int64_t stored_bytes(const std::string& dtype) {
+int64_t stored_bits(const std::string& dtype) {
   for (const StoredType& type : kStoredTypes) {
-    if (dtype == type.name) return type.bytes;
+    if (dtype == type.name) return type.bits;
   }
   return 0;
 }
@@ -85,20 +88,24 @@ std::vector<int64_t> parse_sizes(const std::string& where, const json& value) {
   return sizes;
 }
 
-// Throws if the size of such a tensor, or of its non-empty dimensions alone,
-// can't be counted in int64.
-int64_t checked_bytes(const std::string& where, int64_t element_bytes,
+// Throws if the bits of such a tensor, or of its non-empty dimensions alone,
+// can't be counted in int64 or are no whole bytes.
+int64_t checked_bytes(const std::string& where, int64_t element_bits,
                       const Shape& shape) {
-  int64_t bytes = element_bytes;
+  int64_t bits = element_bits;
   bool empty = false;
   for (const int64_t d : shape) {
     empty |= d == 0;
     if (d == 0) continue;
-    require(d <= kMaxInt64 / bytes,
+    require(d <= kMaxInt64 / bits,
             where + ": shape " + to_string(shape) + " is too large");
-    bytes *= d;
+    bits *= d;
   }
-  return empty ? 0 : bytes;
+  if (empty) return 0;
+  require(bits % 8 == 0, where + ": shape " + to_string(shape) + ": " +
+                             std::to_string(bits) +
+                             " bits, expected whole bytes");
+  return bits / 8;
 }
 
 SafetensorsEntry parse_entry(const std::string& file, const std::string& name,
@@ -109,10 +116,10 @@ SafetensorsEntry parse_entry(const std::string& file, const std::string& name,
     require(value.contains(key), where + ": no " + key);
   }
   const json& dtype = value["dtype"];
-  const int64_t element_bytes =
-      dtype.is_string() ? stored_bytes(dtype.get<std::string>()) : 0;
-  require(element_bytes > 0, where + ": dtype " + brief(dtype) +
-                                 ", expected F32, BF16, I64 or the like");
+  const int64_t element_bits =
+      dtype.is_string() ? stored_bits(dtype.get<std::string>()) : 0;
+  require(element_bits > 0, where + ": dtype " + brief(dtype) +
+                                ", expected F32, BF16, I64 or the like");
   Shape shape = parse_sizes(where + ": shape", value["shape"]);
   const std::vector<int64_t> offsets =
       parse_sizes(where + ": data_offsets", value["data_offsets"]);
@@ -122,7 +129,7 @@ SafetensorsEntry parse_entry(const std::string& file, const std::string& name,
   require(offsets[0] <= offsets[1] && offsets[1] <= data_size,
           data_offsets + " go beyond the data of " + std::to_string(data_size) +
               " bytes");
-  const int64_t bytes = checked_bytes(where, element_bytes, shape);
+  const int64_t bytes = checked_bytes(where, element_bits, shape);
   require(offsets[1] - offsets[0] == bytes,
           data_offsets + ", expected " + std::to_string(bytes) +
               " bytes for shape " + to_string(shape) + " of " +
@@ -150,8 +157,9 @@ void require_covered(const std::vector<SafetensorsEntry>& entries,
 
 std::map<std::string, std::string> parse_metadata(const json& value,
                                                   const std::string& where) {
-  require(value.is_object(), where + ": __metadata__: not a JSON object");
   std::map<std::string, std::string> metadata;
+  if (value.is_null()) return metadata;
+  require(value.is_object(), where + ": __metadata__: not a JSON object");
   for (const auto& [key, text] : value.items()) {
     require(text.is_string(), where + ": __metadata__: " + key + ": " +
                                   brief(text) + ", expected a text");

@@ -15,8 +15,8 @@ namespace timepipe {
 
 struct SafetensorsEntry {
   std::string name;
-  std::string
-      dtype;  // as written: F64 F32 F16 BF16 I64 I32 I16 I8 U64 ... BOOL
+  // As written: F64 F32 F16 BF16 F8_... C64 I64 I32 ... U8 BOOL.
+  std::string dtype;
   Shape shape;
   int64_t begin, end;  // bytes of the data
 };
@@ -30,7 +30,7 @@ struct SafetensorsHeader {
 // Reads the header of a file that is all of `bytes`; a pure function. Throws
 // InvalidArgument ("WHERE: what") if malformed: every offset and size is
 // checked before it is used, tensors must cover the data without holes or
-// overlaps.
+// overlaps. What the official library reads is read.
 SafetensorsHeader parse_safetensors(const FileBytes& bytes,
                                     const std::string& where);
 

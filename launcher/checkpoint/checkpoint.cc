@@ -41,12 +41,14 @@ void report_failure(int rank, const std::string& error) {
 
 CheckpointWriter::CheckpointWriter(Context& ctx, Communicator& world,
                                    const RunConfig& config, Trainer& trainer,
-                                   std::vector<Manifest::DataFile> data)
+                                   std::vector<Manifest::DataFile> data,
+                                   std::string hugging_face)
     : ctx_(ctx),
       world_(world),
       config_(config),
       trainer_(trainer),
       data_(std::move(data)),
+      hugging_face_(std::move(hugging_face)),
       shard_file_(shard_name(world.rank(), world.size())) {}
 
 CheckpointWriter::~CheckpointWriter() {
@@ -221,6 +223,7 @@ CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
   pending_.configuration = to_text(config_);
   pending_.parameters = weights.layout().parameters();
   pending_.data = data_;
+  pending_.hugging_face = hugging_face_;
   writing_ = ShardWrite(shard());
   if (config_.checkpoint.background) return before;
   return std::max(before, settle(/*wait=*/true));

@@ -18,9 +18,10 @@ namespace timepipe {
 // stays until the next is whole.
 class CheckpointWriter {
  public:
-  // data: the files that the run is trained on.
+  // data: the files that the run is trained on. hugging_face: as in Manifest.
   CheckpointWriter(Context& ctx, Communicator& world, const RunConfig& config,
-                   Trainer& trainer, std::vector<Manifest::DataFile> data);
+                   Trainer& trainer, std::vector<Manifest::DataFile> data,
+                   std::string hugging_face);
   // On the way out of an error no messages can be sent: waits for the files of
   // all ranks, half a minute and parallel.timeout_seconds at most, says so, and
   // commits a save that is whole by then.
@@ -53,6 +54,7 @@ class CheckpointWriter {
   const RunConfig& config_;
   Trainer& trainer_;
   std::vector<Manifest::DataFile> data_;
+  std::string hugging_face_;
   std::string shard_file_;
   Tensor copy_;  // [3, elements of the shard]: weights, moments
   std::vector<std::vector<Manifest::Carried>> carried_;  // of every rank
@@ -80,8 +82,14 @@ void restore(Context& ctx, const CheckpointReader& checkpoint, Trainer& trainer,
 void start_from_state(Context& ctx, const std::string& path, Trainer& trainer,
                       int64_t sequences);
 
-// The weights alone.
-void restore_weights(const CheckpointReader& checkpoint,
+// The weights alone; f32 and f64 are converted. Throws InvalidArgument naming
+// the first parameter that is another or holds a number that isn't finite.
+void restore_weights(Context& ctx, const CheckpointReader& checkpoint,
                      ParameterStore& weights);
+
+// This rank's moments and their updates alone, likewise. The parameters must be
+// the same.
+void restore_moments(Context& ctx, const CheckpointReader& checkpoint,
+                     Trainer& trainer);
 
 }  // namespace timepipe

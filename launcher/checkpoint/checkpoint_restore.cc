@@ -5,6 +5,7 @@
 
 #include "launcher/checkpoint/checkpoint.h"
 #include "models/hidden_state.h"
+#include "runtime/finite.h"
 
 namespace timepipe {
 namespace {
@@ -82,29 +83,61 @@ void restore_carried(Context& ctx, const CheckpointReader& checkpoint,
   trainer.carried().restore(borders);
 }
 
-}  // namespace
-
-void restore_weights(const CheckpointReader& checkpoint,
-                     ParameterStore& weights) {
+// Elements [begin, end) of `kind` to `out`, which has as many, in its type.
+// Throws InvalidArgument naming the parameter unless all are finite there.
+void read_finite(Context& ctx, const CheckpointReader& checkpoint,
+                 const std::string& kind, int64_t begin, int64_t end,
+                 Tensor out) {
   const Manifest& manifest = checkpoint.manifest();
-  require_same_parameters(checkpoint.folder(), manifest.parameters,
-                          weights.layout().parameters());
-  require(manifest.dtype == weights.dtype(),
-          checkpoint.folder() + ": dtype " + name_of(manifest.dtype) +
-              ", expected train.dtype = " + name_of(weights.dtype()));
-  checkpoint.read("weights", 0, weights.layout().numel(), weights.flat());
+  const bool same = manifest.dtype == out.dtype();
+  Tensor stored = same ? out : ctx.zeros({end - begin}, manifest.dtype);
+  checkpoint.read(kind, begin, end, stored);
+  for (const Parameter& p : manifest.parameters) {
+    const int64_t from = std::max(begin, p.offset) - begin;
+    const int64_t to = std::min(end, p.offset + p.count) - begin;
+    if (from >= to) continue;
+    const bool whole = to - from == p.count;
+    const Tensor part =
+        stored.slice(from, to).reshape(whole ? p.shape : Shape{to - from});
+    const std::string name = checkpoint.folder() + ": " + kind + "." + p.name;
+    if (same) {
+      require_finite(name, part);
+    } else {
+      convert_finite(name, part, out.slice(from, to));
+    }
+  }
 }
 
-void restore(Context& ctx, const CheckpointReader& checkpoint, Trainer& trainer,
-             int64_t sequences) {
-  restore_weights(checkpoint, trainer.model().weights());
+}  // namespace
+
+void restore_weights(Context& ctx, const CheckpointReader& checkpoint,
+                     ParameterStore& weights) {
+  const ParameterLayout& layout = weights.layout();
+  require_same_parameters(checkpoint.folder(), checkpoint.manifest().parameters,
+                          layout.parameters());
+  read_finite(ctx, checkpoint, "weights", 0, layout.numel(), weights.flat());
+}
+
+void restore_moments(Context& ctx, const CheckpointReader& checkpoint,
+                     Trainer& trainer) {
   ShardedOptimizer& optimizer = trainer.optimizer();
   const int rank = trainer.grid().world.rank();
   const int64_t begin = optimizer.shard_begin(rank);
   const int64_t end = optimizer.shard_begin(rank + 1);
-  checkpoint.read("adam_m", begin, end, optimizer.first_moment());
-  checkpoint.read("adam_v", begin, end, optimizer.second_moment());
+  read_finite(ctx, checkpoint, "adam_m", begin, end, optimizer.first_moment());
+  read_finite(ctx, checkpoint, "adam_v", begin, end, optimizer.second_moment());
   optimizer.set_updates(checkpoint.manifest().updates);
+}
+
+void restore(Context& ctx, const CheckpointReader& checkpoint, Trainer& trainer,
+             int64_t sequences) {
+  ParameterStore& weights = trainer.model().weights();
+  const DType dtype = checkpoint.manifest().dtype;
+  require(dtype == weights.dtype(),
+          checkpoint.folder() + ": dtype " + name_of(dtype) +
+              ", expected train.dtype = " + name_of(weights.dtype()));
+  restore_weights(ctx, checkpoint, weights);
+  restore_moments(ctx, checkpoint, trainer);
   restore_carried(ctx, checkpoint, trainer, sequences);
 }
 

@@ -16,6 +16,7 @@ using nlohmann::json;
 
 // No model, and no text of a configuration, comes near.
 constexpr int64_t kMostElements = int64_t{1} << 48;
+constexpr int64_t kMostUpdates = int64_t{1} << 48;
 constexpr int64_t kMostSequences = int64_t{1} << 20;
 constexpr int64_t kMostLayers = int64_t{1} << 14;
 constexpr std::size_t kLongestName = 200, kLongestPath = 4096;
@@ -151,7 +152,7 @@ Manifest parse(const json& value, const std::string& where) {
   m.skipped_steps = fields.integer("skipped_steps", 0, m.steps);
   m.updates = m.steps - m.skipped_steps;
   if (fields.has("updates")) {
-    m.updates = fields.integer("updates", 0, m.updates);
+    m.updates = fields.integer("updates", 0, kMostUpdates);
   }
   m.digest = fields.hash("digest");
   m.dtype = parse_dtype(fields);

@@ -51,12 +51,14 @@ struct Manifest {
 
   int64_t steps = 0;          // optimizer steps done
   int64_t skipped_steps = 0;  // of them, without a finite loss and gradient
-  int64_t updates = 0;        // of the moments; earlier versions don't say:
-                              // steps that weren't skipped
+  int64_t updates = 0;        // of the moments, those before init_optimizer
+                              // too; earlier versions don't say: steps that
+                              // weren't skipped
   uint64_t digest = 0;        // of the weights
   DType dtype = DType::kF32;
   std::string configuration;  // resolved, text format
-  std::string hugging_face;   // config.json of an imported model; else empty
+  std::string hugging_face;   // config.json that the model once came with; else
+                              // empty
   std::vector<Parameter> parameters;  // in the order of the flat buffer
   std::vector<Shard> shards;
   std::vector<Piece> pieces;

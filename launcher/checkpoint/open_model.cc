@@ -13,24 +13,6 @@ namespace {
 
 void say(const std::string& line) { std::cerr << "timepipe: " + line + "\n"; }
 
-// The checkpoint's weights; f32 and f64 are converted.
-void read_weights(Context& ctx, const CheckpointReader& checkpoint,
-                  ParameterStore& weights) {
-  const Manifest& manifest = checkpoint.manifest();
-  if (manifest.dtype == weights.dtype()) {
-    return restore_weights(checkpoint, weights);
-  }
-  const ParameterLayout& layout = weights.layout();
-  require_same_parameters(checkpoint.folder(), manifest.parameters,
-                          layout.parameters());
-  Tensor stored = ctx.allocate({layout.numel()}, manifest.dtype);
-  checkpoint.read("weights", 0, layout.numel(), stored);
-  for (const Parameter& p : layout.parameters()) {
-    const int64_t end = p.offset + p.count;
-    convert(stored.slice(p.offset, end), weights.flat().slice(p.offset, end));
-  }
-}
-
 OpenModel open_hf(Context& ctx, const std::string& folder, DType dtype) {
   OpenModel opened;
   opened.folder = folder;
@@ -44,7 +26,7 @@ OpenModel open_hf(Context& ctx, const std::string& folder, DType dtype) {
     opened.config.data.tokenizer = tokenizer.string();
   }
   opened.model = std::make_unique<LanguageModel>(ctx, opened.hf.model, dtype);
-  read_hf_weights(folder, opened.model->weights());
+  read_hf_weights(folder, opened.model->weights(), say);
   return opened;
 }
 
@@ -66,7 +48,7 @@ HfConfig hf_config_of(const RunConfig& config) {
   hf.model = config.model;
   hf.max_position_embeddings = config.data.sequence_length;
   hf.bos_token_id.reset();
-  hf.eos_token_id.reset();
+  hf.eos_token_ids.clear();
   if (config.data.bos_id >= 0) hf.bos_token_id = config.data.bos_id;
   return hf;
 }
@@ -87,6 +69,13 @@ OpenModel open_model(Context& ctx, const std::string& path,
   if (is_hf_folder(path)) {
     return open_hf(ctx, path, dtype.value_or(DType::kF32));
   }
+  for (const char* pickled :
+       {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+    require(!std::filesystem::exists(path + "/" + pickled),
+            path + "/" + pickled +
+                ": pickled weights, expected model.safetensors: save the model "
+                "again, with save_pretrained(..., safe_serialization=True)");
+  }
   require(!std::filesystem::exists(path + "/config.json"),
           path +
               ": has config.json, expected model.safetensors or "
@@ -106,7 +95,7 @@ OpenModel open_model(Context& ctx, const std::string& path,
   opened.hf.model = opened.config.model;
   opened.model = std::make_unique<LanguageModel>(ctx, opened.config.model,
                                                  opened.config.train.dtype);
-  read_weights(ctx, checkpoint, opened.model->weights());
+  restore_weights(ctx, checkpoint, opened.model->weights());
   return opened;
 }
 

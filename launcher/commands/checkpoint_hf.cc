@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cinttypes>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -21,18 +20,6 @@
 namespace timepipe {
 namespace {
 
-void require_finite(const std::string& where, const Tensor& logits) {
-  dispatch(logits.dtype(), [&](auto zero) {
-    const auto* z = logits.data<decltype(zero)>();
-    const auto* bad = std::find_if_not(z, z + logits.numel(),
-                                       [](auto v) { return std::isfinite(v); });
-    require(bad == z + logits.numel(),
-            where + ": a forward pass over " + std::to_string(logits.dim(0)) +
-                " tokens gives logits that aren't finite, at token " +
-                std::to_string((bad - z) / logits.dim(1)));
-  });
-}
-
 // A run's sentencepiece model goes with its weights: the ids of start and end
 // into config.json, unless that was imported, the file into the folder.
 std::string tokenizer_model(OpenModel& opened) {
@@ -42,7 +29,10 @@ std::string tokenizer_model(OpenModel& opened) {
     const auto tokenizer = make_tokenizer(path);
     if (!opened.from_hf) {
       opened.hf.bos_token_id = tokenizer->bos_id();
-      opened.hf.eos_token_id = tokenizer->eos_id();
+      opened.hf.eos_token_ids.clear();
+      if (const auto eos = tokenizer->eos_id()) {
+        opened.hf.eos_token_ids.push_back(*eos);
+      }
     }
     return path;
   } catch (const std::exception& error) {  // the weights don't need it
@@ -61,8 +51,8 @@ int import_folder(const std::string& hf_folder, const std::string& run_dir) {
   Context ctx;
   const OpenModel opened = open_model(ctx, hf_folder);
   const ParameterStore& weights = opened.model->weights();
-  require_finite(hf_folder, logits_of(ctx, *opened.model,
-                                      fixture_ids(opened.config.model)));
+  // Throws unless what the model gives is finite.
+  logits_of(ctx, *opened.model, fixture_ids(opened.config.model));
   write_weights_checkpoint(run_dir, opened.config,
                            read_text(hf_folder + "/config.json"), weights);
   std::printf("imported %zu tensors, %" PRId64

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "launcher/checkpoint/open_model.h"
 #include "launcher/commands/commands.h"
@@ -60,18 +61,30 @@ std::unique_ptr<Tokenizer> tokenizer_for(const GenerateOptions& options,
   return tokenizer;
 }
 
-// `configured`: what config.json says, if anything.
-std::optional<int64_t> special_id(std::optional<int64_t> configured,
-                                  std::optional<int64_t> of_tokenizer) {
-  return configured ? configured : of_tokenizer;
+// The id that starts a text: config.json's, else the tokenizer's.
+std::optional<int64_t> start_id(const OpenModel& opened,
+                                const Tokenizer* tokenizer) {
+  if (opened.hf.bos_token_id || tokenizer == nullptr) {
+    return opened.hf.bos_token_id;
+  }
+  return tokenizer->bos_id();
+}
+
+// The ids that end one, likewise.
+std::vector<int64_t> end_ids(const OpenModel& opened,
+                             const Tokenizer* tokenizer) {
+  std::vector<int64_t> ids = opened.hf.eos_token_ids;
+  if (ids.empty() && tokenizer != nullptr && tokenizer->eos_id()) {
+    ids.push_back(*tokenizer->eos_id());
+  }
+  return ids;
 }
 
 void read_prompt(const GenerateOptions& options, const OpenModel& opened,
                  Tokenizer* tokenizer, Prefill& prefill) {
   const std::string& path = options.prompt_file;
   if (options.bos) {
-    const auto bos = special_id(opened.hf.bos_token_id,
-                                tokenizer ? tokenizer->bos_id() : std::nullopt);
+    const auto bos = start_id(opened, tokenizer);
     require(bos.has_value(),
             "--bos: neither model nor tokenizer has an id for the start");
     prefill.add(std::span(&*bos, 1));
@@ -125,14 +138,14 @@ class Writer {
 };
 
 // Returns how many tokens were written, of ids [0, num_ids).
-int64_t write_tokens(const GenerateOptions& options, std::optional<int64_t> eos,
-                     int64_t num_ids, Tensor logits, Decoder& decoder,
-                     Writer& writer) {
+int64_t write_tokens(const GenerateOptions& options,
+                     const std::vector<int64_t>& ends, int64_t num_ids,
+                     Tensor logits, Decoder& decoder, Writer& writer) {
   for (int64_t count = 0; count < options.max_new_tokens; ++count) {
     const Tensor of_ids = logits.reshape({logits.numel()}).slice(0, num_ids);
     const int64_t id =
         sample(options.sampler, decoder.state().tokens_read, of_ids);
-    if (id == eos && !options.ignore_eos) return count;
+    if (std::ranges::count(ends, id) > 0 && !options.ignore_eos) return count;
     writer.write(id);
     const bool last = count + 1 == options.max_new_tokens;
     // A saved state has read all that was written.
@@ -180,12 +193,10 @@ int generate(const GenerateOptions& options) {
 
   const auto start_of_new = Clock::now();
   Writer writer(tokenizer.get(), prefill.tail(), options.ids);
-  const auto eos = special_id(opened.hf.eos_token_id,
-                              tokenizer ? tokenizer->eos_id() : std::nullopt);
   const int64_t num_ids =
       tokenizer ? tokenizer->vocab_size() : model.vocab_size;
-  const int64_t count =
-      write_tokens(options, eos, num_ids, logits, decoder, writer);
+  const int64_t count = write_tokens(options, end_ids(opened, tokenizer.get()),
+                                     num_ids, logits, decoder, writer);
   writer.finish();
   const double seconds = seconds_since(start_of_new);
   if (!options.state_out.empty()) {

@@ -87,6 +87,7 @@ struct RunConfig {
   EvalConfig eval;
   std::string device = "cpu";
   std::string run_dir, init_from;
+  bool init_optimizer = false;
 
   // Chunks of one sequence; the last one may be short.
   int64_t num_chunks() const {

@@ -96,6 +96,7 @@ void each_field(Config& c, F&& field) {
   field("device", c.device);
   field("run_dir", c.run_dir);
   field("init_from", c.init_from);
+  field("init_optimizer", c.init_optimizer);
 }
 
 // A field that holds a value, or a list of them, in its message.
@@ -272,6 +273,7 @@ bool may_differ(const std::string& field) {
   }
   return field == "train.hot_rounds" || field == "run_dir" ||
          field == "device" || field == "init_from" ||
+         field == "init_optimizer" ||
          field == "data.start_state" || field == "optimizer.steps";
 }
 

@@ -194,6 +194,8 @@ void validate(const RunConfig& config) {
   validate_ranks(config);
   validate_room(config);
   validate_checkpoint(config);
+  expect(!config.init_optimizer || !config.init_from.empty(), "init_optimizer",
+         "true", "false without init_from: there are no moments to start from");
   expect(config.device == "cpu", "device", config.device, "cpu");
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "models/model_config.h"
 
@@ -13,12 +14,16 @@ namespace timepipe {
 struct HfConfig {
   ModelConfig model;
   int64_t max_position_embeddings = 2048;  // kept; the model has no limit
-  std::optional<int64_t> bos_token_id = 1, eos_token_id = 2, pad_token_id;
+  std::optional<int64_t> bos_token_id = 1, pad_token_id;
+  std::vector<int64_t> eos_token_ids = {2};  // a text ends at any of them
 };
 
-// Reads the text of config.json; a pure function. A field that is not there
-// has the official code's default. Throws InvalidArgument ("WHERE: field:
-// value, expected ...") on a field or value that this program can't honour.
+// Reads the text of config.json as transformers 4 or 5 writes it; a pure
+// function. A field that is not there has the official code's default. What
+// the library keeps there for itself is passed over (bookkeeping_fields() in
+// hf_config.cc), so are fields that are null. Throws InvalidArgument ("WHERE:
+// field: value, expected ...") on any other field or value that this program
+// can't honour.
 HfConfig parse_hf_config(const std::string& text, const std::string& where);
 
 // The text that save_pretrained writes; torch_dtype: "float32", "bfloat16".

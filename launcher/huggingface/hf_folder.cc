@@ -1,15 +1,12 @@
 #include "launcher/huggingface/hf_folder.h"
 
 #include <algorithm>
-#include <bit>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <vector>
 
-#include "launcher/huggingface/hf_index.h"
 #include "runtime/bf16.h"
 #include "runtime/error.h"
 #include "runtime/files.h"
@@ -22,83 +19,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kConfig = "/config.json";
-constexpr const char* kSingle = "/model.safetensors";
-constexpr const char* kIndex = "/model.safetensors.index.json";
-
-// All tensors of the folder, and where they are.
-class HfTensors {
- public:
-  explicit HfTensors(const std::string& folder) {
-    if (fs::exists(folder + kIndex)) {
-      const std::string index = folder + kIndex;
-      for (const auto& [tensor, name] :
-           parse_weight_map(read_text(index), index)) {
-        add(folder + "/" + name, tensor);
-      }
-      require_nothing_beside_index(index);
-      return;
-    }
-    const std::string path = folder + kSingle;
-    const SafetensorsFile file = SafetensorsFile::read(path);
-    for (const std::string& name : file.names()) add(path, name);
-  }
-
-  const std::map<std::string, std::string>& files() const { return of_; }
-  const SafetensorsFile& file_of(const std::string& tensor) const {
-    return open_.at(of_.at(tensor));
-  }
-
- private:
-  void add(const std::string& path, const std::string& tensor) {
-    if (!open_.contains(path)) open_.emplace(path, SafetensorsFile::read(path));
-    open_.at(path).entry(tensor);  // throws if it isn't there
-    of_[tensor] = path;
-  }
-  void require_nothing_beside_index(const std::string& index) const {
-    for (const auto& [path, file] : open_) {
-      for (const std::string& name : file.names()) {
-        const auto found = of_.find(name);
-        require(found != of_.end() && found->second == path,
-                path + ": tensor " + name + ": not of this file in " + index);
-      }
-    }
-  }
-
-  std::map<std::string, SafetensorsFile> open_;  // by path
-  std::map<std::string, std::string> of_;        // path by tensor
-};
-
-void append(std::string& list, const std::string& text) {
-  list += (list.empty() ? "" : "; ") + text;
-}
-
-// What keeps the tensors from being the weights; empty if nothing does.
-std::string differences(const HfTensors& tensors,
-                        const ParameterLayout& layout) {
-  std::string list;
-  std::set<std::string> expected;
-  for (const Parameter& p : layout.parameters()) {
-    expected.insert(p.name);
-    if (!tensors.files().contains(p.name)) {
-      append(list, "missing " + p.name + " " + to_string(p.shape));
-      continue;
-    }
-    const SafetensorsEntry& e = tensors.file_of(p.name).entry(p.name);
-    if (e.shape != p.shape) {
-      append(list, p.name + ": shape " + to_string(e.shape) + ", expected " +
-                       to_string(p.shape));
-    }
-    if (e.dtype != "F32" && e.dtype != "F64" && e.dtype != "F16" &&
-        e.dtype != "BF16") {
-      append(list, p.name + ": dtype " + e.dtype +
-                       ", expected F32, F64, F16 or BF16");
-    }
-  }
-  for (const auto& [name, _] : tensors.files()) {
-    if (!expected.contains(name)) append(list, "unexpected " + name);
-  }
-  return list;
-}
 
 struct StoredTensor {
   const Parameter* parameter;
@@ -129,11 +49,23 @@ std::vector<Shard> cut_shards(const ParameterLayout& layout, HfDType dtype,
 }
 
 std::string shard_name(std::size_t shard, std::size_t shards) {
-  if (shards == 1) return kSingle + 1;
+  if (shards == 1) return kHfWeights;
   char text[64];
   std::snprintf(text, sizeof(text), "model-%05zu-of-%05zu.safetensors",
                 shard + 1, shards);
   return text;
+}
+
+// The largest numbers of f32 round to infinity.
+void require_finite_bf16(const Parameter& p, const Tensor& value,
+                         const std::vector<uint16_t>& rounded) {
+  const auto bad = std::ranges::find_if(
+      rounded, [](uint16_t bits) { return !std::isfinite(widen_bf16(bits)); });
+  if (bad == rounded.end()) return;
+  const auto i = bad - rounded.begin();
+  throw InvalidArgument(p.name + ": element " + std::to_string(i) + ": " +
+                        std::to_string(value.data<float>()[i]) +
+                        ", expected a number that bf16 can hold");
 }
 
 void write_shard(const std::string& path, const Shard& shard,
@@ -148,6 +80,7 @@ void write_shard(const std::string& path, const Shard& shard,
     rounded[i].resize(static_cast<std::size_t>(p.count));
     std::transform(value.data<float>(), value.data<float>() + p.count,
                    rounded[i].begin(), round_to_bf16);
+    require_finite_bf16(p, value, rounded[i]);
     items.back().dtype = "BF16";
     items.back().bytes = std::as_bytes(std::span(rounded[i]));
   }
@@ -174,27 +107,19 @@ void write_files(const std::string& folder, const HfConfig& config,
   if (shards.size() == 1) return;
   const json index = {{"metadata", {{"total_size", total}}},
                       {"weight_map", map}};
-  write_file(folder + kIndex, index.dump(2) + "\n");
+  write_file(folder + "/" + kHfIndex, index.dump(2) + "\n");
 }
 
 }  // namespace
 
 bool is_hf_folder(const std::string& folder) {
   return fs::is_regular_file(folder + kConfig) &&
-         (fs::exists(folder + kSingle) || fs::exists(folder + kIndex));
+         (fs::exists(folder + "/" + kHfWeights) ||
+          fs::exists(folder + "/" + kHfIndex));
 }
 
 HfConfig read_hf_config(const std::string& folder) {
   return parse_hf_config(read_text(folder + kConfig), folder + kConfig);
-}
-
-void read_hf_weights(const std::string& folder, ParameterStore& weights) {
-  const HfTensors tensors(folder);
-  const std::string wrong = differences(tensors, weights.layout());
-  require(wrong.empty(), folder + ": " + wrong);
-  for (const Parameter& p : weights.layout().parameters()) {
-    convert(tensors.file_of(p.name).get(p.name), weights.value(p.name));
-  }
 }
 
 void write_hf_folder(const std::string& folder, const HfConfig& config,

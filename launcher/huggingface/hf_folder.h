@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "launcher/huggingface/hf_config.h"
@@ -9,8 +10,12 @@
 namespace timepipe {
 
 // A folder as save_pretrained writes it: config.json, and model.safetensors or
-// shards with model.safetensors.index.json. Tokenizer files and
-// generation_config.json are neither read nor written.
+// shards with model.safetensors.index.json; where both are there, the former,
+// as transformers does. Tokenizer files and generation_config.json are neither
+// read nor written.
+
+inline constexpr const char* kHfWeights = "model.safetensors";
+inline constexpr const char* kHfIndex = "model.safetensors.index.json";
 
 bool is_hf_folder(const std::string& folder);
 
@@ -18,9 +23,14 @@ bool is_hf_folder(const std::string& folder);
 HfConfig read_hf_config(const std::string& folder);
 
 // Copies the folder's tensors (F32, F16, BF16: exact; F64: rounded if the
-// weights are f32) into the weights. Throws InvalidArgument that lists what is
-// missing, unexpected or of another shape; the weights are then as before.
-void read_hf_weights(const std::string& folder, ParameterStore& weights);
+// weights are f32) into the weights. What says nothing new may be there too:
+// a tensor in two shards or tied embeddings twice, with the same bits, and
+// buffers that follow from the configuration. Throws InvalidArgument that lists
+// what is missing, unexpected or of another shape (the weights are then as
+// before) or names the tensor and element that isn't finite. `say`, if any,
+// gets a line about a file that is passed over.
+void read_hf_weights(const std::string& folder, ParameterStore& weights,
+                     const std::function<void(const std::string&)>& say = {});
 
 enum class HfDType { kF32, kBF16 };  // BF16: rounded to nearest, ties to even
 

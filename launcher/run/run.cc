@@ -76,12 +76,12 @@ class Run {
         config_(inputs.config),
         trainer_(ctx_, world, config_.model, config_.train, config_.parallel,
                  config_.optimizer.adamw),
-        saves_(ctx_, world, config_, trainer_, data_files(inputs.data)) {
-    const RunStart start =
-        start_run(ctx_, world, config_, inputs.data, trainer_);
-    steps_done_ = start.steps_done;
-    skipped_ = start.skipped_steps;
-    digest_ = start.digest;
+        start_(start_run(ctx_, world, config_, inputs.data, trainer_)),
+        saves_(ctx_, world, config_, trainer_, data_files(inputs.data),
+               start_.hugging_face),
+        steps_done_(start_.steps_done),
+        skipped_(start_.skipped_steps),
+        digest_(start_.digest) {
     log_line("starts after step " + std::to_string(steps_done_));
   }
 
@@ -89,6 +89,7 @@ class Run {
   int train() {
     const int64_t steps = config_.optimizer.steps;
     if (steps_done_ >= steps) {
+      require_an_update(steps_done_);
       if (speaks()) {
         std::printf("finished: %" PRId64 " steps done\n", steps_done_);
       }
@@ -118,6 +119,7 @@ class Run {
     }
     progress.finish();
     if (step < steps) return leave_early(step, signal, progress);
+    require_an_update(steps);
     log_line("all steps done, memory taken: " + taken_text());
     report();
     return 0;
@@ -188,6 +190,13 @@ class Run {
                 " steps in a row without a finite loss and gradient, expected "
                 "fewer than optimizer.max_skipped_steps = " +
                 std::to_string(most));
+  }
+
+  // A run all of whose steps were skipped has trained nothing.
+  void require_an_update(int64_t steps_done) const {
+    require(skipped_ < steps_done,
+            "not trained: all " + std::to_string(steps_done) +
+                " steps were skipped, without a finite loss and gradient");
   }
 
   void save_if_due(int64_t steps_done, bool leaves) {
@@ -303,10 +312,11 @@ class Run {
   const RunConfig& config_;
   Context ctx_;
   Trainer trainer_;
+  RunStart start_;
   Saves saves_;
-  int64_t steps_done_ = 0;  // when the run was started or resumed
-  int64_t skipped_ = 0, skipped_in_a_row_ = 0;
-  uint64_t digest_ = 0;
+  int64_t steps_done_;  // when the run was started or resumed
+  int64_t skipped_, skipped_in_a_row_ = 0;
+  uint64_t digest_;
   Batch batch_;  // of the step or evaluation that is under way
   std::optional<std::string> failure_;
 };

@@ -6,24 +6,39 @@
 
 #include "launcher/process/rank_log.h"
 #include "runtime/error.h"
+#include "runtime/finite.h"
 
 namespace timepipe {
 
 Saves::Saves(Context& ctx, Communicator& world, const RunConfig& config,
-             Trainer& trainer, std::vector<Manifest::DataFile> data)
-    : config_(config), writer_(ctx, world, config, trainer, std::move(data)) {}
+             Trainer& trainer, std::vector<Manifest::DataFile> data,
+             std::string hugging_face)
+    : config_(config),
+      trainer_(trainer),
+      writer_(ctx, world, config, trainer, std::move(data),
+              std::move(hugging_face)) {}
 
 void Saves::after_step(int64_t steps_done, int64_t skipped_steps,
                        uint64_t digest, bool leaves) {
-  if (config_.run_dir.empty()) return;
   const int64_t every = config_.checkpoint.every;
   const bool due = leaves || (every > 0 && steps_done % every == 0);
-  check(writer_.settle(/*wait=*/due), /*must=*/false);
-  if (!due || steps_done == last_) return;
+  const bool has_folder = !config_.run_dir.empty();
+  if (has_folder) check(writer_.settle(/*wait=*/due), /*must=*/false);
+  if (due) require_finite_weights(steps_done);
+  if (!has_folder || !due || steps_done == last_) return;
   last_ = steps_done;
   log_line("checkpoint of step " + std::to_string(steps_done) + " begun");
   const auto outcome = writer_.save(steps_done, skipped_steps, digest);
   check(std::max(outcome, writer_.settle(/*wait=*/leaves)), leaves);
+}
+
+// All ranks have the same weights.
+void Saves::require_finite_weights(int64_t steps_done) {
+  const ParameterStore& weights = trainer_.model().weights();
+  for (const Parameter& p : weights.layout().parameters()) {
+    require_finite("step " + std::to_string(steps_done) + ": " + p.name,
+                   weights.value(p.name));
+  }
 }
 
 // What became of the last save. `must`: the run is lost without it.

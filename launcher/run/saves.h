@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "launcher/checkpoint/checkpoint.h"
@@ -11,20 +12,25 @@ namespace timepipe {
 // saved without run_dir.
 class Saves {
  public:
-  // data: the files that the run is trained on.
+  // As CheckpointWriter.
   Saves(Context& ctx, Communicator& world, const RunConfig& config,
-        Trainer& trainer, std::vector<Manifest::DataFile> data);
+        Trainer& trainer, std::vector<Manifest::DataFile> data,
+        std::string hugging_face);
 
   // After a step: starts a save if one is due. `leaves`: the run ends here, all
-  // is saved on return. Throws InvalidArgument if a save failed that the run
-  // can't do without. Collective.
+  // is saved on return. Throws InvalidArgument if weights to be saved or to end
+  // with aren't finite, or if a save failed that the run can't do without.
+  // Collective.
   void after_step(int64_t steps_done, int64_t skipped_steps, uint64_t digest,
                   bool leaves);
 
  private:
   void check(CheckpointWriter::Outcome outcome, bool must);
 
+  void require_finite_weights(int64_t steps_done);
+
   const RunConfig& config_;
+  Trainer& trainer_;
   CheckpointWriter writer_;
   int64_t last_ = -1;  // its steps; -1: none, or it failed
 };

@@ -23,12 +23,6 @@ uint64_t hash_of(const ParameterStore& weights) {
       block_hashes(weights.layout(), weights.flat(), 0, blocks));
 }
 
-ModelConfig model_of(const CheckpointReader& checkpoint) {
-  return config_from_text(checkpoint.manifest().configuration,
-                          checkpoint.folder() + "/manifest.json")
-      .model;
-}
-
 // That of init_from must be this run's, but for how weights start.
 void require_model(const RunConfig& config, ModelConfig model) {
   model.initializer_range = config.model.initializer_range;
@@ -123,22 +117,38 @@ void resume(Context& ctx, const CheckpointReader& checkpoint,
   restore(ctx, checkpoint, trainer, config.data.batch);
   start.steps_done = manifest.steps;
   start.skipped_steps = manifest.skipped_steps;
+  start.hugging_face = manifest.hugging_face;
   require(hash_of(trainer.model().weights()) == manifest.digest,
           checkpoint.folder() +
               ": the weights read aren't those of the step's digest");
 }
 
-void take_weights_of(const RunConfig& config, ParameterStore& weights,
-                     const std::function<void(const std::string&)>& say) {
+// Sets weights, and moments with init_optimizer. Returns the text of
+// config.json that the weights once came with, or "".
+std::string start_from(Context& ctx, const RunConfig& config, Trainer& trainer,
+                       const std::function<void(const std::string&)>& say) {
+  ParameterStore& weights = trainer.model().weights();
   if (is_hf_folder(config.init_from)) {
+    require(!config.init_optimizer,
+            "init_optimizer: true, expected false: " + config.init_from +
+                " is a Hugging Face folder, which has no moments");
     require_model(config, read_hf_config(config.init_from).model);
-    return read_hf_weights(config.init_from, weights);
+    read_hf_weights(config.init_from, weights, say);
+    return read_text(config.init_from + "/config.json");
   }
   const CheckpointReader checkpoint = open_checkpoint(config.init_from, say);
-  require_same_parameters(checkpoint.folder(), checkpoint.manifest().parameters,
-                          weights.layout().parameters());
-  require_model(config, model_of(checkpoint));
-  restore_weights(checkpoint, weights);
+  const Manifest& manifest = checkpoint.manifest();
+  require_model(config, config_from_text(manifest.configuration,
+                                         checkpoint.folder() + "/manifest.json")
+                            .model);
+  restore_weights(ctx, checkpoint, weights);
+  if (config.init_optimizer) {
+    require(manifest.updates > 0,
+            "init_optimizer: true, expected false: " + checkpoint.folder() +
+                " has moments of no update");
+    restore_moments(ctx, checkpoint, trainer);
+  }
+  return manifest.hugging_face;
 }
 
 }  // namespace
@@ -160,7 +170,9 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
     const auto say = [&](const std::string& line) {
       if (world.rank() == 0) tell(line);
     };
-    if (!config.init_from.empty()) take_weights_of(config, weights, say);
+    if (!config.init_from.empty()) {
+      start.hugging_face = start_from(ctx, config, trainer, say);
+    }
     if (config.data.start_state.empty()) return;
     start_from_state(ctx, config.data.start_state, trainer, config.data.batch);
     state_hash = std::hash<std::string>()(read_text(config.data.start_state));
@@ -170,6 +182,9 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
   require_same_on_all_ranks(world, "number of steps done",
                             static_cast<uint64_t>(start.steps_done));
   require_same_on_all_ranks(world, "file data.start_state", state_hash);
+  require_same_on_all_ranks(
+      world, "number of updates of the moments",
+      static_cast<uint64_t>(trainer.optimizer().updates()));
   start.digest = hash_of(weights);
   require_same_on_all_ranks(world, "initial weights", start.digest);
   return start;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -189,6 +190,25 @@ TEST(Decoder, NamesTokensOutsideTheVocabularyBeforeItReads) {
   EXPECT_EQ(reader.decoder.state().tokens_read, 0);
   EXPECT_THAT([&] { reader.decoder.read(std::span<const int64_t>()); },
               ThrowsMessage<InvalidArgument>(HasSubstr("at least one")));
+}
+
+TEST(Decoder, NamesLogitsAndStatesThatAreNotFinite) {
+  Reader reader(kMamba);
+  const std::vector<int64_t> ids = some_ids();
+  const testing::TemporaryFile file("");
+  reader.read(std::span(ids).first(5));
+  HiddenState state = copy(reader.ctx, reader.decoder.state());
+  state.layers[1].state.data<double>()[2] =
+      std::numeric_limits<double>::infinity();
+  save_hidden_state(file.path(), state, reader.model.config());
+  EXPECT_THAT([&] { load_hidden_state(reader.ctx, file.path(), reader.model); },
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr(file.path() + ": tensor layers.1.state: 1 of ")));
+  reader.model.final_norm().data<double>()[0] =
+      std::numeric_limits<double>::quiet_NaN();
+  EXPECT_THAT(
+      [&] { reader.read(std::span(ids).subspan(5, 3)); },
+      ThrowsMessage<InvalidArgument>(HasSubstr("logits from token 5 on: ")));
 }
 
 TEST(Decoder, RefusesChunksThatAreNoMiniBatches) {

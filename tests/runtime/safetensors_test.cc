@@ -147,6 +147,33 @@ TEST(Safetensors, FileWithoutTensors) {
   EXPECT_TRUE(read(file_of("{}", "")).names().empty());
 }
 
+// What the official library reads, though hardly anybody writes it.
+TEST(Safetensors, ReadsNullMetadataPaddingAndUnknownFields) {
+  const SafetensorsFile file = read(file_of(
+      R"(  {"__metadata__":null,
+          "w":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"extra":[{}]}}
+        )",
+      bytes_of<float>({4.5})));
+  EXPECT_TRUE(file.metadata().empty());
+  EXPECT_THAT(testing::to_f64(file.get("w")), ElementsAre(4.5));
+}
+
+TEST(Safetensors, KnowsTheSizeOfTypesThatAreNotComputedWith) {
+  const SafetensorsFile file = read(file_of(
+      R"({"a":{"dtype":"F8_E4M3","shape":[3],"data_offsets":[0,3]},
+          "b":{"dtype":"F8_E8M0","shape":[1],"data_offsets":[3,4]},
+          "c":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[4,7]},
+          "d":{"dtype":"F4","shape":[2,3],"data_offsets":[7,10]},
+          "e":{"dtype":"C64","shape":[1],"data_offsets":[10,18]}})",
+      std::string(18, '\0')));
+  EXPECT_EQ(file.bytes("d").size(), 3U);
+  EXPECT_THAT(
+      [&] { file.get("a"); },
+      ThrowsMessage<InvalidArgument>(HasSubstr("tensor a: dtype F8_E4M3")));
+  expect_tensor_refused(R"({"dtype":"F4","shape":[3],"data_offsets":[0,2]})", 2,
+                        "shape [3]: 12 bits, expected whole bytes");
+}
+
 TEST(Safetensors, NamesTheMissingTensor) {
   const TemporaryFile file(file_of("{}   ", ""));
   EXPECT_THAT(

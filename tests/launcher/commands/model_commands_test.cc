@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "launcher/checkpoint/checkpoint_files.h"
 #include "launcher/checkpoint/hf_fixture.h"
 #include "launcher/checkpoint/open_model.h"
+#include "launcher/checkpoint/weights_checkpoint.h"
 #include "launcher/commands/commands.h"
 #include "launcher/data/token_rows.h"
 #include "launcher/generate/loss_by_position.h"
@@ -26,6 +28,7 @@ namespace timepipe {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 using testing::to_f64;
@@ -218,6 +221,57 @@ TEST_F(ModelCommands, OpenModelConvertsBetweenPrecisions) {
     EXPECT_TRUE(testing::close(f64.model->weights().value(p.name),
                                to_f64(f32.model->weights().value(p.name)), 0));
   }
+}
+
+// A checkpoint of weights in f64, one of which is that.
+void write_checkpoint_with(double number, const std::string& golden,
+                           const std::string& run_dir) {
+  Context ctx;
+  OpenModel opened = open_model(ctx, golden, DType::kF64);
+  Tensor norm = opened.model->weights().value("model.norm.weight");
+  norm.data<double>()[2] = number;
+  write_weights_checkpoint(run_dir, opened.config, "", opened.model->weights());
+}
+
+TEST_F(ModelCommands, CheckpointsWithNumbersThatAreNotFiniteAreNotOpened) {
+  const std::string golden = hf_goldens().front();
+  write_checkpoint_with(std::numeric_limits<double>::quiet_NaN(), golden,
+                        at("nan"));
+  write_checkpoint_with(1e300, golden, at("large"));
+  Context ctx;
+  EXPECT_THAT([&] { open_model(ctx, at("nan")); },
+              ThrowsMessage<InvalidArgument>(
+                  AllOf(HasSubstr("weights.model.norm.weight: 1 of"),
+                        HasSubstr("the first at [2]: nan"))));
+  EXPECT_EQ(open_model(ctx, at("large")).config.train.dtype, DType::kF64);
+  EXPECT_THAT([&] { open_model(ctx, at("large"), DType::kF32); },
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr("finite as f32, the first at [2]: 1e+300")));
+  EXPECT_THAT(
+      [&] {
+        timepipe({"checkpoint", "export", at("nan"), at("hf")});
+      },
+      ThrowsMessage<InvalidArgument>(HasSubstr("aren't finite")));
+}
+
+TEST_F(ModelCommands, FixtureMustBeFinite) {
+  const std::string golden = hf_goldens().front();
+  ASSERT_EQ(timepipe({"checkpoint", "export", golden, at("hf")}), 0);
+  const std::string path = at("hf") + "/" + kFixtureFile;
+  const auto file = SafetensorsFile::read(path);
+  Tensor logits = file.get("logits");
+  logits.data<double>()[1] = std::numeric_limits<double>::quiet_NaN();
+  const Tensor ids = file.get("input_ids"),
+               error = file.get("f32_max_abs_error");
+  const SafetensorsItem items[] = {
+      safetensors_item("input_ids", ids), safetensors_item("logits", logits),
+      safetensors_item("f32_max_abs_error", error)};
+  write_safetensors(path, items);
+  EXPECT_THAT(
+      [&] {
+        timepipe({"checkpoint", "verify-export", at("hf")});
+      },
+      ThrowsMessage<InvalidArgument>(HasSubstr(path + ": logits: 1 of")));
 }
 
 TEST(LossByPosition, BucketsDouble) {

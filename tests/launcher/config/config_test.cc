@@ -183,6 +183,7 @@ TEST_F(Config, ValuesOutOfRangeAreRefused) {
                                "data.bos_id=256",
                                "data.tokenizer=",
                                "checkpoint.every=3",
+                               "init_optimizer=true",
                                "checkpoint.keep_last=-1",
                                "checkpoint.milestone_every=5",
                                "eval.every=1",

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -18,6 +19,7 @@ namespace timepipe {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 const std::string kGolden = TIMEPIPE_GOLDENS "/hf_linear_tied_f32";
@@ -99,16 +101,95 @@ TEST(HfConfigText, NamesWhatItCannotHonour) {
               HasSubstr(R"(expected "ttt")"));
 }
 
+// As config.to_dict() of transformers 4 and 5 has them, at their defaults.
+TEST(HfConfigText, PassesOverWhatTheLibraryKeepsForItself) {
+  EXPECT_EQ(config_error(R"({
+        "dtype": "float32", "torch_dtype": "float32", "architectures": null,
+        "transformers_version": "5.1.0", "_name_or_path": "a/b",
+        "_commit_hash": null, "_attn_implementation_autoset": true,
+        "auto_map": {"AutoConfig": "ttt.TTTConfig"}, "tokenizer_class": null,
+        "return_dict": true, "output_hidden_states": false,
+        "output_attentions": false, "torchscript": false,
+        "use_bfloat16": false, "tf_legacy_loss": false, "use_cache": true,
+        "pruned_heads": {}, "chunk_size_feed_forward": 0, "is_decoder": false,
+        "is_encoder_decoder": false, "cross_attention_hidden_size": null,
+        "add_cross_attention": false, "tie_encoder_decoder": false,
+        "finetuning_task": null, "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
+        "label2id": {"LABEL_0": 0, "LABEL_1": 1}, "problem_type": null,
+        "task_specific_params": null, "prefix": null, "sep_token_id": null,
+        "decoder_start_token_id": null, "max_length": 20, "min_length": 0,
+        "do_sample": false, "early_stopping": false, "num_beams": 1,
+        "num_beam_groups": 1, "diversity_penalty": 0.0, "temperature": 1.0,
+        "top_k": 50, "top_p": 1.0, "typical_p": 1.0,
+        "repetition_penalty": 1.0, "length_penalty": 1.0,
+        "no_repeat_ngram_size": 0, "encoder_no_repeat_ngram_size": 0,
+        "bad_words_ids": null, "num_return_sequences": 1,
+        "output_scores": false, "return_dict_in_generate": false,
+        "forced_bos_token_id": null, "forced_eos_token_id": null,
+        "remove_invalid_values": false, "suppress_tokens": null,
+        "exponential_decay_length_penalty": null,
+        "begin_suppress_tokens": null, "num_key_value_heads": 32,
+        "max_position_embeddings": null, "rope_scaling": null,
+        "quantization_config": null})"),
+            "no error");
+}
+
+// Attributes of the library, and of other models of this name, that would
+// change what is computed.
+TEST(HfConfigText, NamesFieldsOfTheLibraryThatChangeTheModel) {
+  for (const char* field :
+       {R"("quantization_config": {"bits": 4})",
+        R"("is_encoder_decoder": true)", R"("add_cross_attention": true)",
+        R"("pruned_heads": {"0": [1]})", R"("num_key_value_heads": 8)",
+        R"("sliding_window": 4096)", R"("num_heads": 2)",
+        R"("attn_mode": "chunk")", R"("architectures": ["TTTModel"])",
+        R"("hidden_size": null)", R"("eos_token_id": "2")",
+        R"("eos_token_id": [2, null])",
+        R"("eos_token_id": [18446744073709551615])",
+        R"("rope_parameters": {"rope_type": "linear", "factor": 2})",
+        R"("rope_parameters": {"rope_theta": 5.0}, "rope_theta": 6.0)"}) {
+    const std::string name(field + 1, std::strchr(field + 1, '"'));
+    EXPECT_THAT(config_error(std::string("{") + field + "}"),
+                HasSubstr("c: " + name + ": "));
+  }
+}
+
+TEST(HfConfigText, RotaryBaseWhereTransformers5KeepsIt) {
+  const auto theta = [](const char* text) {
+    return parse_hf_config(text, "c").model.rope_theta;
+  };
+  EXPECT_EQ(theta(R"({"rope_parameters":
+                      {"rope_type": "default", "rope_theta": 500000.0}})"),
+            500000);
+  EXPECT_EQ(theta(R"({"rope_theta": 7, "rope_scaling": {"type": "default"},
+                      "rope_parameters": {"rope_theta": 7.0}})"),
+            7);
+  EXPECT_EQ(theta(R"({"rope_parameters": null})"), 10000);
+}
+
+TEST(HfConfigText, EndTokensAreOneOrSeveralOrNone) {
+  const auto ends = [](const std::string& eos) {
+    const HfConfig c = parse_hf_config("{\"eos_token_id\": " + eos + "}", "c");
+    const std::string text = hf_config_text(c, "float32");
+    EXPECT_EQ(hf_config_text(parse_hf_config(text, "c"), "float32"), text);
+    return c.eos_token_ids;
+  };
+  EXPECT_THAT(ends("7"), ElementsAre(7));
+  EXPECT_THAT(ends("[7, 3]"), ElementsAre(7, 3));
+  EXPECT_THAT(ends("[]"), ElementsAre());
+  EXPECT_THAT(ends("null"), ElementsAre());
+}
+
 TEST(HfConfigText, WrittenIsReadBack) {
   HfConfig c;
   c.model = small_config();
   c.model.ttt_base_lr = 0.1;
-  c.eos_token_id.reset();
+  c.eos_token_ids.clear();
   const std::string text = hf_config_text(c, "bfloat16");
   const HfConfig back = parse_hf_config(text, "c");
   EXPECT_EQ(back.model.inner, InnerModel::kMlp);
   EXPECT_FALSE(back.model.tie_word_embeddings);
-  EXPECT_EQ(back.eos_token_id, std::nullopt);
+  EXPECT_THAT(back.eos_token_ids, ElementsAre());
   EXPECT_EQ(hf_config_text(back, "bfloat16"), text);
 }
 
@@ -190,6 +271,7 @@ TEST_F(HfFolder, NamesMissingUnexpectedAndMisshapenTensors) {
 
 TEST_F(HfFolder, AnIndexCannotLeaveItsFolder) {
   const std::string path = copy_of_golden("evil");
+  fs::remove(path + "/model.safetensors");
   LanguageModel model(ctx_, read_hf_config(path).model, DType::kF32);
   for (const char* file : {"../a.safetensors", "/etc/passwd", "..", ""}) {
     write_file(

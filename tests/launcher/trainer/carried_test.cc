@@ -53,7 +53,7 @@ RunConfig config_of(const std::string& folder) {
 void save_after(TrainerRun& run, Communicator& world, const std::string& folder,
                 int64_t steps) {
   const RunConfig config = config_of(folder);
-  CheckpointWriter writer(run.ctx, world, config, run.trainer, {});
+  CheckpointWriter writer(run.ctx, world, config, run.trainer, {}, "");
   writer.save(steps, 0, run.trainer.optimizer().digest());
   ASSERT_EQ(writer.settle(true), CheckpointWriter::Outcome::kCommitted);
 }
