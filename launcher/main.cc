@@ -6,10 +6,12 @@
 #include <csignal>
 #include <exception>
 #include <iostream>
+#include <sstream>
 #include <string>
 
 #include "launcher/commands/commands.h"
 #include "launcher/process/standard_output.h"
+#include "launcher/process/version.h"
 #include "runtime/error.h"
 
 namespace {
@@ -22,6 +24,8 @@ int run(int argc, char** argv) {
       "through time over ranks.",
       "timepipe");
   app.require_subcommand(0, 1);
+  app.set_version_flag("--version", timepipe::version_text(),
+                       "Print version and commit and exit");
   app.footer(
       "Example:\n  timepipe train configs/demo.textproto data.train=book.txt");
   int status = 0;
@@ -36,7 +40,12 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    if (error.get_exit_code() == 0) {  // --help, --version
+      std::ostringstream text;
+      app.exit(error, text);
+      timepipe::write_output(text.str());
+      return 0;
+    }
     std::string command = "timepipe";
     for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
       at = at->get_subcommands().front();
