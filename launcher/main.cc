@@ -6,12 +6,14 @@
 #include <csignal>
 #include <exception>
 #include <iostream>
+#include <sstream>
 #include <string>
 
 #include "launcher/commands/commands.h"
 #include "launcher/process/job.h"
 #include "launcher/process/set_threads.h"
 #include "launcher/process/standard_output.h"
+#include "launcher/process/version.h"
 #include "runtime/error.h"
 
 namespace {
@@ -34,6 +36,8 @@ int run(int argc, char** argv) {
       "through time over ranks.",
       "timepipe");
   app.require_subcommand(0, 1);
+  app.set_version_flag("--version", timepipe::version_text(),
+                       "Print version and commit and exit");
   app.footer(
       "Example:\n  timepipe train configs/demo.textproto data.train=book.txt");
   int status = 0;
@@ -53,7 +57,12 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    if (error.get_exit_code() == 0) {  // --help, --version
+      std::ostringstream text;
+      app.exit(error, text);
+      timepipe::write_output(text.str());
+      return 0;
+    }
     std::cerr << "timepipe: " << error.what() << " (see "
               << "timepipe" << command_of(app) << " --help)\n";
     return kUserMistake;

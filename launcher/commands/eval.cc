@@ -5,6 +5,7 @@
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
+#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numbers>
@@ -17,11 +18,11 @@
 #include "launcher/commands/shared_options.h"
 #include "launcher/generate/loss_by_position.h"
 #include "launcher/process/read_progress.h"
+#include "launcher/process/result_file.h"
 #include "launcher/process/standard_output.h"
 #include "launcher/tokenizer/require_tokenizer.h"
 #include "launcher/tokenizer/tokenizer.h"
 #include "models/decoder.h"
-#include "runtime/files.h"
 #include "runtime/number_text.h"
 #include "runtime/token_file.h"
 
@@ -237,7 +238,7 @@ std::string json_of(const Findings& f) {
 }
 
 int eval(const EvalOptions& options) {
-  if (!options.json.empty()) require_can_be_made(options.json);
+  if (!options.json.empty()) require_can_be_written(options.json);
   Context ctx;
   const OpenModel opened = open_model(ctx, options.checkpoint);
   const DataConfig& data = opened.config.data;
@@ -270,8 +271,13 @@ int eval(const EvalOptions& options) {
                              static_cast<double>(findings.losses.tokens()) /
                              static_cast<double>(*bytes);
   }
-  write_output(text_of(findings));
-  if (!options.json.empty()) write_file(options.json, json_of(findings));
+  // Whoever wants JSON on standard output wants nothing else there.
+  if (is_standard_output(options.json)) {
+    std::cerr << text_of(findings);
+  } else {
+    write_output(text_of(findings));
+  }
+  if (!options.json.empty()) write_result(options.json, json_of(findings));
   return 0;
 }
 
@@ -299,7 +305,9 @@ void add_eval(CLI::App& app, int& status) {
   command.add_flag("--by-position", o->by_position,
                    "Loss by the number of tokens read before, too");
   command.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
-  command.add_option("--json", o->json, "Write the result to this file, too");
+  command.add_option("--json", o->json,
+                     "Write the result to this file or pipe, too; - or "
+                     "/dev/stdout: there instead of the text");
   command.footer(
       "JSON keys: checkpoint, step, data, held_out, first_token, context,\n"
       "  tokens (predictions), loss (nats), perplexity, bits_per_token,\n"

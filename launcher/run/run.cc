@@ -21,6 +21,7 @@
 #include "launcher/process/rank_log.h"
 #include "launcher/process/read_progress.h"
 #include "launcher/process/set_threads.h"
+#include "launcher/process/version.h"
 #include "launcher/run/lock.h"
 #include "launcher/run/metrics.h"
 #include "launcher/run/progress.h"
@@ -50,6 +51,16 @@ struct Inputs {
     if (error) throw IoError("run_dir: " + folder + ": " + error.message());
   }
 
+  // A layout for the ranks that there are, and a job for the layout.
+  static std::string that_would_do(const RunConfig& config, int ranks) {
+    const ParallelConfig& layout = config.parallel;
+    const std::string job =
+        "mpirun -n " + std::to_string(layout.time * layout.data);
+    if (ranks % layout.data != 0) return job;
+    return "parallel.time=" + std::to_string(ranks / layout.data) + " or " +
+           job;
+  }
+
   static RunConfig checked(RunConfig config, int ranks) {
     const int64_t wanted = config.parallel.time * config.parallel.data;
     require(wanted == ranks, "parallel.time x parallel.data: " +
@@ -57,8 +68,8 @@ struct Inputs {
                                  std::to_string(config.parallel.data) + " = " +
                                  std::to_string(wanted) +
                                  " ranks, but this job has " +
-                                 std::to_string(ranks) + " (mpirun -n " +
-                                 std::to_string(wanted) + ")");
+                                 std::to_string(ranks) + ", expected " +
+                                 that_would_do(config, ranks));
     return config;
   }
 };
@@ -149,6 +160,7 @@ class Run {
         trainer_.memory_plan(batch(typical), has_folder());
     log_line("memory: " + to_string(memory));
     log_line("threads: " + threads_.line);
+    progress.say(version_text());
     progress.banner(trainer_.model().weights().layout(), memory, threads_);
     if (steps_done_ > 0) {
       progress.say("resumed after step " + std::to_string(steps_done_));
@@ -360,6 +372,7 @@ std::unique_ptr<IdScan> look_through_ids(Communicator& world,
 // What a rank is, at the head of its log.
 void open_log(const RunConfig& config, const Communicator& world) {
   start_rank_log(config.run_dir, world.rank());
+  log_line(version_text());
   log_line("rank " + std::to_string(world.rank()) + " of " +
            std::to_string(world.size()) + ", " + describe_process());
   log_line(std::to_string(config.parallel.time) + " time x " +

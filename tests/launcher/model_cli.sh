@@ -53,6 +53,35 @@ near "$(value bits_per_byte)" "$(awk "BEGIN { print $(value loss) / log(2) }")" 
 run eval run --data text --context 0 --json eval.json
 [ "$(value context)" -eq 5999 ] || fail "one window" eval.json
 
+# --json takes what can be written. On standard output JSON stands alone,
+# whatever that is; what is a file there isn't replaced by another.
+whole() { # FILE: holds the result and nothing else
+  [ "$(head -n 1 "$1")$(tail -n 1 "$1")" = "{}" ] &&
+    grep -qF "$(grep '"loss": .*,$' eval.json | head -n 1)" "$1" || fail "$2" "$1"
+}
+one_window=("$timepipe" eval run --data text --context 0 --json)
+for name in - /dev/stdout /dev/fd/1 file.json; do
+  "${one_window[@]}" $name >file.json 2>err
+  whole file.json "--json $name"
+  grep -q '^loss ' err || fail "the text of --json $name" err
+done
+"${one_window[@]}" /dev/stdout 2>err | cat >piped.json
+whole piped.json "--json /dev/stdout into a pipe"
+"${one_window[@]}" /dev/stderr >out 2>err
+whole err "--json /dev/stderr"
+grep -q '^loss ' out || fail "the text of --json /dev/stderr" out
+"${one_window[@]}" /dev/fd/7 7>seven.json >out
+whole seven.json "--json /dev/fd/7"
+mkfifo pipe
+cat pipe >piped.json &
+"${one_window[@]}" pipe >out
+wait $!
+whole piped.json "--json of a pipe"
+[ -p pipe ] || fail "the pipe is gone"
+"${one_window[@]}" /dev/full >out 2>err && fail "full disk"
+grep -q '^timepipe: /dev/full: No space' err || fail "full disk" err
+rm pipe
+
 # score agrees with it.
 run score run --tokens text --logits logits.safetensors
 near "$(sed -n 's/.*; loss \([0-9.]*\),.*/\1/p' out)" "$(value loss)" 2e-6 ||
@@ -168,8 +197,7 @@ refused "a.state: hidden_size: 32, expected 64" generate wide --prompt a \
 refused "text: " "${generate[@]}" --state-in text
 refused "x: No such file" "${generate[@]}" --state-out x/y
 refused "x: No such file" eval run --data text --json x/y
-mkfifo pipe
-refused "pipe: not a regular file" eval run --data text --json pipe
+refused "run: not a regular file" eval run --data text --json run
 refused "the file of --tokens" score run --tokens text --logits text
 refused "--seed: -1, expected" "${generate[@]}" --seed=-1
 refused "(see timepipe generate --help)" "${generate[@]}" --top-q 1

@@ -75,7 +75,8 @@ echo "ok: held-out loss, $(held_out one)"
 
 "$mpiexec" -n 2 "$timepipe" train "${tiny[@]}" parallel.time=3 \
   >"$work/out" 2>&1 && fail "2 ranks ran a layout of 3"
-grep -q '^timepipe: parallel.time x parallel.data: 3 x 1 = 3 ranks' \
+grep -q '^timepipe: parallel.time x parallel.data: 3 x 1 = 3 ranks, but this '\
+'job has 2, expected parallel.time=2 or mpirun -n 3$' \
   "$work/out" || fail "no line about the layout" "$work/out"
 [ "$(grep -c '^timepipe:' "$work/out")" -eq 1 ] ||
   fail "more than one line" "$work/out"

@@ -1,0 +1,72 @@
+#include "launcher/process/result_file.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <iostream>
+#include <optional>
+#include <span>
+
+#include "launcher/process/standard_output.h"
+#include "runtime/error.h"
+#include "runtime/files.h"
+
+namespace timepipe {
+namespace {
+
+[[noreturn]] void throw_error(const std::string& path, int error) {
+  throw IoError(path + ": " + std::strerror(error));
+}
+
+bool is_open_as(const std::string& path, int fd) {
+  struct stat named = {}, open = {};
+  return ::stat(path.c_str(), &named) == 0 && ::fstat(fd, &open) == 0 &&
+         named.st_dev == open.st_dev && named.st_ino == open.st_ino;
+}
+
+void write_in_place(const std::string& path, const std::string& text) {
+  std::FILE* file = std::fopen(path.c_str(), "we");
+  if (file == nullptr) throw_error(path, errno);
+  const bool whole =
+      std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  const int error = errno;
+  if (std::fclose(file) != 0) throw_error(path, errno);
+  if (!whole) throw_error(path, error);
+}
+
+}  // namespace
+
+bool is_standard_output(const std::string& path) {
+  return path == "-" || is_open_as(path, STDOUT_FILENO);
+}
+
+void require_can_be_written(const std::string& path) {
+  struct stat status = {};
+  if (is_standard_output(path)) return;
+  if (::stat(path.c_str(), &status) == 0 && !S_ISDIR(status.st_mode)) {
+    if (::access(path.c_str(), W_OK) == 0) return;
+    if (!S_ISREG(status.st_mode)) throw_error(path, errno);
+  }
+  require_can_be_made(path);
+}
+
+void write_result(const std::string& path, const std::string& text) {
+  if (is_standard_output(path)) return write_output(text);
+  if (is_open_as(path, STDERR_FILENO)) {  // not to be replaced either
+    std::cerr << text << std::flush;
+    return;
+  }
+  std::optional<NewFile> file;
+  try {
+    file.emplace(path);
+  } catch (const IoError&) {  // no file, or none can be made beside it
+    return write_in_place(path, text);
+  }
+  file->append(std::as_bytes(std::span(text)));
+  file->commit();
+}
+
+}  // namespace timepipe

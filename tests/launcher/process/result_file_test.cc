@@ -1,0 +1,89 @@
+#include "launcher/process/result_file.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <string>
+
+#include "runtime/error.h"
+#include "runtime/files.h"
+#include "tests/support/temporary_file.h"
+
+namespace timepipe {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using testing::TemporaryFile;
+using ::testing::ThrowsMessage;
+
+void write_checked(const std::string& path, const std::string& text) {
+  require_can_be_written(path);
+  write_result(path, text);
+}
+
+TEST(ResultFile, ReplacesAFileAndMakesANewOne) {
+  const TemporaryFile file("a longer text that was there");
+  write_checked(file.path(), "new");
+  EXPECT_EQ(read_text(file.path()), "new");
+  fs::remove(file.path());
+  write_checked(file.path(), "newer");
+  EXPECT_EQ(read_text(file.path()), "newer");
+}
+
+TEST(ResultFile, WritesToAPipe) {
+  const TemporaryFile pipe("");
+  fs::remove(pipe.path());
+  ASSERT_EQ(::mkfifo(pipe.path().c_str(), 0600), 0);
+  const int reader = ::open(pipe.path().c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(reader, 0);
+  write_checked(pipe.path(), "through");
+  char text[16] = "";
+  EXPECT_EQ(::read(reader, text, sizeof(text)), 7);
+  EXPECT_STREQ(text, "through");
+  ::close(reader);
+  EXPECT_TRUE(fs::is_fifo(pipe.path()));
+}
+
+// Beside it there is no place for a new file that then gets its name.
+TEST(ResultFile, WritesInPlaceWhereItCantReplace) {
+  const TemporaryFile file("a longer text that was there");
+  fs::create_directory(file.path() + ".part");
+  write_checked(file.path(), "new");
+  fs::remove(file.path() + ".part");
+  EXPECT_EQ(read_text(file.path()), "new");
+
+  const fs::path longest =
+      fs::path(file.path()).parent_path() /
+      std::string(255 - std::to_string(getpid()).size(), 'x')
+          .append(std::to_string(getpid()));
+  write_checked(longest, "new");
+  EXPECT_EQ(read_text(longest), "new");
+  fs::remove(longest);
+}
+
+TEST(ResultFile, ADeviceStaysOne) {
+  write_checked("/dev/null", "text");
+  EXPECT_TRUE(fs::is_character_file("/dev/null"));
+  EXPECT_THAT([] { write_result("/dev/full", "text"); },
+              ThrowsMessage<IoError>("/dev/full: No space left on device"));
+}
+
+TEST(ResultFile, NamesWhatCantBeWritten) {
+  const std::string folder = TemporaryFile::unused_path();
+  EXPECT_THAT([&] { require_can_be_written(folder + "/file"); },
+              ThrowsMessage<IoError>(HasSubstr(folder + ": No such file")));
+  EXPECT_THAT([&] { write_result(folder + "/file", "text"); },
+              ThrowsMessage<IoError>(HasSubstr(folder + "/file: No such")));
+  fs::create_directory(folder);
+  EXPECT_THAT([&] { require_can_be_written(folder); },
+              ThrowsMessage<IoError>(HasSubstr(folder + ": not a regular")));
+  fs::remove(folder);
+}
+
+}  // namespace
+}  // namespace timepipe
