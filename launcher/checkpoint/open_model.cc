@@ -87,10 +87,7 @@ OpenModel open_model(Context& ctx, const std::string& path,
   if (is_hf_folder(path)) {
     return open_hf(ctx, path, dtype.value_or(DType::kF32));
   }
-  require(!std::filesystem::exists(path + "/config.json"),
-          path +
-              ": has config.json, expected model.safetensors or "
-              "model.safetensors.index.json beside it");
+  require_hf_weights(path);
   const CheckpointReader checkpoint = open_checkpoint(path, say);
   const Manifest& manifest = checkpoint.manifest();
   const std::string where = checkpoint.folder() + "/manifest.json";

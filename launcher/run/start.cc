@@ -82,6 +82,7 @@ void take_weights_of(const RunConfig& config, ParameterStore& weights,
     require_model(config, read_hf_config(config.init_from).model);
     return read_hf_weights(config.init_from, weights);
   }
+  require_hf_weights(config.init_from);
   const CheckpointReader checkpoint = open_checkpoint(config.init_from, say);
   require_same_parameters(checkpoint.folder(), checkpoint.manifest().parameters,
                           weights.layout().parameters());
