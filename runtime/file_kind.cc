@@ -140,7 +140,15 @@ std::optional<FileContents> llmc(Text bytes) {
                         .what = "tokens of llm.c",
                         .has_header = true};
   }
-  return std::nullopt;
+  // Others are dates too, in a header that is mostly empty.
+  constexpr int32_t kFirst = 20240101, kLast = 20391231;
+  constexpr std::size_t kHeaderBytes = 1024, kMostUsed = 256;
+  const bool is_date = kFirst <= magic && magic <= kLast;
+  if (!is_date || bytes.size() < kHeaderBytes) return std::nullopt;
+  const Text rest = bytes.substr(kMostUsed, kHeaderBytes - kMostUsed);
+  if (rest.find_first_not_of('\0') != Text::npos) return std::nullopt;
+  return other_kind("a file of llm.c without tokens (its header begins with " +
+                    std::to_string(magic) + ")");
 }
 
 bool is_sentencepiece(Text bytes) {

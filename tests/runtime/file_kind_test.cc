@@ -82,6 +82,8 @@ std::vector<Case> read_kinds() {
       {"a.dat", int32(20240801), FileKind::kTokenBin, "tokens of llm.c"},
       {"a.bin", "\xff\xfe\x01\x00"s, FileKind::kTokenBin, "a .bin"},
       {"A.BIN", "\xff\xd8\xff\x00"s, FileKind::kTokenBin, "a .bin"},
+      {"a.bin", int32(20250101) + std::string(2000, 'a'), FileKind::kTokenBin,
+       "a .bin"},
       {"a.bin", "\x80\x02\x63\x01", FileKind::kTokenBin, "a .bin"},
       {"a.model", model, FileKind::kSentencepiece, "a sentencepiece model"},
   };
@@ -150,6 +152,8 @@ std::vector<Case> pickles_tables_and_programs() {
       {"a.bin", int32(20240522), other, "an evaluation file of llm.c"},
       {"a.bin", int32(20240326), other, "a model of llm.c"},
       {"a.bin", int32(20240803), other, "a model of llm.c"},
+      {"a.bin", int32(20250101) + kNuls + kNuls, other,
+       "a file of llm.c without tokens (its header begins with 20250101)"},
   };
 }
 
