@@ -113,18 +113,6 @@ ScheduleShape Trainer::set_batch(const Batch& batch, bool training) {
   return shape;
 }
 
-MemoryPlan Trainer::memory_plan(const Batch& batch, bool saves) {
-  runner_.prepare(set_batch(batch, /*training=*/true), train_.hot_rounds);
-  const int rank = grid_.world.rank();
-  return plan_memory({.model = model_,
-                      .shape = runner_.shape(),
-                      .operations = runner_.operations(),
-                      .time_rank = grid_.time->rank(),
-                      .shard_elements = optimizer_.shard_begin(rank + 1) -
-                                        optimizer_.shard_begin(rank),
-                      .saves = saves});
-}
-
 // The losses of all (sequence, chunk) pairs, wherever they were computed, added
 // in the order of sequences and chunks.
 double Trainer::gather_loss(const Batch& batch) {
