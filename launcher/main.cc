@@ -32,6 +32,7 @@ int run(int argc, char** argv) {
   timepipe::add_data(app, status);
   timepipe::add_checkpoint(app, status);
   timepipe::add_config(app, status);
+  timepipe::add_plan(app, status);
 
   try {
     app.parse(argc, argv);

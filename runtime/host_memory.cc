@@ -1,8 +1,12 @@
 #include "runtime/host_memory.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <optional>
 #include <sstream>
 
@@ -79,6 +83,17 @@ AvailableMemory available_memory(const std::string& root) {
     }
   }
   return least;
+}
+
+uint64_t host_id(const std::string& root) {
+  std::ifstream file(root + "/proc/sys/kernel/random/boot_id");
+  std::string id;
+  if (!std::getline(file, id)) {
+    std::array<char, 256> name = {};
+    gethostname(name.data(), name.size() - 1);
+    id = name.data();
+  }
+  return std::hash<std::string>()(id);
 }
 
 }  // namespace timepipe

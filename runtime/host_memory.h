@@ -17,4 +17,7 @@ struct AvailableMemory {
 // tests. Throws IoError if there is no /proc/meminfo.
 AvailableMemory available_memory(const std::string& root = "");
 
+// Of the machine, the same in all its containers.
+uint64_t host_id(const std::string& root = "");
+
 }  // namespace timepipe

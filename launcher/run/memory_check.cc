@@ -6,7 +6,6 @@
 #include <functional>
 #include <map>
 
-#include "launcher/process/host.h"
 #include "runtime/byte_text.h"
 #include "runtime/error.h"
 #include "runtime/host_memory.h"
@@ -36,8 +35,7 @@ std::string memory_shortage(const std::vector<RankMemory>& ranks) {
   return std::to_string(host.ranks) + " rank(s) of the host of rank " +
          std::to_string(host.first) + " need " + byte_text(host.needed) +
          ", expected at most the " + byte_text(host.available) +
-         " that it has available: " + byte_text(shortage(*worst)) +
-         " too much";
+         " that it has available: " + byte_text(shortage(*worst)) + " too much";
 }
 
 std::string memory_advice(const MemoryPlan& plan) {

@@ -15,7 +15,9 @@
 #include "launcher/data/train_data.h"
 #include "launcher/process/job.h"
 #include "launcher/process/rank_log.h"
+#include "launcher/run/banner.h"
 #include "launcher/run/lock.h"
+#include "launcher/run/memory_check.h"
 #include "launcher/run/metrics.h"
 #include "launcher/run/progress.h"
 #include "launcher/run/rank_report.h"
@@ -118,13 +120,8 @@ class Run {
     return std::accumulate(all.begin(), all.end(), 0.0);
   }
 
-  // Says what is trained, with what memory and from where.
   void introduce(Progress& progress) {
-    const int64_t typical = steps_done_ + 1;  // the first may carry nothing on
-    const MemoryPlan memory =
-        trainer_.memory_plan(inputs_.data.batch(typical), has_folder());
-    log_line("memory: " + to_string(memory));
-    progress.banner(trainer_.model().weights().layout(), memory);
+    progress.begin();
     if (steps_done_ > 0) {
       progress.say("resumed after step " + std::to_string(steps_done_));
     }
@@ -242,6 +239,21 @@ void open_log(const RunConfig& config, const Communicator& world) {
            config.device);
 }
 
+// Says what is trained and with what memory, before any of it is taken.
+// Collective.
+void introduce(Communicator& world, const RunConfig& config) {
+  const auto time = static_cast<int>(config.parallel.time);
+  const MemoryPlan memory =
+      plan_memory(plan_input(config, world.rank() / time))[world.rank() % time];
+  log_line("memory: " + to_string(memory));
+  if (world.rank() == 0) {
+    std::printf("%s", banner(config, memory).c_str());
+    std::fflush(stdout);
+  }
+  if (!config.parallel.check_memory) return;
+  prepare_together(world, [&] { require_memory(world, memory); });
+}
+
 }  // namespace
 
 int train(Communicator& world, const std::string& path,
@@ -260,6 +272,7 @@ int train(Communicator& world, const std::string& path,
     });
     prepare_together(world, [&] { open_log(inputs->config, world); });
   }
+  introduce(world, inputs->config);
   return Run(world, *inputs).train();
 }
 
