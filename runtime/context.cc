@@ -85,7 +85,7 @@ Tensor Context::allocate(Shape shape, DType dtype, MemoryUse use) {
 
 Tensor Context::zeros(Shape shape, DType dtype, MemoryUse use) {
   Tensor t = allocate(std::move(shape), dtype, use);
-  if (!t.empty()) std::memset(t.bytes().data(), 0, t.bytes().size());
+  if (t.bytes().data() != nullptr) std::memset(t.bytes().data(), 0, t.bytes().size());
   return t;
 }
 
