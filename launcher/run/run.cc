@@ -54,8 +54,7 @@ struct Inputs {
   // A layout for the ranks that there are, and a job for the layout.
   static std::string that_would_do(const RunConfig& config, int ranks) {
     const ParallelConfig& layout = config.parallel;
-    const std::string job =
-        "mpirun -n " + std::to_string(layout.time * layout.data);
+    std::string job = "mpirun -n " + std::to_string(layout.time * layout.data);
     if (ranks % layout.data != 0) return job;
     return "parallel.time=" + std::to_string(ranks / layout.data) + " or " +
            job;
