@@ -133,13 +133,12 @@ void Progress::step(int64_t step, const Trainer::StepResult& result,
   if (!speaks_) return;
   last_line_ = Clock::now();
   const int64_t steps = config_.optimizer.steps;
-  std::printf("%sstep %" PRId64 "/%" PRId64
-              "  %s  grad norm %s  tokens/s %s  peak %.1f %%",
-              terminal_ ? "\r\033[K" : "", step + 1, steps,
-              loss_text(result).c_str(),
-              significant(result.grad_norm, 5).c_str(),
-              short_text(time.tokens_per_second).c_str(),
-              100 * time.peak_share);
+  std::printf(
+      "%sstep %" PRId64 "/%" PRId64
+      "  %s  grad norm %s  tokens/s %s  peak %.1f %%",
+      terminal_ ? "\r\033[K" : "", step + 1, steps, loss_text(result).c_str(),
+      significant(result.grad_norm, 5).c_str(),
+      short_text(time.tokens_per_second).c_str(), 100 * time.peak_share);
   if (terminal_) {
     const double each = std::chrono::duration<double>(last_ - start_).count() /
                         static_cast<double>(step + 1 - first_step_);
