@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 
 unset OMP_NUM_THREADS OMP_WAIT_POLICY GOMP_SPINCOUNT
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-head -c 40000 "$bin/timepipe" >"$work/text"
+head -c 30000 "$bin/timepipe" | base64 -w0 >"$work/text"
 train=("$bin/timepipe" train configs/demo.textproto data.train="$work/text"
   data.sequence_length=16384 train.chunk_tokens=1024 optimizer.steps=6)
 golden=("$bin/golden_check" tests/golden/model_mlp_mamba_rem --chunk 16)

@@ -38,18 +38,17 @@ std::string text_of(const FileBytes& bytes, int64_t begin, int64_t count) {
 }
 
 // All bytes from `begin` on are tokens.
-TokenLayout tokens_from(int64_t begin, StoredToken type, const FileBytes& bytes,
-                        const std::string& where) {
+TokenLayout tokens_from(int64_t begin, FileKind kind, StoredToken type,
+                        const FileBytes& bytes, const std::string& where) {
   const int64_t rest = bytes.size() - begin;
   require(rest % bytes_of(type) == 0,
           where + ": " + std::to_string(rest) +
               " bytes of tokens, expected a multiple of " +
               std::to_string(bytes_of(type)));
-  TokenLayout layout;
-  layout.type = type;
-  layout.begin = begin;
-  layout.count = rest / bytes_of(type);
-  return layout;
+  return {.kind = kind,
+          .type = type,
+          .begin = begin,
+          .count = rest / bytes_of(type)};
 }
 
 void require_count(const TokenLayout& layout, int64_t listed,
@@ -175,7 +174,7 @@ TokenLayout parse(const FileBytes& bytes, const std::string& path,
       return parse_token_safetensors(bytes, path);
     case FileKind::kText:
       return tokens_from(static_cast<int64_t>(contents.bom_bytes),
-                         StoredToken::kU8, bytes, path);
+                         FileKind::kText, StoredToken::kU8, bytes, path);
     default:
       throw_other_kind(path, contents, "tokens or a text", true);
   }
@@ -207,9 +206,7 @@ TokenLayout parse_bin(const FileBytes& bytes, const std::string& where,
   const int32_t magic = header.size() < 4 ? 0 : load<int32_t>(header.data());
   if (magic != kMagic16 && magic != kMagic32) {
     require_width(bytes, where, raw);
-    TokenLayout layout = tokens_from(0, raw, bytes, where);
-    layout.kind = FileKind::kTokenBin;
-    return layout;
+    return tokens_from(0, FileKind::kTokenBin, raw, bytes, where);
   }
   require(std::ssize(header) == kHeaderBytes,
           where + ": " + std::to_string(bytes.size()) +
@@ -219,9 +216,9 @@ TokenLayout parse_bin(const FileBytes& bytes, const std::string& where,
   require(version == (wide ? 7 : 1), where + ": header: version " +
                                          std::to_string(version) +
                                          ", expected " + (wide ? "7" : "1"));
-  TokenLayout layout = tokens_from(
-      kHeaderBytes, wide ? StoredToken::kU32 : StoredToken::kU16, bytes, where);
-  layout.kind = FileKind::kTokenBin;
+  TokenLayout layout =
+      tokens_from(kHeaderBytes, FileKind::kTokenBin,
+                  wide ? StoredToken::kU32 : StoredToken::kU16, bytes, where);
   require_count(layout, load<int32_t>(header.data() + 8), where);
   return layout;
 }
@@ -235,8 +232,7 @@ NpyTokens parse_npy_array(const FileBytes& bytes, const std::string& where) {
   require(shape.size() == 1 ||
               npy_value(header, "fortran_order", where).starts_with("False"),
           where + ": fortran_order: expected False");
-  TokenLayout layout = tokens_from(at.end, type, bytes, where);
-  layout.kind = FileKind::kNpy;
+  TokenLayout layout = tokens_from(at.end, FileKind::kNpy, type, bytes, where);
   const int64_t rows = shape.size() == 1 ? 1 : shape[0];
   require(rows == 0 || shape.back() <= layout.count / rows,
           where + ": header: shape " + to_string(shape) +

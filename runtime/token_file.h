@@ -23,8 +23,8 @@ struct TokenLayout {
   int64_t count = 0;  // tokens
   // First token of each document, ascending, the first is 0. Empty if the file
   // doesn't list its documents.
-  std::vector<int64_t> documents;
-  std::map<std::string, std::string> metadata;  // of .safetensors
+  std::vector<int64_t> documents = {};
+  std::map<std::string, std::string> metadata = {};  // of .safetensors
 };
 
 // Each reads the layout of a file that is all of `bytes`; pure functions. They

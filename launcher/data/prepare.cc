@@ -13,8 +13,8 @@
 
 #include "launcher/data/jsonl.h"
 #include "launcher/data/ordered_work.h"
-#include "launcher/process/rank_log.h"
 #include "launcher/data/text_input.h"
+#include "launcher/process/rank_log.h"
 #include "launcher/tokenizer/tokenizer.h"
 #include "runtime/error.h"
 #include "runtime/file_kind.h"

@@ -42,9 +42,9 @@ struct Prepared {
 // `documents`, the tokenizer in the metadata. The same bytes for any number of
 // threads. Memory: 64 KiB or a line of .jsonl per thread, 8 bytes per document,
 // and a hundred times the longest text that a tokenizer doesn't cut. Throws
-// IoError or InvalidArgument, and then leaves no file. What a pipe gives is kept
-// beside `out` meanwhile.
-// progress: told how many bytes of the inputs are done, and of how many.
+// IoError or InvalidArgument, and then leaves no file. What a pipe gives is
+// kept beside `out` meanwhile. progress: told how many bytes of the inputs are
+// done, and of how many.
 Prepared prepare_tokens(
     const PrepareOptions& options,
     const std::function<void(int64_t done, int64_t total)>& progress);

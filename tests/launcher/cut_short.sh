@@ -21,7 +21,7 @@ fail() {
   exit 1
 }
 
-head -c 6000 "$(command -v bash)" >text
+head -c 4500 "$(command -v bash)" | base64 -w0 >text
 run=(train "$configs/demo.textproto" data.sequence_length=256
   train.chunk_tokens=64 model.hidden_size=32 model.num_heads=2
   model.intermediate_size=48 data.batch=2 optimizer.lr=1e-3

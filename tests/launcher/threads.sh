@@ -15,7 +15,7 @@ fail() {
 }
 says() { grep -qxF -- "$1" "$work/out" || fail "no line: $1"; }
 
-head -c 2000 "$(command -v bash)" >"$work/text"
+head -c 1500 "$(command -v bash)" | base64 -w0 >"$work/text"
 train=("$timepipe" train "$root/configs/demo.textproto" "data.train=$work/text"
   data.sequence_length=256 train.chunk_tokens=64 data.held_out=0
   optimizer.steps=1 optimizer.warmup_steps=0)

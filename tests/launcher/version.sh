@@ -20,7 +20,7 @@ grep -qE "^timepipe ${version//./\\.} \(commit [^ ]+\)\$" out || fail "form" out
 "$timepipe" --version >/dev/full 2>err && fail "full disk"
 grep -q '^timepipe: standard output: No space' err || fail "full disk" err
 
-head -c 2000 "$(command -v bash)" >text
+head -c 1500 "$(command -v bash)" | base64 -w0 >text
 "$timepipe" train "$source/configs/demo.textproto" data.train=text run_dir=run \
   data.sequence_length=256 train.chunk_tokens=128 model.num_layers=1 \
   model.hidden_size=32 model.intermediate_size=48 model.num_heads=2 \

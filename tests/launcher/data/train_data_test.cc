@@ -24,16 +24,21 @@ using ::testing::HasSubstr;
 using testing::TemporaryFile;
 using ::testing::ThrowsMessage;
 
-// An .npy file of the count bytes first, first + 1, ...
+// The count bytes first, first + 1, ...
+std::string raw_bytes(int first, int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) text += static_cast<char>(first + i);
+  return text;
+}
+
+// An .npy file of them: a text has no NUL.
 std::string bytes(int first, int count) {
   const std::string header =
       "{'descr': '|u1', 'fortran_order': False, 'shape': (" +
       std::to_string(count) + ",)}\n";
   std::string text = "\x93NUMPY\x01";
   text += {'\0', static_cast<char>(header.size()), '\0'};
-  text += header;
-  for (int i = 0; i < count; ++i) text += static_cast<char>(first + i);
-  return text;
+  return text + header + raw_bytes(first, count);
 }
 
 RunConfig config(const std::vector<std::string>& files) {
@@ -132,7 +137,7 @@ TEST(TrainData, PatternsStandForTheFilesThatMatchSorted) {
 
 TEST(TrainData, KnowsDataByTokensAndByDocumentsThatCount) {
   const auto save = [](const std::vector<int64_t>& documents) {
-    const std::string tokens = bytes(0, 20);
+    const std::string tokens = raw_bytes(0, 20);
     const SafetensorsItem items[] = {
         {"tokens", "U8", {20}, std::as_bytes(std::span(tokens))},
         {"documents",
