@@ -18,7 +18,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMPI_MCA_mpi_yield_when_idle=1
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1
 export OMPI_MCA_hwloc_base_binding_policy=none
-head -c 1000000 "$timepipe" >"$work/text"
+head -c 750000 "$timepipe" | base64 -w0 >"$work/text"
 
 train() { # train NAME EVERY: adds its step times to NAME.seconds
   rm -rf "$work/run"

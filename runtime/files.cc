@@ -142,7 +142,8 @@ std::vector<std::byte> FileBytes::read(int64_t offset, int64_t count) const {
   return bytes;
 }
 
-MappedFile::MappedFile(const std::string& path) : path_(path) {
+MappedFile::MappedFile(const std::string& path, const std::string& name)
+    : path_(name.empty() ? path : name) {
   const FileDescriptor file(path, O_RDONLY);
   size_ = static_cast<std::size_t>(status_of(path, file.get()).st_size);
   if (size_ == 0) return;  // nothing to map

@@ -65,8 +65,9 @@ class FileBytes {
 // Copies share the mapping.
 class MappedFile {
  public:
-  // Throws IoError naming path and reason.
-  explicit MappedFile(const std::string& path);
+  // name: path() and what errors say, in place of the path. Throws IoError
+  // naming path and reason.
+  explicit MappedFile(const std::string& path, const std::string& name = "");
 
   const std::string& path() const { return path_; }
   ConstBytes bytes() const { return {bytes_.get(), size_}; }
@@ -91,6 +92,7 @@ class NewFile {
   NewFile& operator=(const NewFile&) = delete;
   ~NewFile();  // without commit() the .part file goes
 
+  const std::string& part() const { return part_; }  // until commit()
   void append(ConstBytes bytes);
   // Over bytes that were appended before.
   void overwrite(int64_t offset, ConstBytes bytes);

@@ -11,6 +11,7 @@
 
 #include "runtime/bf16.h"
 #include "runtime/context.h"
+#include "runtime/file_kind.h"
 #include "runtime/json_fields.h"
 
 namespace timepipe {
@@ -246,7 +247,14 @@ SafetensorsFile::SafetensorsFile(InputFile file)
 }
 
 SafetensorsFile SafetensorsFile::read(const std::string& path) {
-  return SafetensorsFile(InputFile(path));
+  const InputFile file(path);
+  const FileContents contents = file_contents(path, file);
+  // The parser says what is wrong with bytes that no other format has.
+  if (contents.kind != FileKind::kSafetensors &&
+      contents.kind != FileKind::kBinary && file.size_bytes() > 0) {
+    throw_other_kind(path, contents, "a safetensors file", false);
+  }
+  return SafetensorsFile(file);
 }
 
 bool SafetensorsFile::contains(const std::string& name) const {

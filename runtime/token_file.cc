@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "runtime/error.h"
+#include "runtime/raw_tokens.h"
 #include "runtime/safetensors.h"
 
 namespace timepipe {
@@ -163,12 +164,21 @@ std::vector<int64_t> parse_documents(ConstBytes bytes, int64_t tokens,
 TokenLayout parse(const FileBytes& bytes, const std::string& path,
                   StoredToken raw) {
   if (bytes.size() == 0) throw IoError(path + ": empty");
-  if (path.ends_with(".bin")) return parse_bin(bytes, path, raw);
-  if (path.ends_with(".npy")) return parse_npy(bytes, path);
-  if (path.ends_with(".safetensors")) {
-    return parse_token_safetensors(bytes, path);
+  const FileContents contents = file_contents(path, bytes);
+  switch (contents.kind) {
+    case FileKind::kTokenBin:
+      if (!contents.has_header) require_no_index(path);
+      return parse_bin(bytes, path, raw);
+    case FileKind::kNpy:
+      return parse_npy(bytes, path);
+    case FileKind::kSafetensors:
+      return parse_token_safetensors(bytes, path);
+    case FileKind::kText:
+      return tokens_from(static_cast<int64_t>(contents.bom_bytes),
+                         StoredToken::kU8, bytes, path);
+    default:
+      throw_other_kind(path, contents, "tokens or a text", true);
   }
-  return tokens_from(0, StoredToken::kU8, bytes, path);
 }
 
 }  // namespace
@@ -196,7 +206,10 @@ TokenLayout parse_bin(const FileBytes& bytes, const std::string& where,
       bytes.read(0, std::min(kHeaderBytes, bytes.size()));
   const int32_t magic = header.size() < 4 ? 0 : load<int32_t>(header.data());
   if (magic != kMagic16 && magic != kMagic32) {
-    return tokens_from(0, raw, bytes, where);
+    require_width(bytes, where, raw);
+    TokenLayout layout = tokens_from(0, raw, bytes, where);
+    layout.kind = FileKind::kTokenBin;
+    return layout;
   }
   require(std::ssize(header) == kHeaderBytes,
           where + ": " + std::to_string(bytes.size()) +
@@ -208,6 +221,7 @@ TokenLayout parse_bin(const FileBytes& bytes, const std::string& where,
                                          ", expected " + (wide ? "7" : "1"));
   TokenLayout layout = tokens_from(
       kHeaderBytes, wide ? StoredToken::kU32 : StoredToken::kU16, bytes, where);
+  layout.kind = FileKind::kTokenBin;
   require_count(layout, load<int32_t>(header.data() + 8), where);
   return layout;
 }
@@ -222,6 +236,7 @@ NpyTokens parse_npy_array(const FileBytes& bytes, const std::string& where) {
               npy_value(header, "fortran_order", where).starts_with("False"),
           where + ": fortran_order: expected False");
   TokenLayout layout = tokens_from(at.end, type, bytes, where);
+  layout.kind = FileKind::kNpy;
   const int64_t rows = shape.size() == 1 ? 1 : shape[0];
   require(rows == 0 || shape.back() <= layout.count / rows,
           where + ": header: shape " + to_string(shape) +
@@ -242,6 +257,7 @@ TokenLayout parse_token_safetensors(const FileBytes& bytes,
                                     const std::string& where) {
   SafetensorsHeader header = parse_safetensors(bytes, where);
   TokenLayout layout;
+  layout.kind = FileKind::kSafetensors;
   const SafetensorsEntry* documents = nullptr;
   bool found = false;
   for (const SafetensorsEntry& entry : header.entries) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/file_kind.h"
 #include "runtime/files.h"
 
 namespace timepipe {
@@ -16,6 +17,7 @@ int64_t bytes_of(StoredToken type);
 
 // Where the tokens of a file are in its bytes.
 struct TokenLayout {
+  FileKind kind = FileKind::kText;  // kText: its bytes are the tokens
   StoredToken type = StoredToken::kU8;
   int64_t begin = 0;  // byte of the first token
   int64_t count = 0;  // tokens
@@ -30,7 +32,8 @@ struct TokenLayout {
 // checked before it is used.
 
 // With llm.c's header of 256 int32 (magic 20240520, version 1: uint16; magic
-// 20240801, version 7: uint32), else raw tokens of type `raw`.
+// 20240801, version 7: uint32), else raw tokens of type `raw`, which mustn't
+// look like another (runtime/raw_tokens.h).
 TokenLayout parse_bin(const FileBytes& bytes, const std::string& where,
                       StoredToken raw);
 // One dimension of <u1, <u2, <u4, <i4 or <i8; versions 1 to 3 of the format.
@@ -51,12 +54,13 @@ TokenLayout parse_token_safetensors(const FileBytes& bytes,
 // How many of the tokens, at their end, a share of them keeps from training.
 int64_t held_out_tokens(int64_t tokens, double share);
 
-// A file of tokens. The name's end tells the kind: .bin, .npy, .safetensors;
-// any other is a text whose bytes are the tokens.
+// A file of tokens: .bin, .npy, .safetensors, or a text whose
+// bytes are the tokens, but for its byte order mark (runtime/file_kind.h).
 class TokenFile {
  public:
   // raw: type of the tokens of a .bin without a header. Throws IoError naming
-  // the path if it can't be read or is empty, InvalidArgument if malformed.
+  // the path if it can't be read or is empty, InvalidArgument if malformed or
+  // of another kind.
   explicit TokenFile(const std::string& path,
                      StoredToken raw = StoredToken::kU16);
 

@@ -69,17 +69,7 @@ OpenModel open_model(Context& ctx, const std::string& path,
   if (is_hf_folder(path)) {
     return open_hf(ctx, path, dtype.value_or(DType::kF32));
   }
-  for (const char* pickled :
-       {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
-    require(!std::filesystem::exists(path + "/" + pickled),
-            path + "/" + pickled +
-                ": pickled weights, expected model.safetensors: save the model "
-                "again, with save_pretrained(..., safe_serialization=True)");
-  }
-  require(!std::filesystem::exists(path + "/config.json"),
-          path +
-              ": has config.json, expected model.safetensors or "
-              "model.safetensors.index.json beside it");
+  require_hf_weights(path);
   const CheckpointReader checkpoint = open_checkpoint(path, say);
   const Manifest& manifest = checkpoint.manifest();
   const std::string where = checkpoint.folder() + "/manifest.json";

@@ -44,6 +44,7 @@ std::string tokenizer_model(OpenModel& opened) {
 
 // Makes a run folder with one checkpoint of a Hugging Face folder's weights.
 int import_folder(const std::string& hf_folder, const std::string& run_dir) {
+  require_hf_weights(hf_folder);
   require(is_hf_folder(hf_folder),
           hf_folder +
               ": expected a Hugging Face folder: config.json beside "

@@ -8,6 +8,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -45,12 +46,17 @@ const char* name_of(StoredToken type) {
 }
 
 std::string kind_of(const TokenFile& file) {
-  for (const char* end : {".safetensors", ".bin", ".npy"}) {
-    if (file.path().ends_with(end)) {
-      return std::string(end) + ", " + name_of(file.layout().type);
-    }
+  const std::string type = std::string(", ") + name_of(file.layout().type);
+  switch (file.layout().kind) {
+    case FileKind::kSafetensors:
+      return ".safetensors" + type;
+    case FileKind::kNpy:
+      return ".npy" + type;
+    case FileKind::kTokenBin:
+      return ".bin" + type;
+    default:
+      return "text, its bytes are the tokens";
   }
-  return "text, its bytes are the tokens";
 }
 
 // The largest id. Throws InvalidArgument naming the first one that isn't in
@@ -141,13 +147,13 @@ void print(const std::string& path, const InfoOptions& options) {
 // Makes a token file of texts; progress on stderr.
 int prepare(const PrepareOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  const int64_t total = input_bytes(options.inputs);
-  Prepared prepared;
-  {
-    ReadProgress progress("data prepare", total, "bytes");
-    prepared =
-        prepare_tokens(options, [&](int64_t done) { progress.at(done); });
-  }
+  std::optional<ReadProgress> progress;
+  const Prepared prepared =
+      prepare_tokens(options, [&](int64_t done, int64_t total) {
+        if (!progress) progress.emplace("data prepare", total, "bytes");
+        progress->at(done);
+      });
+  progress.reset();
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
           .count();
@@ -156,11 +162,20 @@ int prepare(const PrepareOptions& options) {
               "; %.1f MiB read in %.1f s\n",
               options.out.c_str(), prepared.tokens, name_of(prepared.type),
               prepared.documents, prepared.tokenizer.c_str(),
-              prepared.vocab_size, static_cast<double>(total) / (1 << 20),
-              seconds);
+              prepared.vocab_size,
+              static_cast<double>(prepared.source_bytes) / (1 << 20), seconds);
   if (prepared.left_out > 0) {
     std::printf("left out: %" PRId64 " document(s) without a token\n",
                 prepared.left_out);
+  }
+  if (prepared.bad_lines > 0) {
+    std::printf("left out: %" PRId64 " bad line(s)\n", prepared.bad_lines);
+    for (const std::string& line : prepared.first_bad_lines) {
+      std::printf("  %s\n", line.c_str());
+    }
+    if (prepared.bad_lines > std::ssize(prepared.first_bad_lines)) {
+      std::printf("  ...\n");
+    }
   }
   return 0;
 }
@@ -183,8 +198,10 @@ void add_prepare(CLI::App& data, int& status) {
       "here, where the tokenizer has one");
   command
       .add_option("INPUT", o.inputs,
-                  ".jsonl: each line an object, a document in one field; any "
-                  "other: a text, one document")
+                  "JSON lines (.jsonl, .json, .ndjson; with --field under any "
+                  "name): each an object, a document in one field; or a text, "
+                  "one document; -: standard input. Files of other kinds are "
+                  "refused")
       ->required();
   command.add_option("--out", o.out, "Token file to be made, .safetensors")
       ->required();
@@ -192,8 +209,16 @@ void add_prepare(CLI::App& data, int& status) {
       .add_option("--tokenizer", o.tokenizer,
                   "bytes, or the path of a sentencepiece model")
       ->capture_default_str();
-  command.add_option("--field", o.field, "Field of .jsonl with the document")
-      ->capture_default_str();
+  CLI::Option* field = command.add_option(
+      "--field", o.field,
+      "Field of JSON lines with the document. Default: text");
+  command
+      .add_flag("--text", o.any_bytes,
+                "Take every INPUT as a text, whatever its bytes look like")
+      ->excludes(field);
+  command.add_flag("--skip-bad-lines", o.skip_bad_lines,
+                   "Leave out lines that are no JSON object with the field, "
+                   "and say how many and which");
   command
       .add_option("--threads", o.threads,
                   "Threads; the file is the same for any number")
@@ -212,7 +237,9 @@ void add_prepare(CLI::App& data, int& status) {
       "Examples:\n"
       "  timepipe data prepare books/*.txt --out books.safetensors\n"
       "  timepipe data prepare pile.jsonl --field text \\\n"
-      "    --tokenizer llama.model --out pile.safetensors");
+      "    --tokenizer llama.model --out pile.safetensors\n"
+      "  zstd -dc pile.jsonl.zst | timepipe data prepare - --field text \\\n"
+      "    --out pile.safetensors");
   command.callback([=, &status] { status = prepare(*options); });
 }
 

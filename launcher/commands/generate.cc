@@ -32,9 +32,19 @@ struct GenerateOptions {
   bool bos = false, ignore_eos = false, ids = false;
 };
 
-bool is_token_file(const std::string& path) {
-  return path.ends_with(".bin") || path.ends_with(".npy") ||
-         path.ends_with(".safetensors");
+// Whether --prompt-file holds tokens. Throws InvalidArgument if it is neither
+// that nor a text; JSON is one.
+bool has_prompt_of_tokens(const GenerateOptions& options) {
+  const std::string& path = options.prompt_file;
+  if (path.empty()) return false;
+  const MappedFile file(path);
+  const FileContents contents = file_contents(path, file.bytes());
+  if (is_token_file(contents.kind)) return true;
+  if (contents.kind == FileKind::kText || contents.kind == FileKind::kJson ||
+      contents.kind == FileKind::kJsonLines) {
+    return false;
+  }
+  throw_other_kind(path, contents, "a text or tokens", false);
 }
 
 const std::string& tokenizer_name(const GenerateOptions& options,
@@ -48,7 +58,7 @@ const std::string& tokenizer_name(const GenerateOptions& options,
 std::unique_ptr<Tokenizer> tokenizer_for(const GenerateOptions& options,
                                          const OpenModel& opened) {
   if (options.ids && options.tokenizer.empty() &&
-      is_token_file(options.prompt_file)) {
+      has_prompt_of_tokens(options)) {
     return nullptr;
   }
   const std::string& name = tokenizer_name(options, opened);
@@ -89,7 +99,7 @@ void read_prompt(const GenerateOptions& options, const OpenModel& opened,
             "--bos: neither model nor tokenizer has an id for the start");
     prefill.add(std::span(&*bos, 1));
   }
-  if (is_token_file(path)) {
+  if (has_prompt_of_tokens(options)) {
     const TokenFile file(path, stored_token(opened.config.data.token_type));
     if (tokenizer != nullptr) {
       require_tokenizer(file.layout(), path, tokenizer_name(options, opened));
@@ -97,9 +107,7 @@ void read_prompt(const GenerateOptions& options, const OpenModel& opened,
     prefill.add_file(file, opened.config.model.vocab_size);
   } else if (!path.empty()) {
     const MappedFile file(path);
-    prefill.add_text({reinterpret_cast<const char*>(file.bytes().data()),
-                      file.bytes().size()},
-                     path, *tokenizer);
+    prefill.add_text(text_of(file), path, *tokenizer);
   } else {
     prefill.add_text(options.prompt, "--prompt", *tokenizer);
   }

@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <string_view>
 #include <vector>
 
 #include "runtime/error.h"
+#include "runtime/file_kind.h"
 #include "runtime/files.h"
 
 namespace timepipe {
@@ -50,7 +52,8 @@ struct Parsed {
   std::string base_place;
 };
 
-Parsed parse(const std::string& text, const std::string& name) {
+Parsed parse(std::string_view text, const std::string& name) {
+  text.remove_prefix(bom_bytes(text));
   require(text.size() <= kMostBytes, name + ": " + std::to_string(text.size()) +
                                          " bytes, expected at most " +
                                          std::to_string(kMostBytes));
@@ -142,6 +145,7 @@ schema::RunConfig read_config(const std::string& path, const ReadText& read) {
 
 std::string read_config_text(const std::string& path) {
   const InputFile file(path);
+  require_plain_text(path, file);
   std::string text(
       std::min(static_cast<std::size_t>(file.size_bytes()), kMostBytes + 1),
       '\0');

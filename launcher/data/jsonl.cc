@@ -5,117 +5,285 @@
 #include <utility>
 
 #include "runtime/error.h"
+#include "runtime/file_kind.h"
 
 namespace timepipe {
 namespace {
 
 using nlohmann::json;
+using Text = std::string_view;
 
-// What the parser says, as a part of one line: without its preface, and of the
-// file's text only what is printable.
-std::string reason(std::string_view message) {
-  constexpr std::size_t kMostBytes = 160;
-  const std::size_t begin = message.find("syntax error");
-  if (begin != std::string_view::npos) message.remove_prefix(begin);
-  std::string text(message.substr(0, kMostBytes));
-  for (char& c : text) {
+// Of a line's or the parser's text only what is printable.
+std::string printable(Text text, std::size_t most_bytes) {
+  std::string shown(text.substr(0, most_bytes));
+  for (char& c : shown) {
     if (c < ' ' || c > '~') c = '?';
   }
-  return text;
+  return shown;
 }
 
-// Takes the text of one field of the outermost object and keeps nothing else,
-// however deep it nests: the parser calls, it doesn't recurse.
-class FieldReader {
+// What the parser says, without its preface.
+std::string reason(Text message) {
+  constexpr std::size_t kMostBytes = 160;
+  for (const Text preface : {"invalid string: ", "syntax error"}) {
+    const std::size_t begin = message.find(preface);
+    if (begin == Text::npos) continue;
+    message.remove_prefix(begin);
+    break;
+  }
+  return printable(message, kMostBytes);
+}
+
+// Reads a line from left to right, once, without recursion. Converts the text
+// of one field of the object and nothing else. Throws InvalidArgument
+// ("column N: what").
+class LineReader {
  public:
-  explicit FieldReader(const std::string& field) : field_(field) {}
+  LineReader(Text line, const std::string& field)
+      : line_(line), field_(field) {}
 
-  std::string text;
-  std::string mistake;  // the first one, "" if none
-
-  bool null() { return scalar("null"); }
-  bool boolean(bool) { return scalar("a boolean"); }
-  bool number_integer(json::number_integer_t) { return scalar("a number"); }
-  bool number_unsigned(json::number_unsigned_t) { return scalar("a number"); }
-  bool number_float(json::number_float_t, const std::string&) {
-    return scalar("a number");
-  }
-  bool binary(json::binary_t&) { return scalar("binary"); }
-  bool string(std::string& value) {
-    if (depth_ == 0) return scalar("a text");
-    if (!std::exchange(here_, false)) return true;
-    if (found_) return fail(named() + " twice, expected it once");
-    found_ = true;
-    text = std::move(value);
-    return true;
-  }
-  bool key(std::string& name) {
-    here_ = depth_ == 1 && name == field_;
-    return true;
-  }
-  bool start_object(std::size_t) {
-    if (here_) return scalar("an object");
-    ++depth_;
-    return true;
-  }
-  bool start_array(std::size_t) {
-    if (here_ || depth_ == 0) return scalar("an array");
-    ++depth_;
-    return true;
-  }
-  bool end_object() {
-    --depth_;
-    return depth_ > 0 || found_ || fail("no " + named());
-  }
-  bool end_array() {
-    --depth_;
-    return true;
-  }
-  bool parse_error(std::size_t position, const std::string&,
-                   const json::exception& error) {
-    return fail("byte " + std::to_string(position) +
-                ": not JSON: " + reason(error.what()));
+  std::string document() {
+    skip_spaces();
+    if (peek() != '{') {
+      skip_value();  // a broken one is no JSON
+      fail(0, kind_of(line_[line_.find_first_not_of(kSpaces)]) +
+                  ", expected a JSON object");
+    }
+    ++at_;
+    if (!take('}')) {
+      do take_field();
+      while (take(','));
+      expect('}');
+    }
+    skip_spaces();
+    if (at_ < line_.size()) not_json("expected the line's end");
+    if (!found_) throw InvalidArgument("no " + named() + other_fields_);
+    return std::move(text_);
   }
 
  private:
+  static constexpr Text kSpaces = " \t\r";
+
   std::string named() const { return "field '" + field_ + "'"; }
-  // A value that is no text, of any place.
-  bool scalar(const std::string& kind) {
-    if (depth_ == 0) return fail(kind + ", expected a JSON object");
-    if (!here_) return true;
-    return fail(named() + ": " + kind + ", expected a text");
+  [[noreturn]] static void fail(std::size_t at, const std::string& what) {
+    throw InvalidArgument("column " + std::to_string(at + 1) + ": " + what);
   }
-  bool fail(const std::string& what) {
-    if (mistake.empty()) mistake = what;
-    return false;
+  [[noreturn]] void not_json(const std::string& what) const {
+    fail(at_, "not JSON: " + what +
+                  (at_ < line_.size() ? "" : ", but the line ends"));
+  }
+  static std::string kind_of(char first) {
+    if (first == '"') return "a text";
+    if (first == '[') return "an array";
+    if (first == '{') return "an object";
+    if (first == 't' || first == 'f') return "a boolean";
+    return first == 'n' ? "null" : "a number";
   }
 
+  char peek() const { return at_ < line_.size() ? line_[at_] : '\0'; }
+  void skip_spaces() {
+    at_ = std::min(line_.find_first_not_of(kSpaces, at_), line_.size());
+  }
+  bool take(char c) {
+    skip_spaces();
+    if (peek() != c || at_ == line_.size()) return false;
+    ++at_;
+    return true;
+  }
+  void expect(char c) {
+    if (!take(c)) not_json(std::string("expected '") + c + "'");
+  }
+
+  void take_field() {
+    skip_spaces();
+    const std::size_t begin = at_;
+    const Text key = string_token("a name in quotes");
+    expect(':');
+    skip_spaces();
+    if (!is_field(key)) {
+      remember(key);
+      return skip_value();
+    }
+    if (found_) fail(begin, named() + " twice, expected it once");
+    found_ = true;
+    const std::size_t value = at_;
+    if (peek() != '"') {
+      skip_value();  // a broken one is no JSON
+      fail(value, named() + ": " + kind_of(line_[value]) + ", expected a text");
+    }
+    text_ = converted(string_token("a text"), value);
+  }
+
+  bool is_field(Text key) const {
+    if (key.find('\\') == Text::npos) {
+      return key.substr(1, key.size() - 2) == field_;
+    }
+    const json name = json::parse(key.begin(), key.end(), nullptr, false);
+    return name.is_string() && name.get_ref<const std::string&>() == field_;
+  }
+
+  void remember(Text key) {
+    constexpr std::size_t kMostFields = 8, kMostBytes = 32;
+    if (num_fields_++ < kMostFields) {
+      other_fields_ += (num_fields_ == 1 ? ", but '" : ", '") +
+                       printable(key.substr(1, key.size() - 2), kMostBytes) +
+                       "'";
+    } else if (num_fields_ == kMostFields + 1) {
+      other_fields_ += ", ...";
+    }
+  }
+
+  std::string converted(Text token, std::size_t begin) const {
+    try {
+      return json::parse(token.begin(), token.end()).get<std::string>();
+    } catch (const json::parse_error& error) {
+      fail(begin + std::max<std::size_t>(error.byte, 1) - 1,
+           named() + ": " + reason(error.what()));
+    }
+  }
+
+  // A string with its quotes.
+  Text string_token(const std::string& expected) {
+    const std::size_t begin = at_;
+    if (peek() != '"') not_json("expected " + expected);
+    for (++at_; at_ < line_.size(); ++at_) {
+      const auto c = static_cast<unsigned char>(line_[at_]);
+      if (c == '"') return line_.substr(begin, ++at_ - begin);
+      if (c < ' ') not_json("a control character in a text");
+      if (c == '\\') skip_escape();
+    }
+    not_json("expected '\"'");
+  }
+
+  // Leaves its last byte to be passed over.
+  void skip_escape() {
+    ++at_;
+    if (peek() != 'u') {
+      if (Text("\"\\/bfnrt").find(peek()) == Text::npos ||
+          at_ == line_.size()) {
+        not_json("an unknown escape in a text");
+      }
+      return;
+    }
+    for (int digit = 0; digit < 4; ++digit) {
+      ++at_;
+      if (Text("0123456789abcdefABCDEF").find(peek()) == Text::npos ||
+          at_ == line_.size()) {
+        not_json("expected four hexadecimal digits after \\u");
+      }
+    }
+  }
+
+  bool take_digits() {
+    const std::size_t begin = at_;
+    while ('0' <= peek() && peek() <= '9') ++at_;
+    return at_ > begin;
+  }
+
+  void skip_number() {
+    if (peek() == '-') ++at_;
+    if (take_word("Infinity")) return;
+    const bool zero = peek() == '0';
+    if (zero) ++at_;  // no other digit after it
+    if (!zero && !take_digits()) not_json("expected a value");
+    if (peek() == '.') {
+      ++at_;
+      if (!take_digits()) not_json("expected a digit");
+    }
+    if (peek() == 'e' || peek() == 'E') {
+      ++at_;
+      if (peek() == '+' || peek() == '-') ++at_;
+      if (!take_digits()) not_json("expected a digit");
+    }
+  }
+
+  bool take_word(Text word) {
+    if (!line_.substr(at_).starts_with(word)) return false;
+    at_ += word.size();
+    return true;
+  }
+
+  void skip_scalar() {
+    if (peek() == '"') {
+      string_token("a value");
+    } else if (!take_word("true") && !take_word("false") &&
+               !take_word("null") && !take_word("NaN")) {
+      skip_number();
+    }
+  }
+
+  void skip_key() {
+    skip_spaces();
+    string_token("a name in quotes");
+    expect(':');
+  }
+
+  // Objects and arrays that aren't closed yet are kept, not recursed into.
+  void skip_value() {
+    std::string open;  // their closing brackets
+    do {
+      skip_spaces();
+      const char c = peek();
+      if (c == '{' || c == '[') {
+        ++at_;
+        open += c == '{' ? '}' : ']';
+        if (!take(open.back())) {
+          if (c == '{') skip_key();
+          continue;
+        }
+        open.pop_back();
+      } else {
+        skip_scalar();
+      }
+      while (!open.empty()) {
+        if (take(',')) {
+          if (open.back() == '}') skip_key();
+          break;
+        }
+        expect(open.back());
+        open.pop_back();
+      }
+    } while (!open.empty());
+  }
+
+  Text line_;
   const std::string& field_;
-  int64_t depth_ = 0;
-  bool here_ = false;  // the next value is the field's
+  std::size_t at_ = 0;  // byte of the line
   bool found_ = false;
+  std::string text_;
+  std::string other_fields_;  // ", but 'a', 'b'"
+  std::size_t num_fields_ = 0;
 };
+
+std::string document_of(Text line, const std::string& field) {
+  require(line.size() <= std::size_t{kMostLineBytes},
+          std::to_string(line.size()) + " bytes, expected at most " +
+              std::to_string(kMostLineBytes));
+  return LineReader(line, field).document();
+}
 
 }  // namespace
 
-void parse_jsonl(ConstBytes bytes, const std::string& where,
-                 const std::string& field,
-                 const std::function<void(std::string_view text)>& document,
-                 int64_t first_line) {
-  std::string_view rest(reinterpret_cast<const char*>(bytes.data()),
-                        bytes.size());
+void parse_jsonl(
+    ConstBytes bytes, const std::string& where, const std::string& field,
+    const std::function<void(std::string_view text)>& document,
+    int64_t first_line,
+    const std::function<void(const std::string& mistake)>& bad_line) {
+  Text rest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   for (int64_t number = first_line; !rest.empty(); ++number) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
+    Text line = rest.substr(0, rest.find('\n'));
     rest.remove_prefix(std::min(line.size() + 1, rest.size()));
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const std::string at = where + ": line " + std::to_string(number) + ": ";
-    require(line.size() <= std::size_t{kMostLineBytes},
-            at + std::to_string(line.size()) + " bytes, expected at most " +
-                std::to_string(kMostLineBytes));
-    FieldReader reader(field);
-    const bool ok = json::sax_parse(line.begin(), line.end(), &reader);
-    require(ok && reader.mistake.empty(), at + reader.mistake);
-    document(reader.text);
+    line.remove_prefix(bom_bytes(line));  // of files that were joined
+    if (line.find_first_not_of(" \t\r") == Text::npos) continue;
+    std::string text;
+    try {
+      text = document_of(line, field);
+    } catch (const InvalidArgument& mistake) {
+      bad_line(where + ": line " + std::to_string(number) + ": " +
+               mistake.what());
+      continue;
+    }
+    document(text);
   }
 }
 

@@ -13,14 +13,21 @@ namespace timepipe {
 constexpr int64_t kMostLineBytes = int64_t{64} << 20;
 
 // Calls document(text) with the text in `field` of each line, in order. `bytes`
-// are whole lines, each a JSON object; blank ones are passed over. A pure
-// function, whose memory is that of the longest line. Throws InvalidArgument
-// ("WHERE: line N: what") if a line is too long, no JSON object, not UTF-8, or
-// doesn't have the field once with a text.
-// first_line: number of the first line of `bytes`.
-void parse_jsonl(ConstBytes bytes, const std::string& where,
-                 const std::string& field,
-                 const std::function<void(std::string_view text)>& document,
-                 int64_t first_line = 1);
+// are whole lines, each a JSON object; blank ones and byte order marks at their
+// starts are passed over. Values of
+// other fields are checked to be JSON (NaN and Infinity, as Python writes them,
+// too), but not converted: numbers of any size, halves of surrogates, keys
+// given twice and any depth are as good as others. A pure function, whose
+// memory is that of the longest line.
+//
+// Of a line that is too long, no JSON object, or doesn't have the field once
+// with a text, calls bad_line("WHERE: line N: column M: what") and goes on if
+// that returns. M counts bytes from 1. first_line: number of the first line of
+// `bytes`.
+void parse_jsonl(
+    ConstBytes bytes, const std::string& where, const std::string& field,
+    const std::function<void(std::string_view text)>& document,
+    int64_t first_line,
+    const std::function<void(const std::string& mistake)>& bad_line);
 
 }  // namespace timepipe

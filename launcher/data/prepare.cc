@@ -12,8 +12,10 @@
 
 #include "launcher/data/jsonl.h"
 #include "launcher/data/ordered_work.h"
+#include "launcher/data/text_input.h"
 #include "launcher/tokenizer/tokenizer.h"
 #include "runtime/error.h"
+#include "runtime/file_kind.h"
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
 
@@ -38,33 +40,27 @@ struct Encoded {
   int64_t tokens = 0;
   std::vector<int64_t> starts;  // of documents, tokens of this part
   int64_t left_out = 0;
+  std::vector<std::string> bad_lines;
   int64_t source_bytes = 0;
 };
-
-std::string_view text_of(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()),
-          file.bytes().size()};
-}
-
-bool is_jsonl(const std::string& path) { return path.ends_with(".jsonl"); }
 
 // Gives the parts of all inputs, in order. Borders depend on the bytes alone.
 class Cutter {
  public:
-  Cutter(const std::vector<std::string>& inputs, const Tokenizer& tokenizer)
+  Cutter(const std::vector<TextInput>& inputs, const Tokenizer& tokenizer)
       : inputs_(inputs), tokenizer_(tokenizer) {}
 
   std::optional<Part> next() {
     if (!file_.has_value()) {
       if (input_ == inputs_.size()) return std::nullopt;
-      file_.emplace(inputs_[input_++]);
-      if (file_->bytes().empty()) throw IoError(file_->path() + ": empty");
+      file_.emplace(inputs_[input_++].open());
+      if (text_of(*file_).empty()) throw IoError(file_->path() + ": empty");
       begin_ = 0;
       line_ = 1;
     }
-    Part part = is_jsonl(file_->path()) ? lines() : piece();
+    Part part = inputs_[input_ - 1].json_lines ? lines() : piece();
     begin_ = part.next;
-    if (begin_ == file_->bytes().size()) file_.reset();
+    if (begin_ == text_of(*file_).size()) file_.reset();
     return part;
   }
 
@@ -88,7 +84,7 @@ class Cutter {
     return part;
   }
 
-  const std::vector<std::string>& inputs_;
+  const std::vector<TextInput>& inputs_;
   const Tokenizer& tokenizer_;
   std::size_t input_ = 0;
   std::optional<MappedFile> file_;  // inputs_[input_ - 1], until it is read
@@ -101,6 +97,7 @@ struct Form {
   StoredToken type;
   std::vector<int64_t> before, after;  // ids
   std::string field;
+  bool any_bytes, skip_bad_lines;
 };
 
 StoredToken narrowest(int64_t vocab_size) {
@@ -124,7 +121,9 @@ Form form_of(const PrepareOptions& options, const Tokenizer& tokenizer) {
           mark("--bos", options.bos, tokenizer.bos_id(), tokenizer),
           mark("--eos", options.eos.value_or(has_eos), tokenizer.eos_id(),
                tokenizer),
-          options.field};
+          options.field.value_or("text"),
+          options.any_bytes,
+          options.skip_bad_lines};
 }
 
 // Makes tokens of parts, for one thread.
@@ -139,6 +138,7 @@ class Encoder {
     const std::string_view text =
         text_of(part.file).substr(part.begin, part.size);
     if (part.first_line == 0) {
+      require_no_nul(part);
       const auto ids = tokenizer_.encode_piece(
           text, part.file.path(), static_cast<int64_t>(part.begin));
       add_text(ids, part, out);
@@ -147,11 +147,23 @@ class Encoder {
     parse_jsonl(
         std::as_bytes(std::span(text)), part.file.path(), form_.field,
         [&](std::string_view document) { add_document(document, part, out); },
-        part.first_line);
+        part.first_line,
+        [&](const std::string& mistake) {
+          require(form_.skip_bad_lines, mistake);
+          out.bad_lines.push_back(mistake);
+        });
     return out;
   }
 
  private:
+  void require_no_nul(const Part& part) const {
+    if (form_.any_bytes) return;
+    const std::size_t at =
+        text_of(part.file).substr(part.begin, part.size).find('\0');
+    require(at == std::string_view::npos,
+            part.file.path() + ": byte " + std::to_string(part.begin + at) +
+                " is 0, expected a text; --text takes any bytes");
+  }
   void add_text(Ids ids, const Part& part, Encoded& out) const {
     if (part.starts && part.ends && ids.empty()) {
       ++out.left_out;
@@ -234,12 +246,23 @@ class TokenWriter {
     }
     tokens_ += part.tokens;
     left_out_ += part.left_out;
+    bad_lines_ += std::ssize(part.bad_lines);
+    constexpr std::size_t kMostNamed = 5;
+    for (const std::string& line : part.bad_lines) {
+      if (first_bad_lines_.size() == kMostNamed) break;
+      first_bad_lines_.push_back(line);
+    }
     file_.append(std::as_bytes(std::span(part.bytes)));
   }
 
   void finish(Prepared& result) {
     end_document(tokens_);
-    require(tokens_ > 0, path_ + ": the inputs have no tokens");
+    require(tokens_ > 0,
+            path_ + ": the inputs have no tokens" +
+                (bad_lines_ == 0 ? ""
+                                 : "; " + std::to_string(bad_lines_) +
+                                       " bad line(s), the first one " +
+                                       first_bad_lines_[0]));
     const int64_t end = tokens_ * bytes_of(type_);
     const int64_t aligned = (end + 7) / 8 * 8;
     const auto count = static_cast<int64_t>(documents_.size());
@@ -264,6 +287,8 @@ class TokenWriter {
     result.tokens = tokens_;
     result.documents = count;
     result.left_out = left_out_;
+    result.bad_lines = bad_lines_;
+    result.first_bad_lines = first_bad_lines_;
   }
 
  private:
@@ -280,7 +305,8 @@ class TokenWriter {
   std::map<std::string, std::string> metadata_;
   std::size_t header_bytes_ = 0;
   std::vector<int64_t> documents_;  // first tokens
-  int64_t tokens_ = 0, left_out_ = 0;
+  int64_t tokens_ = 0, left_out_ = 0, bad_lines_ = 0;
+  std::vector<std::string> first_bad_lines_;
 };
 
 void require_output(const PrepareOptions& options) {
@@ -293,29 +319,22 @@ void require_output(const PrepareOptions& options) {
 
 }  // namespace
 
-int64_t input_bytes(const std::vector<std::string>& inputs) {
-  int64_t bytes = 0;
-  for (const std::string& path : inputs) {
-    for (const char* end : {".safetensors", ".bin", ".npy"}) {
-      require(!path.ends_with(end),
-              path + ": a file of tokens, expected a text or .jsonl");
-    }
-    const MappedFile file(path);
-    if (file.bytes().empty()) throw IoError(path + ": empty");
-    bytes += static_cast<int64_t>(file.bytes().size());
-  }
-  return bytes;
-}
-
 Prepared prepare_tokens(const PrepareOptions& options,
-                        const std::function<void(int64_t)>& progress) {
+                        const std::function<void(int64_t, int64_t)>& progress) {
   require_output(options);
   require(options.threads >= 1,
           "--threads: " + std::to_string(options.threads) +
               ", expected 1 at least");
   // Mistakes of all inputs are told before work begins.
-  const auto threads = static_cast<int>(std::min<int64_t>(
-      options.threads, input_bytes(options.inputs) / kPartBytes + 1));
+  const std::vector<TextInput> inputs =
+      open_inputs({.paths = options.inputs,
+                   .field = options.field,
+                   .any_bytes = options.any_bytes,
+                   .keep_as = options.out + ".input"});
+  int64_t total = 0;
+  for (const TextInput& input : inputs) total += input.bytes;
+  const auto threads = static_cast<int>(
+      std::min<int64_t>(options.threads, total / kPartBytes + 1));
   std::vector<std::unique_ptr<Tokenizer>> tokenizers;
   for (int thread = 0; thread < threads; ++thread) {
     tokenizers.push_back(make_tokenizer(options.tokenizer));
@@ -324,9 +343,10 @@ Prepared prepare_tokens(const PrepareOptions& options,
   }
   const Tokenizer& tokenizer = *tokenizers[0];
   const Form form = form_of(options, tokenizer);
-  Prepared result = {.tokenizer = tokenizer.name(),
+  Prepared result = {.source_bytes = total,
+                     .tokenizer = tokenizer.name(),
                      .vocab_size = tokenizer.vocab_size()};
-  Cutter cutter(options.inputs, tokenizer);
+  Cutter cutter(inputs, tokenizer);
   TokenWriter writer(options.out, form, tokenizer);
   int64_t done = 0;
   work_in_order(
@@ -336,7 +356,7 @@ Prepared prepare_tokens(const PrepareOptions& options,
       },
       [&](const Encoded& encoded) {
         writer.append(encoded);
-        progress(done += encoded.source_bytes);
+        progress(done += encoded.source_bytes, total);
       });
   writer.finish(result);
   return result;

@@ -11,11 +11,14 @@
 namespace timepipe {
 
 struct PrepareOptions {
-  std::vector<std::string> inputs =
-      {};                           // .jsonl; any other is a text, one document
+  // JSON lines, a document each, or texts, one document; "-": standard input.
+  std::vector<std::string> inputs = {};
   std::string out = {};             // .safetensors
   std::string tokenizer = "bytes";  // or a sentencepiece model's path
-  std::string field = "text";       // of a .jsonl's lines
+  // Of JSON lines; unset: "text", and texts may be inputs too.
+  std::optional<std::string> field = {};
+  bool any_bytes = false;       // inputs are texts, whatever they look like
+  bool skip_bad_lines = false;  // of JSON lines
   int threads = 1;
   // Whether every document gets the tokenizer's id for its start or end. Unset:
   // no start; an end if the tokenizer has one.
@@ -26,21 +29,23 @@ struct PrepareOptions {
 struct Prepared {
   StoredToken type = StoredToken::kU8;
   int64_t tokens = 0, documents = 0;
-  int64_t left_out = 0;  // documents without a token
+  int64_t source_bytes = 0;  // of the inputs
+  int64_t left_out = 0;      // documents without a token
+  // Lines that were skipped, and what is wrong with the first ones.
+  int64_t bad_lines = 0;
+  std::vector<std::string> first_bad_lines = {};
   std::string tokenizer = {};
   int64_t vocab_size = 0;
 };
-
-// Bytes of the inputs together. Throws IoError naming the one that can't be
-// read or is empty, InvalidArgument if one is a file of tokens.
-int64_t input_bytes(const std::vector<std::string>& inputs);
 
 // Makes a token file as runtime/token_file.h reads it: tensors `tokens` and
 // `documents`, the tokenizer in the metadata. The same bytes for any number of
 // threads. Memory: 64 KiB or a line of .jsonl per thread, and 8 bytes per
 // document. Throws IoError or InvalidArgument, and then leaves no file.
-// progress: told the bytes of the inputs that are done.
-Prepared prepare_tokens(const PrepareOptions& options,
-                        const std::function<void(int64_t)>& progress);
+// What a pipe gives is kept beside `out` meanwhile.
+// progress: told how many bytes of the inputs are done, and of how many.
+Prepared prepare_tokens(
+    const PrepareOptions& options,
+    const std::function<void(int64_t done, int64_t total)>& progress);
 
 }  // namespace timepipe

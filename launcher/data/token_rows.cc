@@ -59,8 +59,9 @@ TokenRows from_tokens(const std::string& path, StoredToken raw) {
 
 TokenRows read_token_rows(const std::string& path, const std::string& tensor,
                           int64_t vocab_size, StoredToken raw) {
-  TokenRows rows = path.ends_with(".npy") ? from_npy(path)
-                   : path.ends_with(".safetensors")
+  const FileKind kind = file_contents(path).kind;
+  TokenRows rows = kind == FileKind::kNpy ? from_npy(path)
+                   : kind == FileKind::kSafetensors
                        ? from_safetensors(path, tensor)
                        : from_tokens(path, raw);
   require(!rows.ids.empty(), path + ": no tokens, expected one at least");

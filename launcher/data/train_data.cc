@@ -57,9 +57,7 @@ const TokenFile* TrainData::open(const std::string& path) {
       std::make_unique<TokenFile>(path, stored_token(config_.token_type)));
   const TokenFile* file = files_.back().get();
   require_tokenizer(file->layout(), path, config_.tokenizer);
-  const bool text =
-      file->layout().type == StoredToken::kU8 && file->layout().begin == 0;
-  require(!text || vocab_size_ >= 256,
+  require(file->layout().kind != FileKind::kText || vocab_size_ >= 256,
           "model.vocab_size: " + std::to_string(vocab_size_) +
               ", expected at least 256: tokens are bytes");
   require_vocabulary(file->layout(), path, vocab_size_);

@@ -1,14 +1,17 @@
 #include "launcher/huggingface/hf_folder.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <vector>
 
 #include "runtime/bf16.h"
 #include "runtime/error.h"
+#include "runtime/file_kind.h"
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
 
@@ -110,6 +113,15 @@ void write_files(const std::string& folder, const HfConfig& config,
   write_file(folder + "/" + kHfIndex, index.dump(2) + "\n");
 }
 
+// Of a file of weights in another form, by the names that are usual.
+bool is_other_weights(const std::string& name) {
+  constexpr std::array<std::string_view, 6> kEnds = {
+      ".bin", ".pth", ".pt", ".ckpt", ".h5", ".msgpack"};
+  return name != "training_args.bin" &&
+         std::ranges::any_of(
+             kEnds, [&](std::string_view end) { return name.ends_with(end); });
+}
+
 }  // namespace
 
 bool is_hf_folder(const std::string& folder) {
@@ -118,8 +130,25 @@ bool is_hf_folder(const std::string& folder) {
           fs::exists(folder + "/" + kHfIndex));
 }
 
+void require_hf_weights(const std::string& folder) {
+  if (is_hf_folder(folder) || !fs::is_regular_file(folder + kConfig)) return;
+  const std::string expected =
+      ", expected model.safetensors or model.safetensors.index.json beside it";
+  for (const auto& file : fs::directory_iterator(folder)) {
+    const std::string name = file.path().filename().string();
+    if (!file.is_regular_file() || !is_other_weights(name)) continue;
+    throw InvalidArgument(
+        folder + ": has config.json and " + name + expected +
+        (name.ends_with(".h5") || name.ends_with(".msgpack")
+             ? ""
+             : ": torch.load reads it, safetensors.torch.save_file writes what "
+               "is read here"));
+  }
+  throw InvalidArgument(folder + ": has config.json" + expected);
+}
+
 HfConfig read_hf_config(const std::string& folder) {
-  return parse_hf_config(read_text(folder + kConfig), folder + kConfig);
+  return parse_hf_config(read_plain_text(folder + kConfig), folder + kConfig);
 }
 
 void write_hf_folder(const std::string& folder, const HfConfig& config,

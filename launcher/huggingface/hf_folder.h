@@ -18,6 +18,9 @@ inline constexpr const char* kHfWeights = "model.safetensors";
 inline constexpr const char* kHfIndex = "model.safetensors.index.json";
 
 bool is_hf_folder(const std::string& folder);
+// Throws InvalidArgument if the folder has config.json but no such weights,
+// naming those of another form that lie there (pytorch_model.bin).
+void require_hf_weights(const std::string& folder);
 
 // Throws IoError or InvalidArgument.
 HfConfig read_hf_config(const std::string& folder);

@@ -10,6 +10,7 @@
 #include "launcher/huggingface/hf_folder.h"
 #include "launcher/huggingface/hf_index.h"
 #include "runtime/error.h"
+#include "runtime/file_kind.h"
 #include "runtime/files.h"
 #include "runtime/finite.h"
 #include "runtime/safetensors.h"
@@ -38,7 +39,7 @@ class HfTensors {
       return;
     }
     for (const auto& [tensor, name] :
-         parse_weight_map(read_text(index), index)) {
+         parse_weight_map(read_plain_text(index), index)) {
       const std::string path = folder + "/" + name;
       if (!fs::exists(path)) {
         throw IoError(index + ": " + tensor + " is in " + name +

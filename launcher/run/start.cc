@@ -84,6 +84,7 @@ std::string start_from(Context& ctx, const RunConfig& config, Trainer& trainer,
     read_hf_weights(config.init_from, weights, say);
     return read_text(config.init_from + "/config.json");
   }
+  require_hf_weights(config.init_from);
   const CheckpointReader checkpoint = open_checkpoint(config.init_from, say);
   const Manifest& manifest = checkpoint.manifest();
   require_model(config, config_from_text(manifest.configuration,

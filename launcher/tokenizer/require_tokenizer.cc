@@ -9,13 +9,8 @@ namespace timepipe {
 
 void require_tokenizer(const TokenLayout& layout, const std::string& path,
                        const std::string& tokenizer) {
-  require(!path.ends_with(".jsonl"),
-          path +
-              ": its bytes are JSON, expected a file of tokens: see timepipe "
-              "data prepare");
   const std::string expected = ", expected those of data.tokenizer = ";
-  const bool text = layout.type == StoredToken::kU8 && layout.begin == 0;
-  require(!text || tokenizer == "bytes",
+  require(layout.kind != FileKind::kText || tokenizer == "bytes",
           path + ": the tokens of a text are its bytes" + expected + tokenizer +
               ": see timepipe data prepare");
   const auto name = layout.metadata.find("tokenizer");

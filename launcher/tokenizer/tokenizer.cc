@@ -12,6 +12,7 @@
 #include "launcher/tokenizer/process.h"
 #include "launcher/tokenizer/utf8.h"
 #include "runtime/error.h"
+#include "runtime/file_kind.h"
 #include "runtime/files.h"
 
 namespace timepipe {
@@ -58,7 +59,21 @@ class BytesTokenizer : public Tokenizer {
 
 MappedFile open_model(const std::string& path) {
   try {
-    return MappedFile(path);
+    MappedFile file(path);
+    if (file.bytes().empty()) throw IoError(path + ": empty");
+    const FileContents contents = file_contents(path, file.bytes());
+    // The library says what is wrong with bytes that no other format has.
+    if (contents.kind != FileKind::kSentencepiece &&
+        contents.kind != FileKind::kBinary) {
+      const bool json = contents.kind == FileKind::kJson ||
+                        contents.kind == FileKind::kJsonLines;
+      throw_other_kind(path, contents,
+                       json ? "a sentencepiece model, not a JSON file such as "
+                              "tokenizer.json"
+                            : "a sentencepiece model",
+                       false);
+    }
+    return file;
   } catch (const IoError& error) {
     throw IoError(std::string(error.what()) +
                   ", expected the tokenizer bytes or the path of a "

@@ -55,7 +55,53 @@ for command in "data" "data prepare" "data info"; do
 done
 echo "ok: texts and lines, any number of threads"
 
+# Other names, standard input, a pipe, bad lines.
+"${prepare[@]}" lines.jsonl --out lines.safetensors >out || fail lines out
+same() {  # COMMAND...: makes the same tokens of documents as lines.jsonl
+  "$@" --overwrite --out again.safetensors >out 2>&1 || fail "$*" out
+  cmp lines.safetensors again.safetensors || fail "another file: $*"
+}
+cp lines.jsonl lines.NDJSON
+cp lines.jsonl part-00000
+gzip -k lines.jsonl
+same "${prepare[@]}" lines.NDJSON
+same "${prepare[@]}" part-00000 --field text
+gzip -dc lines.jsonl.gz | same "${prepare[@]}" - --field text
+same "${prepare[@]}" <(gzip -dc lines.jsonl.gz) --field text
+(echo && cat lines.jsonl && echo '{"text": 1}') | same "${prepare[@]}" - \
+  --field text --skip-bad-lines
+grep -qx 'left out: 1 bad line(s)' out || fail "not counted" out
+grep -qx "  standard input: line 402: column 10: field 'text': a number, \
+expected a text" out || fail "not named" out
+[ ! -e again.safetensors.input.part ] || fail "what came in is left"
+echo "ok: JSON lines under any name and through pipes"
+
 out=(--out none.safetensors)
+refused 'part-00000: its lines are JSON objects: --field text' \
+  "${prepare[@]}" part-00000 "${out[@]}"
+refused '--field: text.txt is a text' "${prepare[@]}" lines.jsonl text.txt \
+  --field text "${out[@]}"
+refused '--field excludes --text' "${prepare[@]}" lines.jsonl --field text \
+  --text "${out[@]}"
+refused 'gzip -dc lines.jsonl.gz | timepipe data prepare - --field text' \
+  "${prepare[@]}" lines.jsonl.gz "${out[@]}"
+refused 'standard input: empty' "${prepare[@]}" - "${out[@]}" </dev/null
+refused 'standard input: a gzip file, expected a text or JSON lines: pipe it' \
+  "${prepare[@]}" - "${out[@]}" <lines.jsonl.gz
+# Every command asks the same question.
+refused 'lines.jsonl: JSON lines, expected tokens or a text' \
+  "$timepipe" data ngram --train lines.jsonl --held-out 0.2
+refused 'lines.jsonl.gz: a gzip file, expected tokens or a text' \
+  "$timepipe" data info lines.jsonl.gz
+refused 'lines.jsonl.gz: a gzip file, expected a sentencepiece model' \
+  "${prepare[@]}" text.txt --tokenizer lines.jsonl.gz "${out[@]}"
+refused 'lines.jsonl.gz: a gzip file, expected a text: gzip -dc' \
+  "$timepipe" config lines.jsonl.gz
+for ((i = 0; i < 400; ++i)); do printf '\1\2\0\0'; done >wide.bin
+refused 'wide.bin: every second uint16 is 0: uint32' "$timepipe" data info \
+  wide.bin
+"$timepipe" data info wide.bin --token-type uint32 >out || fail info out
+grep -q ', uint32, 400 tokens' out || fail "not read as uint32" out
 echo '{"text": "a"}' >bad.jsonl
 echo '{"text": "a", ' >>bad.jsonl
 : >empty.txt
@@ -63,13 +109,14 @@ mkdir folder
 refused 'missing.txt: No such file' "${prepare[@]}" missing.txt "${out[@]}"
 refused 'empty.txt: empty' "${prepare[@]}" text.txt empty.txt "${out[@]}"
 refused 'folder: not a regular file' "${prepare[@]}" folder "${out[@]}"
-refused 'bad.jsonl: line 2: byte 15: not JSON' "${prepare[@]}" bad.jsonl \
+refused 'bad.jsonl: line 2: column 15: not JSON' "${prepare[@]}" bad.jsonl \
   "${out[@]}"
-refused "lines.jsonl: line 1: no field 'words'" "${prepare[@]}" lines.jsonl \
+refused "lines.jsonl: line 1: no field 'words', but 'id', 'text', 'body'" \
+  "${prepare[@]}" lines.jsonl \
   --field words "${out[@]}"
-refused "lines.jsonl: line 1: field 'id': a number, expected a text" \
+refused "lines.jsonl: line 1: column 8: field 'id': a number, expected a text" \
   "${prepare[@]}" lines.jsonl --field id "${out[@]}"
-refused 'bytes.safetensors: a file of tokens' "${prepare[@]}" \
+refused 'bytes.safetensors: a safetensors file, expected a text' "${prepare[@]}" \
   bytes.safetensors "${out[@]}"
 refused '--out: bytes.safetensors exists' "${prepare[@]}" text.txt \
   --out bytes.safetensors
@@ -85,7 +132,7 @@ refused '--threads' "${prepare[@]}" text.txt --threads 0 "${out[@]}"
 refused 'INPUT is required' "${prepare[@]}" "${out[@]}"
 refused 'no.model: No such file' "${prepare[@]}" text.txt --tokenizer no.model \
   "${out[@]}"
-refused 'text.txt: not a sentencepiece model' "${prepare[@]}" text.txt \
+refused 'text.txt: a text, expected a sentencepiece model' "${prepare[@]}" text.txt \
   --tokenizer text.txt "${out[@]}"
 head -c 3000 small.model >cut.model
 refused 'cut.model: not a sentencepiece model' "${prepare[@]}" text.txt \
@@ -133,5 +180,6 @@ refused 'expected those of data.tokenizer = small.model (xxh64:' \
   "${train[@]}" data.train=bytes.safetensors data.tokenizer=small.model
 refused 'text.txt: the tokens of a text are its bytes' \
   "${train[@]}" data.train=text.txt data.tokenizer=small.model
-refused 'lines.jsonl: its bytes are JSON' "${train[@]}" data.train=lines.jsonl
+refused 'lines.jsonl: JSON lines, expected tokens or a text' \
+  "${train[@]}" data.train=lines.jsonl
 echo "ok: training knows whose tokens it reads"

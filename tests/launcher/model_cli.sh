@@ -31,7 +31,7 @@ near() { # A B DISTANCE
 }
 value() { sed -n "s/^  \"$1\": \([^,]*\),*$/\1/p" eval.json; }
 
-head -c 6000 "$(command -v bash)" >text
+head -c 4500 "$(command -v bash)" | base64 -w0 >text
 tiny=(train "$tests/../configs/demo.textproto" data.train=text
   data.sequence_length=512 train.chunk_tokens=128 model.num_layers=1
   model.hidden_size=32 model.intermediate_size=48 model.num_heads=2
@@ -156,7 +156,7 @@ refused "tokenizer bytes: 256 ids, expected at most the model's 64" \
 refused "tokenizer.model: No such file" generate "$golden" --prompt a
 refused "--bos: neither" "${generate[@]}" --bos
 refused "nothing: No such file" "${generate[@]}" --tokenizer nothing
-refused "not a sentencepiece model" "${generate[@]}" --tokenizer text
+refused "expected a sentencepiece model" "${generate[@]}" --tokenizer text
 refused "--prompt excludes --prompt-file" "${generate[@]}" --prompt-file text
 refused "--temperature: -1" "${generate[@]}" --temperature=-1
 refused "--top-k: -2" "${generate[@]}" --top-k=-2

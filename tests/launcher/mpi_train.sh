@@ -29,7 +29,7 @@ for scenario in linear_mamba mlp_transformer carried; do
 done
 
 # A text long enough for one sequence.
-head -c 20000 "$(command -v bash)" >"$work/text"
+head -c 15000 "$(command -v bash)" | base64 -w0 >"$work/text"
 tiny=("$configs/demo.textproto" "data.train=$work/text"
   data.sequence_length=16384 train.chunk_tokens=1024 optimizer.steps=1000)
 

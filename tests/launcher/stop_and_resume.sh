@@ -21,7 +21,7 @@ fail() {
   exit 1
 }
 
-head -c 1100000 "$timepipe" >text
+head -c 825000 "$timepipe" | base64 -w0 >text
 small=(model.hidden_size=64 model.intermediate_size=96 data.train=text)
 run=(train "$configs/demo.textproto" "${small[@]}" data.sequence_length=16384
   train.chunk_tokens=1024 optimizer.steps=12)

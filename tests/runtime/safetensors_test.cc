@@ -181,6 +181,22 @@ TEST(Safetensors, NamesTheMissingTensor) {
       ThrowsMessage<InvalidArgument>(file.path() + ": no tensor named w"));
 }
 
+TEST(Safetensors, NamesWhatTheFileIsInstead) {
+  const std::vector<std::pair<std::string, std::string>> others = {
+      {"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"},
+      {"<!DOCTYPE html><html>", "an HTML page (begins with '<!DOCTYPE"},
+      {"{\"error\": \"gone\"}", "no safetensors file (begins with '{"},
+      {std::string("PK\x03\x04\0\0", 6), "a zip archive"},
+      {"\x80\x02}q", "a pickle"}};
+  for (const auto& [bytes, what] : others) {
+    const TemporaryFile file(bytes, ".safetensors");
+    EXPECT_THAT([&] { SafetensorsFile::read(file.path()); },
+                ThrowsMessage<InvalidArgument>(::testing::AllOf(
+                    ::testing::StartsWith(file.path() + ": " + what),
+                    HasSubstr(", expected a safetensors file"))));
+  }
+}
+
 TEST(Safetensors, UnreadableFileIsAnIoError) {
   const std::string missing = TemporaryFile::unused_path().string();
   EXPECT_THAT([&] { SafetensorsFile::read(missing); },
@@ -192,10 +208,10 @@ TEST(Safetensors, UnreadableFileIsAnIoError) {
 
 TEST(Safetensors, RefusesBadHeaders) {
   expect_refused("", "0 bytes, too short");
-  expect_refused("1234567", "7 bytes, too short");
+  expect_refused(std::string("12345\0\1", 7), "7 bytes, too short");
   expect_refused(little_endian(3) + "{}", "header of 3 bytes, but only 2");
-  expect_refused(little_endian(~uint64_t{0}) + "{}",
-                 "header of 18446744073709551615 bytes");
+  expect_refused(little_endian(uint64_t{1} << 62) + "{}",
+                 "header of 4611686018427387904 bytes");
   expect_refused(file_of("", ""), "header: ");
   expect_refused(file_of("{\"w\":", ""), "header: ");
   expect_refused(file_of("{\"\xff\":1}", ""), "header: ");

@@ -21,6 +21,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 using testing::TemporaryFile;
 using ::testing::ThrowsMessage;
 
@@ -78,24 +79,120 @@ std::string safetensors(const std::string& dtype, const std::string& tokens,
 }
 
 TEST(TokenFile, TextIsItsBytes) {
-  const TemporaryFile text(std::string("ab\0\xff\n", 5));
+  const TemporaryFile text("ab\x1b\xff\n");
   const TokenFile file(text.path());
   EXPECT_EQ(file.num_tokens(), 5);
-  EXPECT_THAT(read(file, 0, 5), ElementsAre('a', 'b', 0, 255, '\n'));
+  EXPECT_THAT(read(file, 0, 5), ElementsAre('a', 'b', 27, 255, '\n'));
   EXPECT_TRUE(read(file, 5, 0).empty());
+  EXPECT_EQ(file.layout().kind, FileKind::kText);
   EXPECT_TRUE(file.layout().documents.empty());
+}
+
+TEST(TokenFile, ByteOrderMarkIsNoPartOfAText) {
+  const TemporaryFile text(
+      "\xef\xbb\xbf"
+      "ab");
+  const TokenFile file(text.path());
+  EXPECT_EQ(file.num_tokens(), 2);
+  EXPECT_THAT(read(file, 0, 2), ElementsAre('a', 'b'));
+  EXPECT_EQ(file.layout().kind, FileKind::kText);
+}
+
+TEST(TokenFile, KindDoesNotDependOnLetterCaseOrNameAlone) {
+  const std::string numbers =
+      npy(1, npy_dictionary("<u2", "(2,)"), stored<uint16_t>({3, 65535}));
+  for (const char* end : {".NPY", ".dat", ".bin"}) {
+    const TemporaryFile file(numbers, end);
+    EXPECT_THAT(read(TokenFile(file.path()), 0, 2), ElementsAre(3, 65535));
+  }
+  const TemporaryFile saved(
+      safetensors("U16", stored<uint16_t>({5, 6}), 2, {0}), ".SafeTensors");
+  EXPECT_THAT(read(TokenFile(saved.path()), 0, 2), ElementsAre(5, 6));
+  const TemporaryFile bin(stored<uint16_t>({1, 65535}), ".BIN");
+  EXPECT_THAT(read(TokenFile(bin.path()), 0, 2), ElementsAre(1, 65535));
+}
+
+std::string mistake_of(const std::string& bytes, const std::string& name_end,
+                       StoredToken raw = StoredToken::kU16) {
+  const TemporaryFile file(bytes, name_end);
+  try {
+    const TokenFile tokens(file.path(), raw);
+  } catch (const InvalidArgument& error) {
+    return std::string(error.what()).substr(file.path().size());
+  }
+  return "accepted";
+}
+
+TEST(TokenFile, OtherKindsAreRefusedByName) {
+  const std::string gzip("\x1f\x8b\x08\0\0", 5);
+  EXPECT_THAT(mistake_of(gzip, ".txt.gz"),
+              AllOf(StartsWith(": a gzip file, expected tokens or a text: gzip "
+                               "-dc "),
+                    HasSubstr(" | timepipe data prepare - --out ")));
+  EXPECT_THAT(mistake_of("{\"text\": \"a\"}\n", ".json"),
+              AllOf(StartsWith(": JSON lines, expected tokens or a text: "),
+                    HasSubstr("timepipe data prepare ")));
+  EXPECT_THAT(mistake_of(std::string("a\0b", 3), ".txt"),
+              StartsWith(": binary data, not a text (byte 1 is 0)"));
+  EXPECT_THAT(mistake_of(llmc(20240522, 1, 1, "ab"), ".bin"),
+              StartsWith(": an evaluation file of llm.c"));
+  EXPECT_THAT(mistake_of(llmc(20240326, 3, 1, "ab"), ".bin"),
+              StartsWith(": a model of llm.c"));
+}
+
+TEST(TokenFile, RawTokensOfAnotherWidthAreNamed) {
+  EXPECT_THAT(mistake_of(stored<uint32_t>({5, 60000, 7, 8}), ".bin"),
+              StartsWith(": every second uint16 is 0: uint32 or int32 tokens? "
+                         "Set data.token_type = uint32"));
+  EXPECT_EQ(
+      mistake_of(stored<uint32_t>({5, 60000, 7, 8}), ".bin", StoredToken::kU32),
+      "accepted");
+  EXPECT_EQ(mistake_of(stored<uint32_t>({5, 70000, 7, 8}), ".bin"), "accepted");
+  EXPECT_EQ(mistake_of(stored<uint16_t>({5, 0, 7, 0, 5, 0, 7, 1}), ".bin"),
+            "accepted");
+  EXPECT_THAT(mistake_of(stored<int32_t>({5, -100, 7, -1}), ".bin"),
+              StartsWith(": every second uint16 is 0 or has all bits set: "
+                         "int32 tokens, some below 0"));
+  for (const StoredToken raw : {StoredToken::kU16, StoredToken::kU32}) {
+    EXPECT_THAT(
+        mistake_of(stored<int64_t>({5, 60000, 7, -1, 8, 9, 1, 2}), ".bin", raw),
+        HasSubstr(": int64 tokens, expected uint"));
+    EXPECT_THAT(mistake_of(std::string(64, '\0'), ".bin", raw),
+                HasSubstr(" tokens are 0, expected"));
+  }
+  EXPECT_THAT(
+      mistake_of(std::string("\0\0\0\1\0\0\1\2\0\0\0\3\0\0\0\4", 16), ".bin"),
+      StartsWith(": every second uint16 is 0: big-endian tokens?"));
+}
+
+TEST(TokenFile, MegatronFilesAreToldByTheirIndex) {
+  const TemporaryFile bin(stored<uint16_t>({1, 2, 3}), ".bin");
+  const std::string index =
+      bin.path().substr(0, bin.path().size() - 4) + ".idx";
+  const auto write_index = [&](const std::string& bytes) {
+    write_file(index, bytes);
+  };
+  write_index(std::string("MMIDIDX\0\0\1\0\0\0\0\0\0\0\4", 18));
+  EXPECT_THAT([&] { TokenFile file(bin.path()); },
+              ThrowsMessage<InvalidArgument>(AllOf(
+                  StartsWith(bin.path() + ": a Megatron file: " + index +
+                             " says that its tokens are i4, expected"),
+                  HasSubstr("numpy.fromfile('" + bin.path() + "', '<i4')"))));
+  write_index("another index");
+  EXPECT_EQ(TokenFile(bin.path()).num_tokens(), 3);
+  std::filesystem::remove(index);
 }
 
 TEST(TokenFile, CopyKeepsTheFileOpen) {
   std::string text;
-  for (int i = 0; i < 100'000; ++i) text += static_cast<char>(i % 251);
+  for (int i = 0; i < 100'000; ++i) text += static_cast<char>(1 + i % 250);
   const TemporaryFile file(text);
   auto first = std::make_unique<TokenFile>(file.path());
   const TokenFile second = *first;
   first.reset();
   std::vector<int64_t> ids(2);
   second.read(99'998, ids, 256);
-  EXPECT_THAT(ids, ElementsAre(99'998 % 251, 99'999 % 251));
+  EXPECT_THAT(ids, ElementsAre(1 + 99'998 % 250, 1 + 99'999 % 250));
 }
 
 TEST(TokenFile, RawBinHasTheTypeThatIsAskedFor) {

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "runtime/error.h"
+#include "tests/support/temporary_file.h"
 
 namespace timepipe {
 namespace {
@@ -71,6 +72,25 @@ TEST(ConfigFile, CyclesAndLongChainsAreRefused) {
   EXPECT_THAT(mistake<InvalidArgument>(files), HasSubstr("more than 16 files"));
   files["a/15"] = "";
   EXPECT_EQ(mistake<InvalidArgument>(files), "accepted");
+}
+
+TEST(ConfigFile, ByteOrderMarksArePassedOver) {
+  const schema::RunConfig config = read({{"a/top",
+                                          "\xef\xbb\xbf"
+                                          "base: 'b'"},
+                                         {"a/b",
+                                          "\xef\xbb\xbf"
+                                          "model { num_layers: 3 }"}});
+  EXPECT_EQ(config.model().num_layers(), 3);
+}
+
+TEST(ConfigFile, WhatIsNoTextIsNamed) {
+  const testing::TemporaryFile pointer(
+      "version https://git-lfs.github.com/spec/v1\n", ".textproto");
+  EXPECT_THAT([&] { read_config_text(pointer.path()); },
+              ::testing::ThrowsMessage<InvalidArgument>(
+                  HasSubstr(": a pointer of Git LFS, not the file itself, "
+                            "expected a text: git lfs pull")));
 }
 
 TEST(ConfigFile, LargeTextIsRefused) {

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "launcher/tokenizer/require_tokenizer.h"
@@ -35,11 +37,15 @@ struct Output {
 
 Prepared prepare(PrepareOptions options) {
   int64_t done = 0;
-  Prepared prepared = prepare_tokens(options, [&](int64_t bytes) {
-    EXPECT_GT(bytes, done);
-    done = bytes;
-  });
-  EXPECT_EQ(done, input_bytes(options.inputs));
+  int64_t all = 0;
+  Prepared prepared =
+      prepare_tokens(options, [&](int64_t bytes, int64_t total) {
+        EXPECT_GT(bytes, done);
+        done = bytes;
+        all = total;
+      });
+  EXPECT_EQ(done, all);
+  EXPECT_EQ(prepared.source_bytes, all);
   return prepared;
 }
 
@@ -185,6 +191,66 @@ TEST(Prepare, TextsWithoutTokensAreLeftOut) {
                                      ": the inputs have no tokens"));
 }
 
+TEST(Prepare, JsonLinesUnderAnyName) {
+  const std::string lines = json_line("one") + json_line("two");
+  const auto documents = [&](const std::string& name_end,
+                             std::optional<std::string> field) {
+    const TemporaryFile file(lines, name_end);
+    return documents_of(
+        file_of({.inputs = {file.path()}, .field = std::move(field)}));
+  };
+  const auto both =
+      ElementsAre(ElementsAre('o', 'n', 'e'), ElementsAre('t', 'w', 'o'));
+  for (const char* end : {".json", ".ndjson", ".JSONL", ".jsonlines", ".jl"}) {
+    EXPECT_THAT(documents(end, {}), both) << end;
+  }
+  for (const char* end : {"", ".txt"}) {
+    EXPECT_THAT(documents(end, "text"), both) << end;
+    EXPECT_THROW(documents(end, {}), InvalidArgument);
+  }
+}
+
+TEST(Prepare, ByteOrderMarksAndLineEndsOfOtherSystems) {
+  const std::string mark = "\xef\xbb\xbf";
+  const TemporaryFile text(mark + "ab\r\n"),
+      lines(mark + "{\"text\": \"c\"}\r\n\r\n{\"text\": \"d\"}", ".json");
+  EXPECT_THAT(documents_of(file_of({.inputs = {text.path(), lines.path()}})),
+              ElementsAre(ElementsAre('a', 'b', '\r', '\n'), ElementsAre('c'),
+                          ElementsAre('d')));
+}
+
+TEST(Prepare, AnyBytesAreATextIfAsked) {
+  const std::string bytes("{\"text\": \"\0\xff\"}\n", 14);
+  const TemporaryFile file(bytes, ".jsonl");
+  const auto tokenizer = make_tokenizer("bytes");
+  EXPECT_THAT(
+      documents_of(file_of({.inputs = {file.path()}, .any_bytes = true})),
+      ElementsAre(ids_of(*tokenizer, bytes, false)));
+}
+
+TEST(Prepare, BadLinesAreLeftOutCountedAndNamed) {
+  std::string lines;
+  for (int i = 0; i < 9000; ++i) {
+    lines += i % 1000 == 7 ? "{\"text\": 1}\n" : json_line("some text");
+  }
+  const TemporaryFile file(lines, ".jsonl");
+  for (const int threads : {1, 3}) {
+    const Output out;
+    const Prepared prepared = prepare({.inputs = {file.path()},
+                                       .out = out.path,
+                                       .skip_bad_lines = true,
+                                       .threads = threads});
+    EXPECT_EQ(prepared.documents, 8991);
+    EXPECT_EQ(prepared.bad_lines, 9);
+    std::vector<std::string> first;
+    for (const char* line : {"8", "1008", "2008", "3008", "4008"}) {
+      first.push_back(file.path() + ": line " + line +
+                      ": column 10: field 'text': a number, expected a text");
+    }
+    EXPECT_EQ(prepared.first_bad_lines, first);
+  }
+}
+
 TEST(Prepare, TheFirstMistakeIsNamedAndNoFileIsLeft) {
   std::string lines;
   for (int i = 0; i < 9000; ++i) {
@@ -198,11 +264,12 @@ TEST(Prepare, TheFirstMistakeIsNamedAndNoFileIsLeft) {
         [&] {
           prepare_tokens(
               {.inputs = {file.path()}, .out = out.path, .threads = threads},
-              [](int64_t) {});
+              [](int64_t, int64_t) {});
         },
         ThrowsMessage<InvalidArgument>(
             file.path() +
-            ": line 5001: field 'text': a number, expected a text"));
+            ": line 5001: column 10: field 'text': a number, expected a "
+            "text"));
     EXPECT_FALSE(std::filesystem::exists(out.path));
     EXPECT_FALSE(std::filesystem::exists(out.path + ".part"));
   }
@@ -213,7 +280,7 @@ TEST(Prepare, MistakesOfTextsAreNamed) {
     const Output out;
     if (options.out.empty()) options.out = out.path;
     try {
-      prepare_tokens(options, [](int64_t) {});
+      prepare_tokens(options, [](int64_t, int64_t) {});
     } catch (const std::runtime_error& error) {
       return error.what();
     }
@@ -225,7 +292,14 @@ TEST(Prepare, MistakesOfTextsAreNamed) {
   EXPECT_EQ(mistake({.inputs = {"none.txt"}}),
             "none.txt: No such file or directory");
   EXPECT_THAT(mistake({.inputs = {tokens.path()}}),
-              HasSubstr(": a file of tokens, expected a text or .jsonl"));
+              HasSubstr(": a .bin of tokens, expected a text or JSON lines"));
+  const std::string before = long_text(300'000);
+  const TemporaryFile nul(before + '\0');
+  EXPECT_EQ(mistake({.inputs = {nul.path()}}),
+            nul.path() + ": byte " + std::to_string(before.size()) +
+                " is 0, expected a text; --text takes any bytes");
+  EXPECT_EQ(mistake({.inputs = {text.path()}, .field = "text"}),
+            "--field: " + text.path() + " is a text, expected JSON lines");
   EXPECT_EQ(mistake({.inputs = {text.path()}, .eos = true}),
             "--eos: tokenizer bytes has no such id");
   EXPECT_THAT(mistake({.inputs = {text.path()}, .out = text.path()}),
@@ -278,9 +352,8 @@ TEST(RequireTokenizer, OtherFilesTellLess) {
   EXPECT_THAT([&] { require_tokenizer(text, "a.txt", "some.model"); },
               ThrowsMessage<InvalidArgument>(
                   HasSubstr("a.txt: the tokens of a text are its bytes")));
-  EXPECT_THROW(require_tokenizer(text, "a.jsonl", "bytes"), InvalidArgument);
   TokenLayout named;
-  named.begin = 80;
+  named.kind = FileKind::kNpy;
   require_tokenizer(named, "a.npy", "some.model");
   named.metadata["tokenizer"] = "gpt2";
   EXPECT_THROW(require_tokenizer(named, "a", "bytes"), InvalidArgument);

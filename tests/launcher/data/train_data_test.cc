@@ -21,9 +21,14 @@ using ::testing::HasSubstr;
 using testing::TemporaryFile;
 using ::testing::ThrowsMessage;
 
-// count bytes first, first + 1, ...
+// An .npy file of the count bytes first, first + 1, ...
 std::string bytes(int first, int count) {
-  std::string text;
+  const std::string header =
+      "{'descr': '|u1', 'fortran_order': False, 'shape': (" +
+      std::to_string(count) + ",)}\n";
+  std::string text = "\x93NUMPY\x01";
+  text += {'\0', static_cast<char>(header.size()), '\0'};
+  text += header;
   for (int i = 0; i < count; ++i) text += static_cast<char>(first + i);
   return text;
 }
@@ -144,7 +149,7 @@ TEST(TrainData, RefusesFilesThatLeaveNoLabel) {
 }
 
 TEST(TrainData, NamesWhatItRefuses) {
-  const TemporaryFile shorter("abcd"), a(bytes(0, 20));
+  const TemporaryFile shorter("abcd"), a("abcdefghijklmnopqrst");
   EXPECT_THAT([&] { TrainData data(config({shorter.path()})); },
               ThrowsMessage<InvalidArgument>(
                   "data.train: " + shorter.path() +

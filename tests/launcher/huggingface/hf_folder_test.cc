@@ -269,6 +269,33 @@ TEST_F(HfFolder, NamesMissingUnexpectedAndMisshapenTensors) {
       HasSubstr("unexpected model.layers.1."));
 }
 
+TEST_F(HfFolder, ByteOrderMarksArePassedOverAndPointersNamed) {
+  const std::string path = copy_of_golden("mark"),
+                    config = path + "/config.json";
+  write_file(config, "\xef\xbb\xbf" + read_text(config));
+  EXPECT_EQ(read_hf_config(path).model.hidden_size,
+            read_hf_config(kGolden).model.hidden_size);
+  write_file(config, "version https://git-lfs.github.com/spec/v1\n");
+  EXPECT_THAT(error_of([&] { read_hf_config(path); }),
+              HasSubstr("config.json: a pointer of Git LFS"));
+}
+
+TEST_F(HfFolder, WeightsOfAnotherFormAreNamed) {
+  const std::string path = copy_of_golden("torch");
+  require_hf_weights(path);
+  require_hf_weights(folder("none"));
+  fs::rename(path + "/model.safetensors", path + "/pytorch_model.bin");
+  EXPECT_THAT(error_of([&] { require_hf_weights(path); }),
+              ::testing::StartsWith(
+                  path + ": has config.json and pytorch_model.bin, expected "
+                         "model.safetensors or model.safetensors.index.json"));
+  fs::remove(path + "/pytorch_model.bin");
+  EXPECT_EQ(error_of([&] { require_hf_weights(path); }),
+            path +
+                ": has config.json, expected model.safetensors or "
+                "model.safetensors.index.json beside it");
+}
+
 TEST_F(HfFolder, AnIndexCannotLeaveItsFolder) {
   const std::string path = copy_of_golden("evil");
   fs::remove(path + "/model.safetensors");

@@ -191,11 +191,27 @@ TEST(SentencepieceTokenizer, MistakesAreNamed) {
               ThrowsMessage<IoError>(
                   "no/such.model: No such file or directory, expected the "
                   "tokenizer bytes or the path of a sentencepiece model"));
-  for (const std::string& bytes : {std::string(), sample_text()}) {
+  const TemporaryFile empty("", ".model");
+  EXPECT_THAT([&] { make_tokenizer(empty.path()); },
+              ThrowsMessage<IoError>(HasSubstr(": empty, expected")));
+  const TemporaryFile broken(std::string("ab\0", 3), ".model");
+  EXPECT_THAT([&] { make_tokenizer(broken.path()); },
+              ThrowsMessage<InvalidArgument>(broken.path() +
+                                             ": not a sentencepiece model"));
+  const std::string expected = ", expected a sentencepiece model";
+  const std::vector<std::pair<std::string, std::string>> others = {
+      {sample_text(), "a text"},
+      {"version https://git-lfs.github.com/spec/v1\n",
+       "a pointer of Git LFS, not the file itself"},
+      {"IQ== 0\nIg== 1\n", "a vocabulary of tiktoken"},
+      {R"({"version": "1.0", "model": {}})", "JSON lines"},
+      {"<html>", "an HTML page (begins with '<html>')"}};
+  for (const auto& [bytes, what] : others) {
     const TemporaryFile file(bytes, ".model");
     EXPECT_THAT([&] { make_tokenizer(file.path()); },
-                ThrowsMessage<InvalidArgument>(file.path() +
-                                               ": not a sentencepiece model"));
+                ThrowsMessage<InvalidArgument>(::testing::StartsWith(
+                    file.path() + ": " + what + expected)));
+    EXPECT_THROW(tokenizer_fingerprint(file.path()), InvalidArgument);
   }
   const TinyModel model(kUnigram);
   const auto tokenizer = make_tokenizer(model.path());
