@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <optional>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "launcher/data/id_scan.h"
 #include "launcher/data/train_data.h"
 #include "launcher/process/job.h"
+#include "launcher/process/out_of_memory.h"
 #include "launcher/process/rank_log.h"
 #include "launcher/process/set_threads.h"
 #include "launcher/run/id_scans.h"
@@ -322,6 +324,10 @@ class Run {
   std::optional<std::string> failure_;
 };
 
+constexpr const char* kNeedsLess =
+    "; less is needed with fewer train.hot_rounds, another "
+    "train.chunk_tokens, a smaller data.micro_batch or model, or more ranks";
+
 }  // namespace
 
 int train(Communicator& world, const std::string& path,
@@ -343,7 +349,13 @@ int train(Communicator& world, const std::string& path,
   }
   const auto scan = look_through_ids(world, inputs->config, inputs->data);
   introduce(world, inputs->config, threads);
-  return Run(world, *inputs, scan.get()).train();
+  try {
+    return Run(world, *inputs, scan.get()).train();
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(error.what() + std::string(kNeedsLess));
+  } catch (const std::bad_alloc& error) {
+    throw OutOfMemory(line_of(error) + kNeedsLess);
+  }
 }
 
 }  // namespace timepipe
