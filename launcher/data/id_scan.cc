@@ -148,6 +148,7 @@ void IdScan::go_on_in_background() {
       found_ = std::current_exception();
     }
     running_ = false;
+    running_.notify_all();
   });
 }
 

@@ -39,7 +39,8 @@ class IdScan {
   // Goes on in a thread of its own, for idle cores, until all is looked
   // through.
   void go_on_in_background();
-  bool in_background() const { return running_; }
+  // Waits until the thread has looked through all, or found something.
+  void wait_for_background() const { running_.wait(true); }
   // Throws what the thread found.
   void check() const;
 

@@ -63,7 +63,7 @@ std::string unexpected(const std::string& line) {
 }
 
 TEST(OpenCheckpoint, FindsOneWhileARunMakesNewOnesAndRemovesOldOnes) {
-  constexpr int64_t kSteps = 150;
+  constexpr int64_t kSteps = 60;
   const RunFolder run;
   run.add(3);
   std::jthread running([&run] {

@@ -62,12 +62,14 @@ TEST(IdScan, NamesFilePositionAndId) {
   const auto names_it = ThrowsMessage<InvalidArgument>(
       bad.path() + ": token 9437184: id 400, expected one in [0, 256)");
   EXPECT_THAT([&] { read_all(scan); }, names_it);
-  IdScan behind({&a, &c}, 256, "");
+  const TemporaryFile small(stored({1, 400}), ".bin");
+  const TokenFile d(small.path());
+  IdScan behind({&a, &d}, 256, "");
   behind.go_on_in_background();
-  const auto found = [&] {
-    for (;;) behind.check();  // ends when it was found
-  };
-  EXPECT_THAT(found, names_it);
+  behind.wait_for_background();
+  EXPECT_THAT([&] { behind.check(); },
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr(small.path() + ": token 1: id 400, ")));
 }
 
 TEST(IdScan, RemembersWhatItLookedThrough) {
@@ -95,7 +97,8 @@ TEST(IdScan, KeepsTheMemoryUpInTheBackground) {
     scan.keep_memory(memory.path());
     EXPECT_EQ(IdScan({&file}, 256, memory.path()).bytes_left(), 198);
     scan.go_on_in_background();
-    while (scan.in_background()) scan.check();
+    scan.wait_for_background();
+    scan.check();
   }
   EXPECT_EQ(IdScan({&file}, 256, memory.path()).bytes_left(), 0);
 }
