@@ -357,7 +357,7 @@ TEST(TokenFile, HashIsThatOfTheTokensInAnyForm) {
             ".safetensors"),
       again(safetensors("U32", stored<uint32_t>({'a', 'b', 'c'}), 3, {0, 1}),
             ".safetensors"),
-      other("abd"), longer(std::string("abc\0", 4));
+      other("abd"), longer(stored<uint16_t>({'a', 'b', 'c', 0}), ".bin");
   const auto hash = [](const TemporaryFile& file) {
     return TokenFile(file.path()).hash();
   };
