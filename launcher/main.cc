@@ -11,10 +11,12 @@
 
 #include "launcher/commands/commands.h"
 #include "launcher/process/job.h"
+#include "launcher/process/out_of_memory.h"
 #include "launcher/process/set_threads.h"
 #include "launcher/process/standard_output.h"
 #include "launcher/process/version.h"
 #include "runtime/error.h"
+#include "runtime/standard_streams.h"
 
 namespace {
 
@@ -48,6 +50,7 @@ int run(int argc, char** argv) {
   timepipe::add_data(app, status);
   timepipe::add_checkpoint(app, status);
   timepipe::add_config(app, status);
+  timepipe::add_plan(app, status);
   app.parse_complete_callback([&app] {  // before what the command does
     if (app.get_subcommands().empty() || app.got_subcommand("train")) return;
     if (!timepipe::works_here(command_of(app).substr(1))) throw CLI::Success();
@@ -79,6 +82,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  timepipe::open_closed_streams();
   timepipe::restart_with_wait_policy(argv);
   FLAGS_logtostderr = true;
   google::InitGoogleLogging(argv[0]);
@@ -92,7 +96,7 @@ int main(int argc, char** argv) {
   } catch (const timepipe::OutputClosed&) {
     return kUserMistake;
   } catch (const std::exception& error) {
-    std::cerr << "timepipe: " << error.what() << "\n";
+    std::cerr << "timepipe: " << timepipe::line_of(error) << "\n";
     return kUserMistake;
   }
 }

@@ -5,17 +5,22 @@
 
 namespace timepipe {
 
-void ScheduleRunner::prepare(ScheduleShape shape, int64_t hot_rounds) {
-  const int64_t ranks = time_.size();
+int64_t complete_shape(ScheduleShape& shape, int time_ranks,
+                       int64_t hot_rounds) {
   int64_t most_chunks = 0;  // of a rank, of one sequence
-  lane_tokens_ = 0;
+  int64_t most_tokens = 0;
   for (const SequenceShape& sequence : shape.sequences) {
     const auto chunks = static_cast<int64_t>(sequence.size());
-    most_chunks = std::max(most_chunks, (chunks + ranks - 1) / ranks);
-    lane_tokens_ = std::max(lane_tokens_, sequence.front().tokens);
+    most_chunks = std::max(most_chunks, (chunks + time_ranks - 1) / time_ranks);
+    most_tokens = std::max(most_tokens, sequence.front().tokens);
   }
-  shape.ranks = time_.size();
+  shape.ranks = time_ranks;
   shape.hot_rounds = std::min(hot_rounds, most_chunks);
+  return most_tokens;
+}
+
+void ScheduleRunner::prepare(ScheduleShape shape, int64_t hot_rounds) {
+  lane_tokens_ = complete_shape(shape, time_.size(), hot_rounds);
   if (shape == last_shape_) return;
   operations_ = make_schedule(shape)[time_.rank()];
   last_shape_ = std::move(shape);

@@ -19,6 +19,11 @@ struct StepPosition {
 };
 using Watch = std::function<void(const StepPosition&)>;
 
+// Sets the time ranks of a shape and its hot rounds: those beyond the chunks of
+// a rank mean all of them. Returns the tokens of the longest chunk.
+int64_t complete_shape(ScheduleShape& shape, int time_ranks,
+                       int64_t hot_rounds);
+
 // Runs program parts of a step in the order of its schedule, on the lane memory
 // that the schedule needs. Keeps the lists of the last shape.
 class ScheduleRunner {
@@ -31,14 +36,11 @@ class ScheduleRunner {
         program_(program),
         executor_(ctx, time, program, carried) {}
 
-  // Makes the lists of a shape. shape.ranks and shape.hot_rounds are set here:
-  // hot rounds beyond the chunks of a rank mean all of them.
+  // Makes the lists of a shape, which is completed here.
   void prepare(ScheduleShape shape, int64_t hot_rounds);
   // Also runs this rank's.
   void run(ScheduleShape shape, int64_t hot_rounds, GradientSum& gradients);
 
-  const ScheduleShape& shape() const { return last_shape_; }
-  const OperationList& operations() const { return operations_; }
 
   // Told where this rank is after every compute operation; changes no result.
   void set_watch(Watch watch) { watch_ = std::move(watch); }

@@ -156,6 +156,10 @@ void scale(const Tensor& x, double factor, Tensor& y) {
 
 }  // namespace
 
+std::vector<int64_t> shard_borders(const ParameterLayout& layout, int ranks) {
+  return cut_elements(layout, cut_blocks(layout, ranks));
+}
+
 ShardedOptimizer::ShardedOptimizer(Context& ctx, Communicator& world,
                                    ParameterStore& weights,
                                    const OptimizerOptions& options)

@@ -17,6 +17,10 @@ struct OptimizerOptions {
   bool decay_norms_and_biases = true;
 };
 
+// First element of every rank's shard of the flat buffer, and at the end the
+// number of elements. Borders of shards are borders of parameter blocks.
+std::vector<int64_t> shard_borders(const ParameterLayout& layout, int ranks);
+
 // AdamW with its gradients and moments cut into shards over all ranks of
 // `world` (ZeRO-1, Rajbhandari et al. 2020). Shard borders are borders of
 // parameter blocks. Every result has the same bits for any number of ranks.

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <new>
+#include <string>
 #include <tuple>
 #include <utility>
+
+#include "runtime/byte_text.h"
+#include "runtime/error.h"
 
 namespace timepipe {
 
@@ -17,10 +20,43 @@ struct MemoryPool::Ledger {
   Ledger() = default;
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
-  ~Ledger() {
-    for (auto& [size, block] : free_blocks) std::free(block);
+  ~Ledger() { give_back(); }
+
+  // To the system, all that is kept.
+  void give_back() {
+    for (const auto& [size, block] : free_blocks) {
+      std::free(block);
+      held -= size;
+    }
+    free_blocks.clear();
   }
+  void* take(int64_t size);
+  std::string shortage(int64_t size, std::size_t use) const;
 };
+
+// Null if the system has no more.
+void* MemoryPool::Ledger::take(int64_t size) {
+  const auto bytes = static_cast<std::size_t>(size);
+  void* block = std::aligned_alloc(kAlignment, bytes);
+  if (block == nullptr) {
+    give_back();
+    block = std::aligned_alloc(kAlignment, bytes);
+  }
+  if (block != nullptr) held += size;
+  return block;
+}
+
+std::string MemoryPool::Ledger::shortage(int64_t size, std::size_t use) const {
+  constexpr std::array<const char*, kMemoryUses> kNames = {
+      "parameters", "activations", "borders", "scratch"};
+  std::string text = "out of memory: " + byte_text(size) + " more for " +
+                     kNames[use] + "; held:";
+  for (std::size_t u = 0; u < kMemoryUses; ++u) {
+    text += std::string(u == 0 ? " " : ", ") + kNames[u] + " " +
+            byte_text(current[u]);
+  }
+  return text;
+}
 
 std::shared_ptr<MemoryPool::Ledger> MemoryPool::ledger() {
   if (!ledger_) ledger_ = std::make_shared<Ledger>();
@@ -48,12 +84,11 @@ std::shared_ptr<void> MemoryPool::allocate(int64_t size_bytes, MemoryUse use) {
     std::tie(block_size, block) = *found;
     books->free_blocks.erase(found);
   } else {
-    block = std::aligned_alloc(kAlignment, static_cast<std::size_t>(size));
+    block = books->take(size);
     if (block == nullptr) {
       books->current[u] -= size;
-      throw std::bad_alloc();
+      throw OutOfMemory(books->shortage(size, u));
     }
-    books->held += size;
   }
   return {block, [books, size, block_size, u](void* p) {
             books->current[u] -= size;
@@ -85,7 +120,8 @@ Tensor Context::allocate(Shape shape, DType dtype, MemoryUse use) {
 
 Tensor Context::zeros(Shape shape, DType dtype, MemoryUse use) {
   Tensor t = allocate(std::move(shape), dtype, use);
-  if (!t.empty()) std::memset(t.bytes().data(), 0, t.bytes().size());
+  if (t.bytes().data() != nullptr)
+    std::memset(t.bytes().data(), 0, t.bytes().size());
   return t;
 }
 

@@ -29,6 +29,7 @@ class MemoryPool {
 
   // What a request takes: whole units of the alignment, at least one.
   static int64_t block_bytes(int64_t size_bytes);
+  // Gives kept blocks back to the system before it throws OutOfMemory.
   std::shared_ptr<void> allocate(int64_t size_bytes, MemoryUse use);
 
   int64_t current_bytes(MemoryUse use) const;

@@ -27,6 +27,12 @@ class Blocked : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Memory that the system doesn't give; the text says what was asked for and
+// what is held.
+class OutOfMemory : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 using Shape = std::vector<int64_t>;
 
 std::string to_string(const Shape& shape);  // "[4,8]"

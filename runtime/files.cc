@@ -168,9 +168,10 @@ std::string temporary_path(const std::string& path) {
   static std::atomic<int64_t> count = 0;
   std::array<char, 65> host = {};
   ::gethostname(host.data(), host.size() - 1);
-  const std::string end = "." + std::string(host.data()) + "-" +
-                          std::to_string(::getpid()) + "-" +
-                          std::to_string(count++) + ".part";
+  std::string end = ".";
+  end += host.data();
+  end += "-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
+  end += ".part";
   const std::size_t name = path.rfind('/') + 1;  // 0 without a folder
   return path.substr(0, name + kLongestName - end.size()) + end;
 }

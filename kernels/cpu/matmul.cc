@@ -3,9 +3,11 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <atomic>
 #include <type_traits>
 
 #include "kernels/cpu/cpu_kernels.h"
+#include "runtime/error.h"
 #include "runtime/parallel_for.h"
 
 #ifdef TIMEPIPE_WITH_ONEDNN
@@ -101,16 +103,15 @@ class OneThread {
   int before_;
 };
 
-void sgemm_tile(const Product<float>& p, const Tile& tile) {
+dnnl_status_t sgemm_tile(const Product<float>& p, const Tile& tile) {
   const OneThread one_thread;
   const int64_t row = tile.row, column = tile.column;
-  const dnnl_status_t status = dnnl_sgemm(
+  return dnnl_sgemm(
       p.a_turned() ? 'T' : 'N', p.b_turned() ? 'T' : 'N', tile.row_end - row,
       tile.column_end - column, p.K, 1.F,
       p.a + (p.a_turned() ? row : row * p.K), p.a_turned() ? p.M : p.K,
       p.b + (p.b_turned() ? column * p.K : column), p.b_turned() ? p.K : p.N,
       p.add ? 1.F : 0.F, p.c + row * p.N + column, p.N);
-  CHECK_EQ(status, dnnl_success);
 }
 
 int64_t round_up(int64_t n, int64_t unit) {
@@ -125,9 +126,18 @@ void sgemm_product(const Product<float>& p) {
   const int64_t down = std::clamp<int64_t>(p.M / kSmallest, 1, kMostDown);
   const int64_t across =
       std::clamp<int64_t>(p.N / kSmallest, 1, kMostTiles / down);
+  std::atomic<dnnl_status_t> failure = dnnl_success;
   for_tiles(p.M, p.N, round_up((p.M + down - 1) / down, kRowUnit),
             round_up((p.N + across - 1) / across, kColumnUnit),
-            [&](const Tile& tile) { sgemm_tile(p, tile); });
+            [&](const Tile& tile) {
+              const dnnl_status_t status = sgemm_tile(p, tile);
+              if (status != dnnl_success) failure = status;
+            });
+  if (failure == dnnl_out_of_memory) {
+    throw OutOfMemory("out of memory: oneDNN, for a product of " +
+                      to_string({p.M, p.K}) + " and " + to_string({p.K, p.N}));
+  }
+  CHECK_EQ(failure.load(), dnnl_success);
 }
 
 #endif

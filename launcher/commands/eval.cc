@@ -134,9 +134,9 @@ class Evaluation {
 
 // Bytes of the text that the range's predictions stand for; none if that isn't
 // known, and a line that says why if the tokenizer should have told.
-std::optional<int64_t> bytes_of_text(const TokenFile& file, const Range& range,
-                                     const std::string& name,
-                                     int64_t vocab_size) {
+std::optional<int64_t> bytes_of_range(const TokenFile& file, const Range& range,
+                                      const std::string& name,
+                                      int64_t vocab_size) {
   const int64_t predictions = range.end - range.begin - 1;
   if (name == "bytes") {
     // Files of wider ids don't say what made them.
@@ -150,14 +150,19 @@ std::optional<int64_t> bytes_of_text(const TokenFile& file, const Range& range,
     const auto tokenizer = make_tokenizer(name);
     int64_t bytes = 0;
     std::vector<int64_t> ids;
-    for (int64_t first = range.begin; first < range.end - 1; first += kPiece) {
-      // With the token before, so that the first one's space counts.
-      ids.resize(static_cast<std::size_t>(
-          1 + std::min(kPiece, range.end - 1 - first)));
+    for (int64_t first = range.begin + 1; first < range.end; first += kPiece) {
+      ids.resize(static_cast<std::size_t>(std::min(kPiece, range.end - first)));
       file.read(first, ids, vocab_size);
-      bytes += std::ssize(tokenizer->decode(ids)) -
-               std::ssize(tokenizer->decode(std::span(ids).first(1)));
+      bytes += bytes_of_text(*tokenizer, ids);
     }
+    // The space that is put before a document isn't of its text.
+    const int64_t space =
+        bytes_of_text(*tokenizer, tokenizer->encode("a", "")) - 1;
+    bytes -=
+        space *
+        std::ranges::count_if(file.layout().documents, [&](int64_t document) {
+          return range.begin < document && document < range.end;
+        });
     if (bytes > 0) return bytes;
     std::fprintf(stderr, "timepipe: bits per byte not known: no text\n");
   } catch (const std::exception& error) {
@@ -265,7 +270,7 @@ int eval(const EvalOptions& options) {
               ": no label: all are data.bos_id, which "
               "data.loss = jax leaves out");
   const std::optional<int64_t> bytes =
-      bytes_of_text(file, range, tokenizer, opened.config.model.vocab_size);
+      bytes_of_range(file, range, tokenizer, opened.config.model.vocab_size);
   if (bytes) {
     findings.bits_per_byte = findings.bits_per_token() *
                              static_cast<double>(findings.losses.tokens()) /

@@ -1,6 +1,7 @@
 // timepipe train
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <memory>
 
 #include "launcher/commands/commands.h"
@@ -25,6 +26,8 @@ void add_train(CLI::App& app, int& status) {
       "138) when one ended the run before, so that it doesn't look finished,\n"
       "1 for a mistake, 75 when a rank is gone.");
   command.callback([=, &status] {
+    // A log that nobody reads any more ends no training.
+    std::signal(SIGPIPE, SIG_IGN);
     int trained = 0;
     status = run_job(nullptr, nullptr, [&](Communicator& world) {
       trained = train(world, options->path, options->overrides);

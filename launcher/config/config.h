@@ -75,6 +75,7 @@ struct TrainConfig {
 struct ParallelConfig {
   int64_t time = 1, data = 1;
   double timeout_seconds = 600;
+  bool check_memory = true;
 };
 
 struct RunConfig {

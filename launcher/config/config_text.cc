@@ -85,6 +85,7 @@ void each_field(Config& c, F&& field) {
   field("parallel.time", c.parallel.time);
   field("parallel.data", c.parallel.data);
   field("parallel.timeout_seconds", c.parallel.timeout_seconds);
+  field("parallel.check_memory", c.parallel.check_memory);
   field("checkpoint.every", c.checkpoint.every);
   field("checkpoint.keep_last", c.checkpoint.keep_last);
   field("checkpoint.milestone_every", c.checkpoint.milestone_every);

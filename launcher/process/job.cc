@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "launcher/process/out_of_memory.h"
 #include "launcher/process/rank_log.h"
 #include "parallel/launched.h"
 #include "runtime/error.h"
@@ -64,7 +65,7 @@ int run_job(int* argc, char*** argv,
     tell(error.what());
     leave(*world, kExitBlocked);
   } catch (const std::exception& error) {
-    tell("rank " + std::to_string(world->rank()) + ": " + error.what());
+    tell("rank " + std::to_string(world->rank()) + ": " + line_of(error));
     leave(*world, kExitMistake);
   }
   return 0;
@@ -87,7 +88,7 @@ void prepare_together(Communicator& world,
   } catch (const Blocked&) {
     throw;
   } catch (const std::exception& e) {
-    error = e.what();
+    error = line_of(e);
   }
   const auto told = told_by_lowest(world, error);
   if (!told) return;

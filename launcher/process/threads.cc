@@ -71,8 +71,9 @@ ThreadChoice threads_of(const RankCores& rank, const Ranks& host) {
 
 int64_t threads_of_all(const Ranks& ranks, const Ranks& host) {
   int64_t threads = 0;
-  for (const RankCores* rank : ranks)
+  for (const RankCores* rank : ranks) {
     threads += threads_of(*rank, host).threads;
+  }
   return threads;
 }
 
@@ -115,8 +116,8 @@ std::string warning_of(const RankCores& rank, const Ranks& host) {
   for (const Cores::Limit& limit : own.limits) {
     const Ranks members = in_group(host, limit.group);
     if (1000 * threads_of_all(members, host) <= limit.thousandths) continue;
-    return work(members) + " take turns: their control group may take " +
-           cores_text(limit.thousandths);
+    return work(members) + " on " + cores_text(limit.thousandths) +
+           ", what their control group may take";
   }
   const int64_t idle = usable_cores(own) - cores_of_all(host);
   if (cores > 1 || own.of_host == 1 || idle <= 0) return "";

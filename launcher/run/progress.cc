@@ -72,32 +72,8 @@ Progress::Progress(const RunConfig& config, double peak_flops,
       last_(start_),
       last_line_(start_) {}
 
-void Progress::banner(const ParameterLayout& layout, const MemoryPlan& memory,
-                      const JobThreads& threads) const {
+void Progress::begin() const {
   if (!speaks_) return;
-  const ModelConfig& model = config_.model;
-  const ParameterCount count = count_parameters(layout);
-  std::printf("model: %" PRId64 " parameters (embeddings %" PRId64
-              ", TTT layers %" PRId64 ", MLPs %" PRId64 ", norms %" PRId64
-              ")\n"
-              "       TTT-%s, %" PRId64 " layers of width %" PRId64 ", %" PRId64
-              " heads\n",
-              count.total(), count.embedding, count.layers, count.mlps,
-              count.norms,
-              model.inner == InnerModel::kLinear ? "Linear" : "MLP",
-              model.num_layers, model.hidden_size, model.num_heads);
-  std::printf("step:  %" PRId64 " sequence(s) of %" PRId64
-              " tokens, %.2f GFLOP per step; %" PRId64 " chunk(s) of %" PRId64
-              " tokens over %" PRId64 " time x %" PRId64 " data rank(s)\n",
-              config_.data.batch, config_.data.sequence_length,
-              training_flops_per_token(model) * step_tokens() * 1e-9,
-              config_.num_chunks(), config_.train.chunk_tokens,
-              config_.parallel.time, config_.parallel.data);
-  std::printf("memory: %s\n", to_string(memory).c_str());
-  std::printf("threads: %s\n", threads.line.c_str());
-  if (!threads.warning.empty()) {
-    std::printf("warning: %s\n", threads.warning.c_str());
-  }
   std::printf("peak:  %.1f GFLOP/s in matrix products of all ranks\n",
               peak_flops_ * 1e-9);
   std::fflush(stdout);

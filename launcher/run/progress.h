@@ -23,18 +23,17 @@ struct StepTime {
   double peak_share;  // of the ranks' peak, for the model's own operations
 };
 
-// What a person sees of a training run: the model and its layout once, then a
-// line for every step; on the terminal of a lone process one line that is
-// written over, with the time that is left. Only one rank should have one that
-// speaks.
+// What a person sees of a training run after its banner: a line for every step;
+// on the terminal of a lone process one line that is written over, with the
+// time that is left. Only one rank should have one that speaks.
 class Progress {
  public:
   // peak_flops: of all ranks together. first_step: steps done before.
   Progress(const RunConfig& config, double peak_flops, int64_t first_step,
            bool speaks);
 
-  void banner(const ParameterLayout& layout, const MemoryPlan& memory,
-              const JobThreads& threads) const;
+  // The speed that the steps' shares refer to.
+  void begin() const;
   // The time since the last call, or since this was made; what was saved after
   // a step counts for the next. A speed above the peak raises that.
   StepTime step_time();

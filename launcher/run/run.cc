@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <optional>
 #include <vector>
@@ -18,10 +19,11 @@
 #include "launcher/data/id_scan.h"
 #include "launcher/data/train_data.h"
 #include "launcher/process/job.h"
+#include "launcher/process/out_of_memory.h"
 #include "launcher/process/rank_log.h"
-#include "launcher/process/read_progress.h"
 #include "launcher/process/set_threads.h"
-#include "launcher/process/version.h"
+#include "launcher/run/id_scans.h"
+#include "launcher/run/introduce.h"
 #include "launcher/run/lock.h"
 #include "launcher/run/metrics.h"
 #include "launcher/run/progress.h"
@@ -54,8 +56,7 @@ struct Inputs {
   // A layout for the ranks that there are, and a job for the layout.
   static std::string that_would_do(const RunConfig& config, int ranks) {
     const ParallelConfig& layout = config.parallel;
-    const std::string job =
-        "mpirun -n " + std::to_string(layout.time * layout.data);
+    std::string job = "mpirun -n " + std::to_string(layout.time * layout.data);
     if (ranks % layout.data != 0) return job;
     return "parallel.time=" + std::to_string(ranks / layout.data) + " or " +
            job;
@@ -78,11 +79,9 @@ struct Inputs {
 class Run {
  public:
   // Collective.
-  Run(Communicator& world, const Inputs& inputs, const JobThreads& threads,
-      const IdScan* scan)
+  Run(Communicator& world, const Inputs& inputs, const IdScan* scan)
       : world_(world),
         inputs_(inputs),
-        threads_(threads),
         scan_(scan),
         config_(inputs.config),
         trainer_(ctx_, world, config_.model, config_.train, config_.parallel,
@@ -153,15 +152,8 @@ class Run {
     progress.leave_out();
   }
 
-  // Says what is trained, with what memory and from where.
   void introduce(Progress& progress) {
-    const int64_t typical = steps_done_ + 1;  // the first may carry nothing on
-    const MemoryPlan memory =
-        trainer_.memory_plan(batch(typical), has_folder());
-    log_line("memory: " + to_string(memory));
-    log_line("threads: " + threads_.line);
-    progress.say(version_text());
-    progress.banner(trainer_.model().weights().layout(), memory, threads_);
+    progress.begin();
     if (steps_done_ > 0) {
       progress.say("resumed after step " + std::to_string(steps_done_));
     }
@@ -319,7 +311,6 @@ class Run {
 
   Communicator& world_;
   const Inputs& inputs_;
-  const JobThreads& threads_;
   const IdScan* scan_;  // null unless this rank has one
   const RunConfig& config_;
   Context ctx_;
@@ -333,55 +324,9 @@ class Run {
   std::optional<std::string> failure_;
 };
 
-// Looks through files whose ids aren't bounded, 4 GiB at most before the first
-// step and the rest besides, on one rank of each host. The first rank keeps
-// what was looked through in the run's folder. Collective; null on other ranks.
-std::unique_ptr<IdScan> look_through_ids(Communicator& world,
-                                         const Inputs& inputs) {
-  constexpr int64_t kAtStart = int64_t{4} << 30;
-  const std::string& run_dir = inputs.config.run_dir;
-  const std::string memory = run_dir.empty() ? "" : run_dir + "/scanned.json";
-  std::unique_ptr<IdScan> scan;
-  if (is_first_of_host(world)) {
-    std::vector<const TokenFile*> files;
-    for (const auto& file : inputs.data.files()) files.push_back(file.get());
-    scan =
-        std::make_unique<IdScan>(files, inputs.config.model.vocab_size, memory);
-  }
-  const int64_t total = scan ? std::min(scan->bytes_left(), kAtStart) : 0;
-  std::optional<ReadProgress> progress;
-  if (world.rank() == 0 && total > 0) {
-    progress.emplace("looks through the ids of the data", total, "bytes");
-  }
-  int64_t done = 0;
-  for (bool more = true; more;) {  // in short pieces: no rank waits for long
-    prepare_together(world, [&] {
-      if (done < total) done += scan->read_some();
-    });
-    if (progress) progress->at(done);
-    const auto left = gather_values(world, int64_t{done < total});
-    more = std::ranges::find(left, 1) != left.end();
-  }
-  prepare_together(world, [&] {
-    if (progress && !memory.empty()) scan->keep_memory(memory);
-  });
-  if (scan) scan->go_on_in_background();
-  return scan;
-}
-
-// What a rank is, at the head of its log.
-void open_log(const RunConfig& config, const Communicator& world) {
-  start_rank_log(config.run_dir, world.rank());
-  log_line(version_text());
-  log_line("rank " + std::to_string(world.rank()) + " of " +
-           std::to_string(world.size()) + ", " + describe_process());
-  log_line(std::to_string(config.parallel.time) + " time x " +
-           std::to_string(config.parallel.data) + " data rank(s), " +
-           std::to_string(config.num_chunks()) + " chunk(s) of " +
-           std::to_string(config.train.chunk_tokens) + " tokens, " +
-           std::to_string(config.train.hot_rounds) + " hot round(s), device " +
-           config.device);
-}
+constexpr const char* kNeedsLess =
+    "; less is needed with fewer train.hot_rounds, another "
+    "train.chunk_tokens, a smaller data.micro_batch or model, or more ranks";
 
 }  // namespace
 
@@ -402,8 +347,15 @@ int train(Communicator& world, const std::string& path,
     });
     prepare_together(world, [&] { open_log(inputs->config, world); });
   }
-  const auto scan = look_through_ids(world, *inputs);
-  return Run(world, *inputs, threads, scan.get()).train();
+  const auto scan = look_through_ids(world, inputs->config, inputs->data);
+  introduce(world, inputs->config, threads);
+  try {
+    return Run(world, *inputs, scan.get()).train();
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(error.what() + std::string(kNeedsLess));
+  } catch (const std::bad_alloc& error) {
+    throw OutOfMemory(line_of(error) + kNeedsLess);
+  }
 }
 
 }  // namespace timepipe

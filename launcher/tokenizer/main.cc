@@ -6,11 +6,13 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "launcher/tokenizer/protocol.h"
+#include "runtime/standard_streams.h"
 
 // timepipe-tokenizer: a sentencepiece model as a child process. On Debian 12
 // its library and that of Protocol Buffers abort in one program.
@@ -85,6 +87,7 @@ std::string answer_to(SentencePieceProcessor& model,
 }  // namespace
 
 int main() {
+  timepipe::open_closed_streams();
   // Ctrl-C is for the parent; this ends when the parent's socket is closed.
   std::signal(SIGINT, SIG_IGN);
   if (::isatty(STDIN_FILENO) == 1) {
@@ -97,7 +100,12 @@ int main() {
   TokenizerHeader header = {};
   while (timepipe::receive_all(STDIN_FILENO, &header, sizeof(header))) {
     if (header.size > timepipe::kMostMessageBytes) return 1;
-    std::string bytes(header.size, '\0');
+    std::string bytes;
+    try {
+      bytes.resize(header.size);
+    } catch (const std::bad_alloc&) {
+      return timepipe::kTokenizerOutOfMemory;
+    }
     if (!timepipe::receive_all(STDIN_FILENO, bytes.data(), bytes.size())) break;
     TokenizerMessage kind = TokenizerMessage::kAnswer;
     std::string answer;

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -27,8 +28,12 @@ int wait_for(pid_t pid) {
 std::string how_it_ended(int status) {
   if (WIFSIGNALED(status)) {
     return "ended by signal " + std::to_string(WTERMSIG(status)) + " (" +
-           ::strsignal(WTERMSIG(status)) + ")";
+           ::strsignal(WTERMSIG(status)) + ")" +
+           (WTERMSIG(status) == SIGKILL
+                ? "; the kernel does that where memory is short"
+                : "");
   }
+  if (WEXITSTATUS(status) == kTokenizerOutOfMemory) return "out of memory";
   return "ended with status " + std::to_string(WEXITSTATUS(status));
 }
 

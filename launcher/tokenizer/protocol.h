@@ -9,7 +9,7 @@
 // What timepipe and its child timepipe-tokenizer say to each other over a
 // socket, the child's file descriptor 0: requests, each with one answer. A
 // message is a header and `size` bytes; numbers are as this machine has them.
-// The program of the child includes nothing else of Timepipe.
+// The program of the child links nothing else of Timepipe.
 
 namespace timepipe {
 
@@ -36,6 +36,9 @@ struct TokenizerOpened {
 constexpr uint64_t kMostTextBytes = uint64_t{256} << 20;
 // A space is three ids of four bytes where a model has none for it.
 constexpr uint64_t kMostMessageBytes = 16 * kMostTextBytes;
+
+// Status with which the child ends if there is no room for a request.
+constexpr int kTokenizerOutOfMemory = 12;
 
 // False if the other side is gone.
 inline bool receive_all(int socket, void* bytes, std::size_t size) {

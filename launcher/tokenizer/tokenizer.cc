@@ -224,6 +224,19 @@ std::string tokenizer_fingerprint(const std::string& name) {
   return fingerprint_of(open_model(name).bytes());
 }
 
+int64_t bytes_of_text(Tokenizer& tokenizer, std::span<const int64_t> ids) {
+  std::vector<int64_t> others = tokenizer.encode("a", "");
+  int64_t bytes = -std::ssize(tokenizer.decode(others));
+  for (const int64_t id : ids) {
+    if (tokenizer.is_byte_of_text(id)) {
+      ++bytes;
+    } else {
+      others.push_back(id);
+    }
+  }
+  return bytes + std::ssize(tokenizer.decode(others));
+}
+
 TextStream::TextStream(Tokenizer& tokenizer)
     : tokenizer_(tokenizer),
       anchor_(tokenizer.encode("a", "")),

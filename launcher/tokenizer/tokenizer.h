@@ -65,6 +65,10 @@ std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name);
 // nothing.
 std::string tokenizer_fingerprint(const std::string& name);
 
+// Bytes of the text that the ids, of a text that is UTF-8, stand for where text
+// comes before them: an id that is a byte counts as one, wherever ids are cut.
+int64_t bytes_of_text(Tokenizer& tokenizer, std::span<const int64_t> ids);
+
 // The text of ids that come one by one, each part as soon as it is certain.
 // What add() and finish() give, joined, is decode() of all ids; memory and time
 // for an id don't grow with the text.

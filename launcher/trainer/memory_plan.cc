@@ -1,86 +1,146 @@
 #include "launcher/trainer/memory_plan.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
-#include <utility>
 
 #include "kernels/ttt_scan.h"
+#include "models/language_model.h"
+#include "parallel/list_memory.h"
+#include "parallel/schedule_runner.h"
+#include "parallel/sharded_optimizer.h"
+#include "runtime/byte_text.h"
 
 namespace timepipe {
 namespace {
 
 // The greediest of the places that take scratch: the backward passes of MLP,
 // inner loop and head on a chunk, and the reduction of the gradient.
-int64_t scratch_bytes(const MemoryPlanInput& input, int64_t tokens) {
-  const ModelConfig& model = input.model.config();
-  const int64_t element = size_of(input.model.weights().dtype());
-  const int64_t C = model.hidden_size, F = model.intermediate_size;
+int64_t scratch_bytes(const LanguageModel& model, int64_t shard_elements,
+                      int64_t tokens) {
+  const ModelConfig& config = model.config();
+  const DType dtype = model.weights().dtype();
+  const int64_t element = size_of(dtype);
+  const int64_t C = config.hidden_size, F = config.intermediate_size;
   const int64_t mlp = tokens * (4 * F + 2 * C) + C * F;
   const int64_t head =
-      tokens * 2 * C + model.vocab_size * C +
-      std::min(tokens, cross_entropy_tile_rows(model.vocab_size)) *
-          model.vocab_size;
-  const DType dtype = input.model.weights().dtype();
-  const TttShape inner = model.ttt_shape();
+      tokens * 2 * C + config.vocab_size * C +
+      std::min(tokens, cross_entropy_tile_rows(config.vocab_size)) *
+          config.vocab_size;
+  const TttShape inner = config.ttt_shape();
   const int64_t scan =
       ttt_scan_scratch_bytes(inner, dtype) + 3 * inner.state_size() * element;
   const int64_t words = element == size_of(DType::kF32) ? 1 : 2;
   return std::max({mlp * element, head * element, scan,
-                   input.shard_elements * words * size_of(DType::kI64)});
+                   shard_elements * words * size_of(DType::kI64)});
 }
 
-std::string size_text(int64_t bytes) {
-  const double mib = static_cast<double>(bytes) / (1 << 20);
-  char text[32];
-  std::snprintf(text, sizeof(text), mib < 1024 ? "%.1f MiB" : "%.2f GiB",
-                mib < 1024 ? mib : mib / 1024);
-  return text;
+// Ids and targets of this data rank's sequences, the chunk grid with its
+// documents, and this rank's operations with their prices, after those of all
+// ranks were made.
+int64_t step_bytes(const ScheduleShape& shape, int64_t own_operations,
+                   int64_t all_operations) {
+  constexpr int64_t kOfToken = 2 * sizeof(int64_t);
+  constexpr int64_t kOfChunk = 2 * sizeof(ChunkShape) + sizeof(ChunkView) +
+                               sizeof(Segment) + sizeof(double);
+  int64_t bytes = own_operations * (sizeof(Operation) + sizeof(int64_t)) +
+                  all_operations * sizeof(Operation);
+  for (const SequenceShape& sequence : shape.sequences) {
+    bytes += std::ssize(sequence) * kOfChunk;
+    for (const ChunkShape& chunk : sequence) bytes += chunk.tokens * kOfToken;
+  }
+  return bytes;
 }
 
 }  // namespace
 
-MemoryPlan plan_memory(const MemoryPlanInput& input) {
-  const ScheduleShape& shape = input.shape;
-  const DType dtype = input.model.weights().dtype();
-  const int64_t numel = input.model.weights().layout().numel();
-  int64_t tokens = 0;
-  for (const SequenceShape& sequence : shape.sequences) {
-    tokens = std::max(tokens, sequence.front().tokens);
+std::array<MemoryPlan::Part, 8> MemoryPlan::parts() const {
+  return {{{"weights", weights},
+           {"moments and gradient", optimizer},
+           {"gradient sums", gradient_sums},
+           {"activations", activations},
+           {"borders", borders},
+           {"scratch", scratch},
+           {"ids and operations", step},
+           {"copy to save", snapshot}}};
+}
+
+int64_t MemoryPlan::total() const {
+  int64_t sum = 0;
+  for (const auto& [name, bytes] : parts()) sum += bytes;
+  return sum;
+}
+
+MemoryPlanInput plan_input(const RunConfig& config, int data_rank) {
+  SequenceShape sequence;
+  const int64_t chunk = config.train.chunk_tokens;
+  const int64_t detach = config.train.detach_every_chunks;
+  for (int64_t c = 0; c < config.num_chunks(); ++c) {
+    const bool goes_on = c > 0 || config.data.carry_state;
+    sequence.push_back(
+        {.tokens = std::min(chunk, config.data.sequence_length - c * chunk),
+         .takes_state = goes_on,
+         .takes_halo = goes_on,
+         .detached = c == 0 ? goes_on : detach > 0 && c % detach == 0});
   }
+  const int64_t ranks = config.parallel.data;
+  const int64_t mine = (config.data.batch - data_rank + ranks - 1) / ranks;
+  return {.model = config.model,
+          .train = config.train,
+          .parallel = config.parallel,
+          .data_rank = data_rank,
+          .sequences = std::vector(static_cast<std::size_t>(mine), sequence),
+          .keeps_borders = config.data.carry_state,
+          .saves = !config.run_dir.empty()};
+}
+
+std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
+  Context counts(MemoryPool::Mode::kCount);
+  const DType dtype = input.train.dtype;
+  const LanguageModel model(counts, input.model, dtype);
+  const ParameterLayout& layout = model.weights().layout();
+  ScheduleShape shape = model.schedule_shape();
+  shape.sequences = input.sequences;
+  shape.keeps_borders = input.keeps_borders;
+  const int time_ranks = static_cast<int>(input.parallel.time);
+  const int64_t lane_tokens =
+      complete_shape(shape, time_ranks, input.train.hot_rounds);
+  const std::vector<OperationList> lists = make_schedule(shape);
+  int64_t operations = 0;
+  for (const OperationList& list : lists) operations += std::ssize(list);
+  const std::vector<int64_t> shards =
+      shard_borders(layout, time_ranks * static_cast<int>(input.parallel.data));
+
   const auto taken = MemoryPool::block_bytes;
-  MemoryPlan plan;
-  plan.weights = taken(numel * size_of(dtype));
-  plan.optimizer = 3 * taken(input.shard_elements * size_of(dtype));
-  plan.gradient_sums =
-      taken(numel * size_of(DType::kI64) * (dtype == DType::kF32 ? 1 : 2));
-  if (input.saves) plan.snapshot = plan.optimizer;  // weights for the gradient
-  if (input.operations.empty()) return plan;
-  const ListMemory list = list_memory(shape, input.time_rank, input.operations);
-  plan.activations = input.model.lane_bytes(shape.num_lanes(), tokens) +
-                     list.open_backwards * input.model.backward_bytes(tokens);
-  plan.borders = list.border_bytes;
-  plan.scratch = scratch_bytes(input, tokens);
-  return plan;
+  std::vector<MemoryPlan> plans;
+  for (int rank = 0; rank < time_ranks; ++rank) {
+    const std::size_t world_rank = input.data_rank * time_ranks + rank;
+    const int64_t shard = shards[world_rank + 1] - shards[world_rank];
+    MemoryPlan& plan = plans.emplace_back();
+    plan.weights = taken(layout.numel() * size_of(dtype));
+    plan.optimizer = 3 * taken(shard * size_of(dtype));
+    plan.gradient_sums = taken(layout.numel() * size_of(DType::kI64) *
+                               (dtype == DType::kF32 ? 1 : 2));
+    if (input.saves) plan.snapshot = plan.optimizer;  // weights for gradient
+    const OperationList& own = lists[rank];
+    plan.step = step_bytes(shape, std::ssize(own), operations);
+    if (own.empty()) continue;
+    const ListMemory list = list_memory(shape, rank, own);
+    plan.activations =
+        model.lane_bytes(shape.num_lanes(), lane_tokens) +
+        list.open_backwards * model.backward_bytes(lane_tokens);
+    plan.borders = list.border_bytes;
+    plan.scratch = scratch_bytes(model, shard, lane_tokens);
+  }
+  return plans;
 }
 
 std::string to_string(const MemoryPlan& plan) {
-  const std::array<std::pair<const char*, int64_t>, 7> parts = {{
-      {"weights", plan.weights},
-      {"moments and gradient", plan.optimizer},
-      {"gradient sums", plan.gradient_sums},
-      {"activations", plan.activations},
-      {"borders", plan.borders},
-      {"scratch", plan.scratch},
-      {"copy to save", plan.snapshot},
-  }};
   std::string text;
-  for (const auto& [name, bytes] : parts) {
+  for (const auto& [name, bytes] : plan.parts()) {
     if (bytes == 0) continue;
-    text +=
-        (text.empty() ? "" : ", ") + std::string(name) + " " + size_text(bytes);
+    text += std::string(text.empty() ? "" : ", ") + name + " " +
+            byte_text(bytes);
   }
-  return size_text(plan.total()) + " per rank: " + text;
+  return byte_text(plan.total()) + " per rank: " + text;
 }
 
 }  // namespace timepipe

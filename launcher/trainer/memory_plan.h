@@ -1,40 +1,49 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
-#include "models/language_model.h"
-#include "parallel/list_memory.h"
+#include "launcher/config/config.h"
+#include "parallel/schedule.h"
 
 namespace timepipe {
 
-// Bytes that a rank takes for a training step at most, from shapes alone. Not
-// in it: the program and its libraries, token files and ids.
+// Bytes that a rank takes for a training step at most, by what they are for.
+// Not in it: the program and its libraries, pages of files.
 struct MemoryPlan {
   int64_t weights = 0;
   int64_t optimizer = 0;  // both moments and the reduced gradient, a shard each
   int64_t gradient_sums = 0;
   int64_t activations = 0;  // lanes, and what backward passes take beside them
-  int64_t borders = 0;
-  int64_t scratch = 0;   // of the greediest part, about
+  int64_t borders = 0;      // states and halos that wait at chunk borders
+  int64_t scratch = 0;      // of the greediest part, about
+  int64_t step = 0;  // ids and targets, the chunk grid, the list of operations
   int64_t snapshot = 0;  // the copy of the shard that is being saved
 
-  int64_t total() const {
-    return weights + optimizer + gradient_sums + activations + borders +
-           scratch + snapshot;
-  }
+  using Part = std::pair<const char*, int64_t>;
+  std::array<Part, 8> parts() const;
+  int64_t total() const;
 };
 
+// What memory depends on, without any of it being there.
 struct MemoryPlanInput {
-  const LanguageModel& model;
-  const ScheduleShape& shape;  // of the step
-  const OperationList& operations;
-  int time_rank;
-  int64_t shard_elements;  // of weights and moments on this rank
-  bool saves;              // keeps a copy while it is written
+  const ModelConfig& model;
+  const TrainConfig& train;
+  const ParallelConfig& parallel;
+  int data_rank;
+  std::vector<SequenceShape> sequences;  // of a step, on this data rank
+  bool keeps_borders;                    // sequences go on in the next step
+  bool saves;                            // keeps a copy while it is written
 };
+// That of a configuration whose sequences are one document each; documents that
+// start at a chunk's first token take less.
+MemoryPlanInput plan_input(const RunConfig& config, int data_rank);
 
-MemoryPlan plan_memory(const MemoryPlanInput& input);
+// Of every time rank of a data rank, from shapes alone.
+std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input);
 
 // "1.2 GiB per rank: weights 3.1 MiB, ..."
 std::string to_string(const MemoryPlan& plan);

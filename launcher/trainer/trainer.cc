@@ -115,18 +115,6 @@ ScheduleShape Trainer::set_batch(const Batch& batch, bool training) {
   return shape;
 }
 
-MemoryPlan Trainer::memory_plan(const Batch& batch, bool saves) {
-  runner_.prepare(set_batch(batch, /*training=*/true), train_.hot_rounds);
-  const int rank = grid_.world.rank();
-  return plan_memory({.model = model_,
-                      .shape = runner_.shape(),
-                      .operations = runner_.operations(),
-                      .time_rank = grid_.time->rank(),
-                      .shard_elements = optimizer_.shard_begin(rank + 1) -
-                                        optimizer_.shard_begin(rank),
-                      .saves = saves});
-}
-
 // Of all sequences, each counted by the first of the ranks that share it.
 int64_t Trainer::count_labels(const Batch& batch) {
   int64_t own = 0;

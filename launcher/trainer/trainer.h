@@ -5,7 +5,6 @@
 
 #include "launcher/config/config.h"
 #include "launcher/trainer/carried_state.h"
-#include "launcher/trainer/memory_plan.h"
 #include "models/language_model.h"
 #include "parallel/process_grid.h"
 #include "parallel/schedule_runner.h"
@@ -48,9 +47,6 @@ class Trainer {
 
   // Its first half: the loss, and this rank's share of the gradient.
   double forward_backward(const Batch& batch);
-
-  // What a step on such a batch takes on this rank; `saves`: checkpoints too.
-  MemoryPlan memory_plan(const Batch& batch, bool saves);
 
   // See ScheduleRunner.
   void set_watch(Watch watch) { runner_.set_watch(std::move(watch)); }

@@ -7,6 +7,7 @@
 #include "launcher/huggingface/hf_folder.h"
 #include "launcher/process/job.h"
 #include "launcher/process/set_threads.h"
+#include "runtime/standard_streams.h"
 #include "tests/golden_check/golden.h"
 
 // golden_check DIR: runs a folder of the form described in the goldens README
@@ -114,6 +115,7 @@ int run(int* argc, char*** argv) {
 }  // namespace timepipe::golden
 
 int main(int argc, char** argv) {
+  timepipe::open_closed_streams();
   timepipe::restart_with_wait_policy(argv);
   FLAGS_logtostderr = true;
   google::InitGoogleLogging(argv[0]);

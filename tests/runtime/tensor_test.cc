@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/context.h"
+#include "runtime/error.h"
 
 namespace timepipe {
 namespace {
@@ -146,6 +147,21 @@ TEST(MemoryPool, GivesABlockOfTheSameSizeAgain) {
   EXPECT_EQ(second.get(), first);
   const auto third = pool.allocate(1000, MemoryUse::kScratch);
   EXPECT_NE(third.get(), first);
+}
+
+TEST(MemoryPool, GivesKeptBlocksBackBeforeItRefuses) {
+  MemoryPool pool;
+  const auto kept = pool.allocate(3 << 20, MemoryUse::kBorders);
+  pool.allocate(1 << 20, MemoryUse::kScratch);
+  EXPECT_EQ(pool.held_bytes(), 4 << 20);
+  EXPECT_THAT(
+      [&] { pool.allocate(int64_t{1} << 60, MemoryUse::kActivations); },
+      ThrowsMessage<OutOfMemory>(
+          "out of memory: 1073741824.00 GiB more for activations; held: "
+          "parameters 0.0 MiB, activations 0.0 MiB, borders 3.0 MiB, scratch "
+          "0.0 MiB"));
+  EXPECT_EQ(pool.held_bytes(), 3 << 20);
+  EXPECT_EQ(pool.current_bytes(MemoryUse::kActivations), 0);
 }
 
 TEST(MemoryPool, AccountsEachUseOnItsOwn) {

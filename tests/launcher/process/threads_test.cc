@@ -139,8 +139,8 @@ TEST(Threads, LessThanACoreIsOneThread) {
   EXPECT_EQ(choice.threads, 1);
   EXPECT_EQ(choice.reason, "the control group's limit of 0.25 cores");
   EXPECT_EQ(choice.warning,
-            "1 thread of 1 rank take turns: their control group may take 0.25 "
-            "cores");
+            "1 thread of 1 rank on 0.25 cores, what their control group may "
+            "take");
 }
 
 TEST(Threads, OutnumberCoresByWhatAProcessKnowsBeforeItMeetsTheOthers) {

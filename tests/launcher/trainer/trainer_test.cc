@@ -213,65 +213,6 @@ TEST(PeakActivations, DoNotGrowWithTheSequence) {
             1.1 * static_cast<double>(few.peak_activations));
 }
 
-struct Taken {
-  MemoryPlan plan;
-  int64_t parameters, activations, borders, scratch, held;
-  int64_t one_visit;  // bytes of all borders of one chunk
-};
-
-std::vector<Taken> taken_by_step(const Scenario& scenario,
-                                 const Layout& layout) {
-  std::vector<Taken> taken(layout.time * layout.data);
-  run_thread_ranks(static_cast<int>(taken.size()), [&](Communicator& world) {
-    const Threads one_thread(1);
-    Context ctx;
-    Trainer trainer(ctx, world, scenario.model,
-                    {.chunk_tokens = scenario.chunk_tokens,
-                     .hot_rounds = layout.hot_rounds},
-                    {.time = layout.time, .data = layout.data}, {});
-    initialise(scenario.model, 3, trainer.model().weights());
-    const Batch batch = scenario_batch(scenario, 0);
-    Taken& mine = taken[world.rank()];
-    mine.plan = trainer.memory_plan(batch, /*saves=*/false);
-    trainer.step(batch, 1e-3, 1.0, 0);
-    const MemoryPool& pool = ctx.pool();
-    mine.parameters = pool.peak_bytes(MemoryUse::kParameters);
-    mine.activations = pool.peak_bytes(MemoryUse::kActivations);
-    mine.borders = pool.peak_bytes(MemoryUse::kBorders);
-    mine.scratch = pool.peak_bytes(MemoryUse::kScratch);
-    mine.held = pool.held_bytes();
-    mine.one_visit = 0;
-    for (const LayerShape& layer : trainer.model().schedule_shape().layers) {
-      for (const int64_t bytes : layer.border_bytes) mine.one_visit += bytes;
-    }
-  });
-  return taken;
-}
-
-// Weights, sums and activations to the byte; borders never below what is taken,
-// and above it by what is on its way; scratch about.
-TEST(MemoryPlan, IsNearWhatAStepTakes) {
-  for (const char* name : {"linear_mamba", "mlp_transformer"}) {
-    for (const Layout& layout : std::vector<Layout>{
-             {1, 1, 1}, {1, 1, 0}, {2, 1, 1}, {3, 1, 2}, {2, 2, kAll}}) {
-      SCOPED_TRACE(std::string(name) + " on " + std::to_string(layout.time) +
-                   " x " + std::to_string(layout.data));
-      for (const Taken& t : taken_by_step(scenario_named(name), layout)) {
-        EXPECT_EQ(t.plan.weights + t.plan.optimizer + t.plan.gradient_sums,
-                  t.parameters);
-        EXPECT_EQ(t.plan.activations, t.activations);
-        EXPECT_GE(t.plan.borders, t.borders);
-        EXPECT_LE(t.plan.borders, t.borders + 2 * t.one_visit);
-        EXPECT_NEAR(static_cast<double>(t.plan.scratch) /
-                        static_cast<double>(t.scratch),
-                    1, 0.1);
-        EXPECT_LE(static_cast<double>(t.held),
-                  1.4 * static_cast<double>(t.plan.total()));
-      }
-    }
-  }
-}
-
 // Also that being watched changes no bits: the digest is that of the others.
 TEST(Watch, TellsHowFarAStepIs) {
   const Scenario scenario = linear_mamba();

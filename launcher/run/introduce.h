@@ -1,0 +1,18 @@
+#pragma once
+
+#include "launcher/config/config.h"
+#include "launcher/process/set_threads.h"
+#include "parallel/communicator.h"
+
+namespace timepipe {
+
+// Opens this rank's log in the run's folder, with what the rank is at its head.
+void open_log(const RunConfig& config, const Communicator& world);
+
+// Says what is trained, with what memory and threads, before any of the memory
+// is taken. Throws on all ranks if a host can't hold what its ranks need.
+// Collective.
+void introduce(Communicator& world, const RunConfig& config,
+               const JobThreads& threads);
+
+}  // namespace timepipe

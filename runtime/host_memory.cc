@@ -1,0 +1,99 @@
+#include "runtime/host_memory.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <optional>
+#include <sstream>
+
+#include "runtime/error.h"
+
+namespace timepipe {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The number after `key` in a file of lines "key number ...", or the file's
+// first word without a key; none if it isn't there or no number ("max").
+std::optional<int64_t> number_in(const std::string& path,
+                                 const std::string& key = "") {
+  std::ifstream file(path);
+  std::string line;
+  while (std::getline(file, line)) {
+    std::istringstream words(line);
+    std::string first;
+    if (!key.empty() && (!(words >> first) || first != key)) continue;
+    int64_t number = 0;
+    if (words >> number) return number;
+    return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+// Names of the files of a group; those of version 1 and 2 differ.
+struct Names {
+  const char *mount, *limit, *used;
+  const char *inactive, *active;  // keys of memory.stat: pages of files
+};
+constexpr Names kVersion1 = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes",
+                             "memory.usage_in_bytes", "total_inactive_file",
+                             "total_active_file"};
+constexpr Names kVersion2 = {"/sys/fs/cgroup", "memory.max", "memory.current",
+                             "inactive_file", "active_file"};
+
+void lower_to(const std::string& folder, const Names& names,
+              AvailableMemory& least) {
+  const std::string limit_file = folder + "/" + names.limit;
+  const auto limit = number_in(limit_file);
+  const auto used = number_in(folder + "/" + names.used);
+  if (!limit || !used) return;
+  const std::string stat = folder + "/memory.stat";
+  const int64_t files = number_in(stat, names.inactive).value_or(0) +
+                        number_in(stat, names.active).value_or(0);
+  const int64_t left = *limit - *used + std::min(files, *used);
+  if (left < least.bytes) least = {std::max<int64_t>(left, 0), limit_file};
+}
+
+}  // namespace
+
+AvailableMemory available_memory(const std::string& root) {
+  const std::string meminfo = root + "/proc/meminfo";
+  const auto kib = number_in(meminfo, "MemAvailable:");
+  if (!kib) throw IoError(meminfo + ": no MemAvailable, expected in KiB");
+  AvailableMemory least{*kib * 1024, meminfo};
+  std::ifstream groups(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {  // id:controllers:path
+    const std::size_t first = line.find(':');
+    const std::size_t second = line.find(':', first + 1);
+    if (first == line.npos || second == line.npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const bool version_2 = controllers.empty();
+    if (!version_2 && controllers != "memory") continue;
+    const Names& names = version_2 ? kVersion2 : kVersion1;
+    // In a container the path may be the host's: then the mount is our group.
+    fs::path path = line.substr(second + 1);
+    for (;; path = path.parent_path()) {
+      const std::string below = path == "/" ? "" : path.string();
+      lower_to(root + names.mount + below, names, least);
+      if (below.empty()) break;
+    }
+  }
+  return least;
+}
+
+uint64_t host_id(const std::string& root) {
+  std::ifstream file(root + "/proc/sys/kernel/random/boot_id");
+  std::string id;
+  if (!std::getline(file, id)) {
+    std::array<char, 256> name = {};
+    gethostname(name.data(), name.size() - 1);
+    id = name.data();
+  }
+  return std::hash<std::string>()(id);
+}
+
+}  // namespace timepipe
