@@ -273,8 +273,8 @@ bool may_differ(const std::string& field) {
   }
   return field == "train.hot_rounds" || field == "run_dir" ||
          field == "device" || field == "init_from" ||
-         field == "init_optimizer" ||
-         field == "data.start_state" || field == "optimizer.steps";
+         field == "init_optimizer" || field == "data.start_state" ||
+         field == "optimizer.steps";
 }
 
 }  // namespace
