@@ -41,7 +41,6 @@ class ScheduleRunner {
   // Also runs this rank's.
   void run(ScheduleShape shape, int64_t hot_rounds, GradientSum& gradients);
 
-
   // Told where this rank is after every compute operation; changes no result.
   void set_watch(Watch watch) { watch_ = std::move(watch); }
 

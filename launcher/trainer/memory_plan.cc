@@ -124,9 +124,8 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
     plan.step = step_bytes(shape, std::ssize(own), operations);
     if (own.empty()) continue;
     const ListMemory list = list_memory(shape, rank, own);
-    plan.activations =
-        model.lane_bytes(shape.num_lanes(), lane_tokens) +
-        list.open_backwards * model.backward_bytes(lane_tokens);
+    plan.activations = model.lane_bytes(shape.num_lanes(), lane_tokens) +
+                       list.open_backwards * model.backward_bytes(lane_tokens);
     plan.borders = list.border_bytes;
     plan.scratch = scratch_bytes(model, shard, lane_tokens);
   }
@@ -137,8 +136,8 @@ std::string to_string(const MemoryPlan& plan) {
   std::string text;
   for (const auto& [name, bytes] : plan.parts()) {
     if (bytes == 0) continue;
-    text += std::string(text.empty() ? "" : ", ") + name + " " +
-            byte_text(bytes);
+    text +=
+        std::string(text.empty() ? "" : ", ") + name + " " + byte_text(bytes);
   }
   return byte_text(plan.total()) + " per rank: " + text;
 }
