@@ -17,6 +17,7 @@
 #include "launcher/commands/commands.h"
 #include "launcher/commands/shared_options.h"
 #include "launcher/generate/loss_by_position.h"
+#include "launcher/process/out_of_memory.h"
 #include "launcher/process/read_progress.h"
 #include "launcher/process/result_file.h"
 #include "launcher/process/standard_output.h"
@@ -167,7 +168,7 @@ std::optional<int64_t> bytes_of_range(const TokenFile& file, const Range& range,
     std::fprintf(stderr, "timepipe: bits per byte not known: no text\n");
   } catch (const std::exception& error) {
     std::fprintf(stderr, "timepipe: bits per byte not known: %s\n",
-                 error.what());
+                 line_of(error).c_str());
   }
   return std::nullopt;
 }

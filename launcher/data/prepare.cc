@@ -15,6 +15,7 @@
 #include "launcher/data/ordered_work.h"
 #include "launcher/data/text_input.h"
 #include "launcher/process/rank_log.h"
+#include "launcher/tokenizer/protocol.h"
 #include "launcher/tokenizer/tokenizer.h"
 #include "runtime/error.h"
 #include "runtime/file_kind.h"
@@ -357,8 +358,10 @@ Prepared prepare_tokens(const PrepareOptions& options,
         std::unique_lock lock(large, std::defer_lock);
         if (part.bytes.size() > kLargeBytes) {
           lock.lock();
-          tell(part.file.path() + ": " + std::to_string(part.bytes.size()) +
-               " bytes at once; no progress is shown meanwhile");
+          if (part.first_line == 0 && part.bytes.size() <= kMostTextBytes) {
+            tell(part.file.path() + ": " + std::to_string(part.bytes.size()) +
+                 " bytes at once; no progress is shown meanwhile");
+          }
         }
         return Encoder(*tokenizers[thread], form).encode(part);
       },

@@ -100,8 +100,7 @@ NeutralCuts::NeutralCuts(std::string_view model) {
   anywhere_ = anywhere_ && !fields.broken() && type_ == kBytePairs;
   if (!anywhere_) joined_.clear();
   std::ranges::sort(joined_);
-  const auto repeated = std::ranges::unique(joined_);
-  joined_.erase(repeated.begin(), repeated.end());
+  joined_.erase(std::unique(joined_.begin(), joined_.end()), joined_.end());
 }
 
 void NeutralCuts::read_piece(std::string_view message) {
