@@ -55,7 +55,7 @@ class Interrupted : public ::testing::Test {
         Trainer trainer =
             make_trainer(linear_mamba(), {ranks, 1, 0}, ctx, world);
         initialise(linear_mamba().model, 1, trainer.model().weights());
-        CheckpointWriter writer(ctx, world, config_, trainer, {});
+        CheckpointWriter writer(ctx, world, config_, trainer, {}, "");
         writer.save(5, 0, trainer.optimizer().digest());
         if (world.rank() + 1 == ranks) throw std::runtime_error("step 6 fails");
         std::byte nothing;

@@ -43,9 +43,13 @@ TEST(Progress, SmallNumbersAreNotZero) {
   Progress progress(small(), 1e12, 0, true);
   const auto line = [&](double loss, double norm) {
     ::testing::internal::CaptureStdout();
-    progress.step(
-        2, {.loss = loss, .grad_norm = norm, .finite = true, .digest = 0x123},
-        {.seconds = 1, .tokens_per_second = 0.125, .peak_share = 0});
+    progress.step(2,
+                  {.loss = loss,
+                   .grad_norm = norm,
+                   .finite = true,
+                   .labels = 1,
+                   .digest = 0x123},
+                  {.seconds = 1, .tokens_per_second = 0.125, .peak_share = 0});
     return ::testing::internal::GetCapturedStdout();
   };
   EXPECT_THAT(line(1e-9, 2e-7),
