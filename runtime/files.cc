@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
 #include <utility>
 
 #include "runtime/error.h"
@@ -168,10 +169,9 @@ std::string temporary_path(const std::string& path) {
   static std::atomic<int64_t> count = 0;
   std::array<char, 65> host = {};
   ::gethostname(host.data(), host.size() - 1);
-  std::string end = ".";
-  end += host.data();
-  end += "-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
-  end += ".part";
+  std::ostringstream text;
+  text << "." << host.data() << "-" << ::getpid() << "-" << count++ << ".part";
+  const std::string end = text.str();
   const std::size_t name = path.rfind('/') + 1;  // 0 without a folder
   return path.substr(0, name + kLongestName - end.size()) + end;
 }
