@@ -208,6 +208,14 @@ std::vector<int64_t> cpus_of_this_process() {
   return cpus;
 }
 
+void set_affinity_mask(const std::vector<int64_t>& cpus) {
+  const auto most = static_cast<std::size_t>(std::ranges::max(cpus));
+  std::vector<cpu_set_t> mask(most / CPU_SETSIZE + 1);
+  const std::size_t size = mask.size() * sizeof(cpu_set_t);
+  for (const int64_t cpu : cpus) CPU_SET_S(cpu, size, mask.data());
+  sched_setaffinity(0, size, mask.data());
+}
+
 Cores read_cores(const std::vector<int64_t>& cpus, const std::string& root) {
   Cores cores{.host = id_of_host(root),
               .cores = cores_of(cpus, root),

@@ -26,6 +26,9 @@ struct Cores {
 // the OpenMP library has bound the threads, all of its places.
 std::vector<int64_t> cpus_of_this_process();
 
+// Lets the calling thread, and what it starts, run on these CPUs.
+void set_affinity_mask(const std::vector<int64_t>& cpus);
+
 // What these CPUs are, by /proc and /sys in the folder `root`. What isn't told
 // there is no limit, and each CPU a core.
 Cores read_cores(const std::vector<int64_t>& cpus,

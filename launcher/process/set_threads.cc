@@ -148,8 +148,9 @@ void restart_with_wait_policy(char** argv) {
       !environment("GOMP_SPINCOUNT").empty()) {
     return;
   }
+  const std::vector<int64_t> cpus = cpus_of_this_process();
   const RankCores own{
-      .cores = read_cores(cpus_of_this_process()),
+      .cores = read_cores(cpus),
       .asked = std::atoll(environment("OMP_NUM_THREADS").data())};
   const int64_t ranks = launched().on_host;
   int64_t threads = choose_threads({&own, 1}, 0).threads;
@@ -160,7 +161,8 @@ void restart_with_wait_policy(char** argv) {
   } else {
     setenv("GOMP_SPINCOUNT", "1000", 1);
   }
-  std::error_code error;  // by its name, which the new process has then, too
+  set_affinity_mask(cpus);  // the library may have bound this thread to one
+  std::error_code error;    // by its name, which the new process has then, too
   execv(std::filesystem::read_symlink("/proc/self/exe", error).c_str(), argv);
   execv("/proc/self/exe", argv);
   // Neither can be started: right all the same.

@@ -52,7 +52,12 @@ for program in "${train[*]}" "${golden[*]}"; do
   OMP_NUM_THREADS=2 GOMP_SPINCOUNT=100 \
     loaded 1 "${one_cpu[@]}" "${program[@]}"
 done
-# Started again, it has the same arguments, name and place.
+# Started again, it has all of its CPUs, though the library binds the thread
+# that loads it to one of them.
+"${train[@]}" 2>&1 | grep '^threads: ' >"$work/free"
+OMP_PROC_BIND=true "${train[@]}" >"$work/out" 2>&1 || fail "OMP_PROC_BIND"
+says "$(cat "$work/free")"
+# It has the same arguments, name and place.
 OMP_NUM_THREADS=2 loaded 2 "${one_cpu[@]}" bash -c \
   "cd '$(dirname "$timepipe")' && exec -a 'a name' ./timepipe config \"\$@\"" - \
   "$root/configs/demo.textproto" "data.train=two  words"
