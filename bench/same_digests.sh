@@ -103,7 +103,7 @@ while IFS='|' read -r name layout overrides; do
   equal=yes
   cmp -s "$work/then" "$work/now" || {
     different=$((different + 1))
-    equal="no, from step $(cmp "$work/then" "$work/now" 2>/dev/null |
+    equal="no, from step $({ cmp "$work/then" "$work/now" || true; } 2>&1 |
       sed 's/.*line //')"
   }
   read -r time data threads hot <<<"$layout"
