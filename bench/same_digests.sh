@@ -26,6 +26,7 @@ fail() {
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
 export OMPI_MCA_hwloc_base_binding_policy=none
+export OMP_WAIT_POLICY=passive # ranks may be more than cores
 # So that ccache knows again what it compiled here.
 export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$PWD} CCACHE_NOHASHDIR=1
 
@@ -102,7 +103,7 @@ while IFS='|' read -r name layout overrides; do
   equal=yes
   cmp -s "$work/then" "$work/now" || {
     different=$((different + 1))
-    equal="no, from step $(cmp "$work/then" "$work/now" 2>/dev/null |
+    equal="no, from step $({ cmp "$work/then" "$work/now" || true; } 2>&1 |
       sed 's/.*line //')"
   }
   read -r time data threads hot <<<"$layout"
