@@ -74,7 +74,7 @@ grep -q 'resumed after step 7' out || fail "carried: did not resume" out
 rm -rf carry4/checkpoints/step-000012
 cp text kept
 printf x | dd of=text bs=1 seek=5000 conv=notrunc 2>/dev/null
-refused "data.train: text: not what carry4/checkpoints/step-000007 was" \
+refused "data.train: text: not what carry4/checkpoints/step-000010 was" \
   "$timepipe" "${carry[@]}" run_dir=carry4
 mv kept text
 echo "ok: carried states on other layouts, same bits; other data refused"
