@@ -33,32 +33,37 @@ int64_t scratch_bytes(const LanguageModel& model, int64_t shard_elements,
                    shard_elements * words * size_of(DType::kI64)});
 }
 
-// Ids and targets of this data rank's sequences, the chunk grid with its
-// documents, and this rank's operations with their prices, after those of all
-// ranks were made.
+// Ids and targets of this data rank's sequences, those of the step before and
+// of the next at once, while a sequence's ids are read; the chunk grid with its
+// documents; this rank's operations with their prices, after those of all ranks
+// were made.
 int64_t step_bytes(const ScheduleShape& shape, int64_t own_operations,
                    int64_t all_operations) {
-  constexpr int64_t kOfToken = 2 * sizeof(int64_t);
+  constexpr int64_t kId = sizeof(int64_t);
   constexpr int64_t kOfChunk = 2 * sizeof(ChunkShape) + sizeof(ChunkView) +
                                sizeof(Segment) + sizeof(double);
   int64_t bytes = own_operations * (sizeof(Operation) + sizeof(int64_t)) +
                   all_operations * sizeof(Operation);
+  int64_t longest = 0;
   for (const SequenceShape& sequence : shape.sequences) {
-    bytes += std::ssize(sequence) * kOfChunk;
-    for (const ChunkShape& chunk : sequence) bytes += chunk.tokens * kOfToken;
+    int64_t tokens = 0;
+    for (const ChunkShape& chunk : sequence) tokens += chunk.tokens;
+    longest = std::max(longest, tokens);
+    bytes += std::ssize(sequence) * kOfChunk + 2 * 2 * kId * tokens;
   }
-  return bytes;
+  return bytes + kId * longest;
 }
 
 }  // namespace
 
-std::array<MemoryPlan::Part, 8> MemoryPlan::parts() const {
+std::array<MemoryPlan::Part, 9> MemoryPlan::parts() const {
   return {{{"weights", weights},
            {"moments and gradient", optimizer},
            {"gradient sums", gradient_sums},
            {"activations", activations},
            {"borders", borders},
            {"scratch", scratch},
+           {"reduction", reduction},
            {"ids and operations", step},
            {"copy to save", snapshot}}};
 }
@@ -120,6 +125,8 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
     plan.gradient_sums = taken(layout.numel() * size_of(DType::kI64) *
                                (dtype == DType::kF32 ? 1 : 2));
     if (input.saves) plan.snapshot = plan.optimizer;  // weights for gradient
+    // Open MPI's MPI_Ireduce_scatter keeps two copies of what it adds up.
+    if (shards.size() > 2) plan.reduction = 2 * plan.gradient_sums;
     const OperationList& own = lists[rank];
     plan.step = step_bytes(shape, std::ssize(own), operations);
     if (own.empty()) continue;
