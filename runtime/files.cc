@@ -233,7 +233,11 @@ void write_file(const std::string& path, const std::string& text) {
 
 void sync_folder(const std::string& path) {
   const FileDescriptor folder(path, O_RDONLY | O_DIRECTORY);
-  sync(path, folder.get());
+  // Some network file systems can't; the files themselves are synced.
+  if (::fsync(folder.get()) != 0 && errno != EINVAL && errno != EOPNOTSUPP &&
+      errno != ENOSYS) {
+    throw_errno(path);
+  }
 }
 
 }  // namespace timepipe

@@ -20,7 +20,16 @@ struct ThisThread {
 };
 thread_local ThisThread this_thread;
 
-constexpr std::array<int, 3> kSignals = {SIGINT, SIGTERM, SIGUSR1};
+struct NamedSignal {
+  int number;
+  const char* name;
+};
+constexpr std::array<NamedSignal, 6> kSignals = {{{SIGINT, "SIGINT"},
+                                                  {SIGTERM, "SIGTERM"},
+                                                  {SIGHUP, "SIGHUP"},
+                                                  {SIGUSR1, "SIGUSR1"},
+                                                  {SIGUSR2, "SIGUSR2"},
+                                                  {SIGXCPU, "SIGXCPU"}}};
 
 // What the handler prints is made beforehand. It may run on another thread than
 // the writer, which would have to come round the ring to disturb it.
@@ -52,8 +61,10 @@ Ring doing, consequences;  // "computing step 3"; "leaves at once"
 std::atomic<int> reporting_rank = 0;
 std::atomic<OnSignal> on_signal = OnSignal::kLeave;
 std::atomic<int> asked = 0;
+std::atomic<double> asked_at = 0;  // seconds of the clock below
 
 static_assert(std::atomic<int>::is_always_lock_free &&
+              std::atomic<double>::is_always_lock_free &&
               std::atomic<OnSignal>::is_always_lock_free);
 
 // A line in the handler's own memory: nothing here may allocate.
@@ -87,15 +98,28 @@ class Line {
   std::size_t length_ = 0;
 };
 
+double now() {
+  timespec time = {};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<double>(time.tv_sec) +
+         1e-9 * static_cast<double>(time.tv_nsec);
+}
+
 // Seen: once a rank of a host has ended by SIGTERM, Open MPI 4.1 may kill the
 // others at once (SIGCHLD seems to end its sleep before SIGKILL): so linger.
 extern "C" void handle_signal(int signal) {
   constexpr timespec kLetOthersWrite = {.tv_sec = 0, .tv_nsec = 300'000'000};
   const OnSignal what = on_signal.load();
   if (what == OnSignal::kIgnore) return;
-  int none = 0;
+  int before = 0;
   const bool asks =
-      what == OnSignal::kAsk && asked.compare_exchange_strong(none, signal);
+      what == OnSignal::kAsk && asked.compare_exchange_strong(before, signal);
+  if (asks) {
+    asked_at = now();
+  } else if (what == OnSignal::kAsk &&
+             repeats_request(before, signal, now() - asked_at)) {
+    return;
+  }
   Line line;
   line.add("rank ").add(reporting_rank.load()).add(": ");
   line.add(name_of_signal(signal)).add(" while ").add(doing.current());
@@ -122,18 +146,30 @@ std::string activity() { return this_thread.activity; }
 
 namespace {
 
+bool is_ignored(int signal) {
+  struct sigaction action = {};
+  sigaction(signal, nullptr, &action);
+  return action.sa_handler == SIG_IGN;
+}
+
+sigset_t signals_to_answer() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const NamedSignal& signal : kSignals) {
+    if (!is_ignored(signal.number)) sigaddset(&set, signal.number);
+  }
+  return set;
+}
+
 // A thread that only waits for signals, so that no other thread runs handlers:
 // the kernels that oneDNN generates keep their data where the stack pointer
 // points to, and a handler's frame there destroys it (seen: the heap, within
 // seconds of a handler called 1000 times per second).
-void give_signals_their_own_thread() {
-  static const bool given = [] {
-    sigset_t ours;
-    sigemptyset(&ours);
-    for (const int signal : kSignals) sigaddset(&ours, signal);
-    pthread_sigmask(SIG_BLOCK, &ours, nullptr);  // later threads inherit it
-    std::thread([ours] {
-      pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);
+void give_signals_their_own_thread(const sigset_t& signals) {
+  static const bool given = [&] {
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // later threads inherit it
+    std::thread([signals] {
+      pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
       for (;;) pause();
     }).detach();
     return true;
@@ -148,12 +184,17 @@ void install_termination_report(int rank) {
   this_thread.reports = true;
   doing.publish(this_thread.activity);
   set_on_signal(OnSignal::kLeave, "leaves at once");
+  const sigset_t signals = signals_to_answer();
   struct sigaction action = {};
   action.sa_handler = handle_signal;
   action.sa_flags = SA_RESTART;  // files under way don't notice
-  for (const int signal : kSignals) sigaddset(&action.sa_mask, signal);
-  for (const int signal : kSignals) sigaction(signal, &action, nullptr);
-  give_signals_their_own_thread();
+  action.sa_mask = signals;
+  for (const NamedSignal& signal : kSignals) {
+    if (sigismember(&signals, signal.number) == 1) {
+      sigaction(signal.number, &action, nullptr);
+    }
+  }
+  give_signals_their_own_thread(signals);
 }
 
 void set_on_signal(OnSignal what, const std::string& consequence) {
@@ -165,13 +206,8 @@ void set_on_signal(OnSignal what, const std::string& consequence) {
 int asked_signal() { return asked; }
 
 const char* name_of_signal(int signal) {
-  switch (signal) {
-    case SIGINT:
-      return "SIGINT";
-    case SIGTERM:
-      return "SIGTERM";
-    case SIGUSR1:
-      return "SIGUSR1";
+  for (const NamedSignal& known : kSignals) {
+    if (known.number == signal) return known.name;
   }
   return "a signal";
 }

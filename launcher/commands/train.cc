@@ -19,12 +19,13 @@ void add_train(CLI::App& app, int& status) {
       "Example: a sequence shared by two ranks\n"
       "  mpirun -n 2 timepipe train configs/demo.textproto parallel.time=2 \\\n"
       "    data.train=book.txt optimizer.steps=100\n"
-      "SIGINT (Ctrl-C), SIGTERM or SIGUSR1 to any rank: a run with run_dir\n"
-      "saves at the end of the step and leaves, at a second signal at once;\n"
-      "the same command goes on from there. Without run_dir it leaves at\n"
-      "once. Exit status: 0 when all steps are done, 128 + signal (130, 143,\n"
-      "138) when one ended the run before, so that it doesn't look finished,\n"
-      "1 for a mistake, 75 when a rank is gone.");
+      "SIGINT (Ctrl-C), SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 or SIGXCPU to any\n"
+      "rank: a run with run_dir saves at the end of the step and leaves, at\n"
+      "another signal at once (the same one again within five seconds is the\n"
+      "same request); the same command goes on from there. Without run_dir it\n"
+      "leaves at once. Exit status: 0 when all steps are done, 128 + signal\n"
+      "(130, 143, ...) when one ended the run before, so that it doesn't look\n"
+      "finished, 1 for a mistake, 75 when a rank is gone.");
   command.callback([=, &status] {
     // A log that nobody reads any more ends no training.
     std::signal(SIGPIPE, SIG_IGN);

@@ -31,6 +31,11 @@ RunLock::RunLock(const std::string& run_dir) {
       std::this_thread::sleep_for(kPause);
       continue;
     }
+    if (error == ENOSYS || error == ENOLCK || error == EOPNOTSUPP) {
+      tell(path + ": this file system has no locks (" + std::strerror(error) +
+           "): nothing keeps a second run from this folder");
+      return;
+    }
     ::close(fd_);
     if (error != EWOULDBLOCK) throw IoError(path + ": " + std::strerror(error));
     std::string owner = read_text(path).substr(0, 200);

@@ -93,6 +93,24 @@ for r in 0 1; do
 done
 echo "ok: resumed, same bits"
 
+# A closed terminal and the warnings of batch systems; nohup has SIGHUP ignored.
+for name in HUP USR2 XCPU; do
+  start "$timepipe" "${run[@]}" run_dir="by$name"
+  await '^step 1/'
+  kill -s "$name" "$job"
+  await "^rank 0: SIG$name while .*: saves at the end of this step and leaves"
+  ends_with $((128 + $(kill -l "$name")))
+  told "SIG$name"
+done
+start nohup "$timepipe" "${run[@]}" run_dir=nohup
+await '^step 1/'
+kill -HUP "$job"
+kill -TERM "$job"
+ends_with 143
+told SIGTERM
+grep -q SIGHUP out && fail "an ignored signal was answered" out
+echo "ok: SIGHUP, SIGUSR2, SIGXCPU; an ignored one is none"
+
 # Twice: at once, and what was saved before is still there.
 start "$timepipe" "${endless[@]}" run_dir=endless
 await '^peak:'
@@ -109,11 +127,15 @@ grep -q 'SIGINT while .*: the second: leaves at once' out || fail "second" out
 start "$mpiexec" -n 2 "$timepipe" "${endless[@]}" run_dir=endless \
   parallel.time=2
 await '^peak:'
-kill -USR1 "$(rank 0)"
+rank0=$(rank 0)
+kill -USR1 "$rank0"
 await '^rank [01]: SIGUSR1 while .*: saves at the end'
-kill -USR1 "$(rank 0)"
-ends_with 138
-grep -q 'SIGUSR1 while .*: the second: leaves at once' out || fail "second" out
+kill -USR1 "$rank0"  # the same request: a batch system and mpirun send it
+kill -0 "$rank0" || fail "SIGUSR1 twice ended it" out
+kill -USR2 "$rank0"
+ends_with 140
+grep -q 'SIGUSR1 while .*: the second' out && fail "a repetition" out
+grep -q 'SIGUSR2 while .*: the second: leaves at once' out || fail "second" out
 start "$timepipe" "${endless[@]}"
 await '^peak:'
 kill -TERM "$job"
