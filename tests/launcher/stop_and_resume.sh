@@ -48,7 +48,7 @@ ends_with() { # ends_with STATUS
   [ "$status" -eq "$1" ] || fail "status $status, expected $1" out
 }
 told() { # told SIGNAL: what was saved
-  grep -qE "^$1: saved after step [0-9]+ of 12 in stopped/checkpoints/step-" \
+  grep -qE "^$1: saved after step [0-9]+ of 12 in [A-Za-z0-9]+/checkpoints/step-" \
     out || fail "not told what was saved" out
 }
 rank() { pgrep -P "$job" -f train | sed -n "$(($1 + 1))p"; } # its process
