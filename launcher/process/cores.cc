@@ -9,15 +9,15 @@
 #endif
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
-#include <functional>
 #include <numeric>
 #include <set>
 #include <sstream>
+
+#include "runtime/host_memory.h"
 
 namespace timepipe {
 namespace {
@@ -158,16 +158,6 @@ int64_t cores_of_host(const std::vector<int64_t>& own,
       std::max(cores_of(cpus, root).size(), own.size()));
 }
 
-uint64_t id_of_host(const std::string& root) {
-  std::string id = line_of(root + "/proc/sys/kernel/random/boot_id");
-  if (id.empty()) {
-    std::array<char, 256> name = {};
-    gethostname(name.data(), name.size() - 1);
-    id = name.data();
-  }
-  return std::hash<std::string>()(id);
-}
-
 // Of any number of CPUs; empty if the kernel doesn't tell.
 std::vector<int64_t> affinity_mask() {
   for (int64_t most = 1024; most <= int64_t{1} << 20; most *= 2) {
@@ -217,7 +207,7 @@ void set_affinity_mask(const std::vector<int64_t>& cpus) {
 }
 
 Cores read_cores(const std::vector<int64_t>& cpus, const std::string& root) {
-  Cores cores{.host = id_of_host(root),
+  Cores cores{.host = host_id(root),
               .cores = cores_of(cpus, root),
               .limits = limits_of_groups(root)};
   cores.of_host = cores_of_host(cores.cores, root);
