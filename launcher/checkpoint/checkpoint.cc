@@ -355,7 +355,8 @@ void CheckpointWriter::remove_old() const {
 CheckpointReader open_checkpoint_together(
     Communicator& world, const std::string& path,
     const std::function<void(const std::string&)>& say) {
-  const auto folders = checkpoint_candidates(path);
+  std::vector<std::string> folders;
+  prepare_together(world, [&] { folders = checkpoint_candidates(path); });
   std::string names;
   for (const std::string& folder : folders) names += folder + "\n";
   require_same_on_all_ranks(world, "list of checkpoints in " + path,

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 
+#include "launcher/process/job.h"
 #include "runtime/byte_text.h"
 #include "runtime/error.h"
 #include "runtime/host_memory.h"
@@ -59,7 +60,8 @@ std::string memory_advice(const MemoryPlan& plan) {
 }
 
 void require_memory(Communicator& world, const MemoryPlan& mine) {
-  const AvailableMemory here = available_memory();
+  AvailableMemory here{};
+  prepare_together(world, [&] { here = available_memory(); });
   const auto hosts = gather_values(world, host_id());
   const auto needed = gather_values(world, mine.total());
   const auto available = gather_values(world, here.bytes);
