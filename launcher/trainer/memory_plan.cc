@@ -33,12 +33,12 @@ int64_t scratch_bytes(const LanguageModel& model, int64_t shard_elements,
                    shard_elements * words * size_of(DType::kI64)});
 }
 
-// Ids and targets of this data rank's sequences, the chunk grid with its
-// documents, and this rank's operations with their prices, after those of all
-// ranks were made.
+// Ids and targets of this data rank's sequences, as they were read and as the
+// model has them, the chunk grid with its documents, and this rank's operations
+// with their prices, after those of all ranks were made.
 int64_t step_bytes(const ScheduleShape& shape, int64_t own_operations,
                    int64_t all_operations) {
-  constexpr int64_t kOfToken = 2 * sizeof(int64_t);
+  constexpr int64_t kOfToken = 2 * 2 * sizeof(int64_t);
   constexpr int64_t kOfChunk = 2 * sizeof(ChunkShape) + sizeof(ChunkView) +
                                sizeof(Segment) + sizeof(double);
   int64_t bytes = own_operations * (sizeof(Operation) + sizeof(int64_t)) +
