@@ -3,7 +3,6 @@
 #include "launcher/run/memory_check.h"
 
 #include <algorithm>
-#include <functional>
 #include <map>
 
 #include "launcher/process/job.h"
