@@ -27,12 +27,6 @@ std::string shard_name(int rank, int ranks) {
   return name;
 }
 
-// Whether any rank says so. Collective.
-bool on_any_rank(Communicator& world, bool own) {
-  const auto all = gather_values(world, int64_t{own});
-  return std::ranges::find(all, 1) != all.end();
-}
-
 void report_failure(int rank, const std::string& error) {
   tell("rank " + std::to_string(rank) + ": checkpoint not saved: " + error);
 }

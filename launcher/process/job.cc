@@ -109,6 +109,11 @@ std::optional<std::string> failure_together(Communicator& world,
   return told_by_lowest(world, error);
 }
 
+bool on_any_rank(Communicator& world, bool own) {
+  const auto all = gather_values(world, int64_t{own});
+  return std::ranges::find(all, 1) != all.end();
+}
+
 bool is_first_of_host(Communicator& world) {
   const auto hosts = gather_values(world, host_id());
   const auto own = hosts.begin() + world.rank();
