@@ -4,18 +4,16 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <optional>
 #include <sstream>
 
+#include "runtime/control_groups.h"
 #include "runtime/error.h"
 
 namespace timepipe {
 namespace {
-
-namespace fs = std::filesystem;
 
 // The number after `key` in a file of lines "key number ...", or the file's
 // first word without a key; none if it isn't there or no number ("max").
@@ -36,14 +34,13 @@ std::optional<int64_t> number_in(const std::string& path,
 
 // Names of the files of a group; those of version 1 and 2 differ.
 struct Names {
-  const char *mount, *limit, *used;
+  const char *limit, *used;
   const char *inactive, *active;  // keys of memory.stat: pages of files
 };
-constexpr Names kVersion1 = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes",
-                             "memory.usage_in_bytes", "total_inactive_file",
-                             "total_active_file"};
-constexpr Names kVersion2 = {"/sys/fs/cgroup", "memory.max", "memory.current",
-                             "inactive_file", "active_file"};
+constexpr Names kVersions[] = {
+    {"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
+     "total_active_file"},
+    {"memory.max", "memory.current", "inactive_file", "active_file"}};
 
 void lower_to(const std::string& folder, const Names& names,
               AvailableMemory& least) {
@@ -65,22 +62,8 @@ AvailableMemory available_memory(const std::string& root) {
   const auto kib = number_in(meminfo, "MemAvailable:");
   if (!kib) throw IoError(meminfo + ": no MemAvailable, expected in KiB");
   AvailableMemory least{*kib * 1024, meminfo};
-  std::ifstream groups(root + "/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {  // id:controllers:path
-    const std::size_t first = line.find(':');
-    const std::size_t second = line.find(':', first + 1);
-    if (first == line.npos || second == line.npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool version_2 = controllers.empty();
-    if (!version_2 && controllers != "memory") continue;
-    const Names& names = version_2 ? kVersion2 : kVersion1;
-    // In a container the path may be the host's: then the mount is our group.
-    fs::path path = line.substr(second + 1);
-    for (;; path = path.parent_path()) {
-      const std::string below = path == "/" ? "" : path.string();
-      lower_to(root + names.mount + below, names, least);
-      if (below.empty()) break;
-    }
+  for (const std::string& folder : control_groups("memory", root)) {
+    for (const Names& names : kVersions) lower_to(folder, names, least);
   }
   return least;
 }

@@ -146,7 +146,10 @@ std::string activity() { return this_thread.activity; }
 
 namespace {
 
+// Whether it stays ignored, as nohup has SIGHUP. Not SIGINT, which a shell has
+// its background jobs ignore: who sends it to one means it.
 bool is_ignored(int signal) {
+  if (signal == SIGINT || signal == SIGTERM || signal == SIGUSR1) return false;
   struct sigaction action = {};
   sigaction(signal, nullptr, &action);
   return action.sa_handler == SIG_IGN;

@@ -9,9 +9,9 @@ namespace timepipe {
 void set_activity(const std::string& text);
 std::string activity();
 
-// What SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU do, unless they
-// were ignored when the program started (as nohup has SIGHUP); each also prints
-// a line of stderr with what this rank was doing.
+// What SIGINT, SIGTERM, SIGUSR1, and unless they were ignored when the program
+// started (as nohup has SIGHUP) SIGHUP, SIGUSR2 and SIGXCPU do; each also
+// prints a line of stderr with what this rank was doing.
 enum class OnSignal {
   kLeave,   // exit 0.3 s later with status 128 + signal
   kAsk,     // the first one asks, see asked_signal(); another one, or the same

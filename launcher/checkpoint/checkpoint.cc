@@ -27,12 +27,6 @@ std::string shard_name(int rank, int ranks) {
   return name;
 }
 
-// Whether any rank says so. Collective.
-bool on_any_rank(Communicator& world, bool own) {
-  const auto all = gather_values(world, int64_t{own});
-  return std::ranges::find(all, 1) != all.end();
-}
-
 void report_failure(int rank, const std::string& error) {
   tell("rank " + std::to_string(rank) + ": checkpoint not saved: " + error);
 }
@@ -355,7 +349,8 @@ void CheckpointWriter::remove_old() const {
 CheckpointReader open_checkpoint_together(
     Communicator& world, const std::string& path,
     const std::function<void(const std::string&)>& say) {
-  const auto folders = checkpoint_candidates(path);
+  std::vector<std::string> folders;
+  prepare_together(world, [&] { folders = checkpoint_candidates(path); });
   std::string names;
   for (const std::string& folder : folders) names += folder + "\n";
   require_same_on_all_ranks(world, "list of checkpoints in " + path,

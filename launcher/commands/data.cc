@@ -186,6 +186,18 @@ int info(const InfoOptions& options) {
   return 0;
 }
 
+// Ids around documents.
+void add_marks(CLI::App& command, PrepareOptions& o) {
+  // Functions: a flag's variable would be set without the flag too.
+  command.add_flag_function(
+      "--bos,!--no-bos", [&o](int64_t count) { o.bos = count > 0; },
+      "Put the tokenizer's start id before each document");
+  command.add_flag_function(
+      "--eos,!--no-eos", [&o](int64_t count) { o.eos = count > 0; },
+      "Put the tokenizer's end id after each document; the default if it has "
+      "one");
+}
+
 void add_prepare(CLI::App& data, int& status) {
   const auto options = std::make_shared<PrepareOptions>();
   PrepareOptions& o = *options;
@@ -224,14 +236,7 @@ void add_prepare(CLI::App& data, int& status) {
                   "Threads; the file is the same for any number")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  // Functions: a flag's variable would be set without the flag too.
-  command.add_flag_function(
-      "--bos,!--no-bos", [&o](int64_t count) { o.bos = count > 0; },
-      "Put the tokenizer's start id before each document");
-  command.add_flag_function(
-      "--eos,!--no-eos", [&o](int64_t count) { o.eos = count > 0; },
-      "Put the tokenizer's end id after each document; the default if it has "
-      "one");
+  add_marks(command, o);
   command.add_flag("--overwrite", o.overwrite, "Replace --out if it exists");
   command.footer(
       "Examples:\n"

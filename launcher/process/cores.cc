@@ -9,15 +9,16 @@
 #endif
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
-#include <functional>
 #include <numeric>
 #include <set>
 #include <sstream>
+
+#include "runtime/control_groups.h"
+#include "runtime/host_memory.h"
 
 namespace timepipe {
 namespace {
@@ -58,64 +59,6 @@ std::vector<int64_t> cores_of(const std::vector<int64_t>& cpus,
   return {cores.begin(), cores.end()};
 }
 
-bool contains(const std::string& comma_list, const std::string& word) {
-  return ("," + comma_list + ",").find("," + word + ",") != std::string::npos;
-}
-
-// Where a controller's groups are mounted, and which of them is there.
-struct Mount {
-  std::string folder, group;
-};
-
-// The mounts of version 2 and of version 1's hierarchy of the controller.
-// /proc/self/mountinfo: ID PARENT DEVICE GROUP FOLDER OPTIONS [...] - TYPE
-// SOURCE OPTIONS.
-std::vector<Mount> mounts_of(const std::string& controller, bool second,
-                             const std::string& root) {
-  std::vector<Mount> mounts;
-  std::ifstream file(root + "/proc/self/mountinfo");
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream fields(line);
-    Mount mount;
-    std::string skipped, type, options;
-    fields >> skipped >> skipped >> skipped >> mount.group >> mount.folder;
-    while (fields >> skipped && skipped != "-") continue;
-    fields >> type >> skipped >> options;
-    if (second ? type == "cgroup2"
-               : type == "cgroup" && contains(options, controller)) {
-      mounts.push_back(mount);
-    }
-  }
-  return mounts;
-}
-
-// The folders of this process's control group and of those above it that can be
-// seen, upwards; of both versions. /proc/self/cgroup:
-// HIERARCHY:CONTROLLERS:PATH.
-std::vector<std::string> group_folders(const std::string& controller,
-                                       const std::string& root) {
-  std::vector<std::string> folders;
-  std::ifstream file(root + "/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
-    const auto colon = line.find(':'), next = line.find(':', colon + 1);
-    if (next == std::string::npos) continue;
-    const std::string controllers = line.substr(colon + 1, next - colon - 1);
-    const std::string path = line.substr(next + 1);
-    const bool second = controllers.empty();
-    if (!second && !contains(controllers, controller)) continue;
-    for (const Mount& mount : mounts_of(controller, second, root)) {
-      const std::string above = mount.group == "/" ? "" : mount.group;
-      std::string below =
-          path.starts_with(above + "/") ? path.substr(above.size()) : "";
-      for (; below.size() > 1; below.resize(below.rfind('/'))) {
-        folders.push_back(root + mount.folder + below);
-      }
-      folders.push_back(root + mount.folder);
-    }
-  }
-  return folders;
-}
-
 // Thousandths of a core that the group in this folder may take; 0: no limit.
 int64_t limit_in(const std::string& folder) {
   double quota = -1, period = -1;  // microseconds; "max" is no number
@@ -130,7 +73,7 @@ int64_t limit_in(const std::string& folder) {
 
 std::vector<Cores::Limit> limits_of_groups(const std::string& root) {
   std::vector<Cores::Limit> limits;
-  for (const std::string& folder : group_folders("cpu", root)) {
+  for (const std::string& folder : control_groups("cpu", root)) {
     const int64_t limit = limit_in(folder);
     struct stat status = {};
     if (limit == 0 || ::stat(folder.c_str(), &status) != 0) continue;
@@ -143,7 +86,7 @@ std::vector<Cores::Limit> limits_of_groups(const std::string& root) {
 int64_t cores_of_host(const std::vector<int64_t>& own,
                       const std::string& root) {
   auto cpus = numbers_of(line_of(root + "/sys/devices/system/cpu/online"));
-  for (const std::string& folder : group_folders("cpuset", root)) {
+  for (const std::string& folder : control_groups("cpuset", root)) {
     for (const char* name :
          {"/cpuset.cpus.effective", "/cpuset.effective_cpus", "/cpuset.cpus"}) {
       const auto allowed = numbers_of(line_of(folder + name));
@@ -156,16 +99,6 @@ int64_t cores_of_host(const std::vector<int64_t>& own,
   }
   return static_cast<int64_t>(
       std::max(cores_of(cpus, root).size(), own.size()));
-}
-
-uint64_t id_of_host(const std::string& root) {
-  std::string id = line_of(root + "/proc/sys/kernel/random/boot_id");
-  if (id.empty()) {
-    std::array<char, 256> name = {};
-    gethostname(name.data(), name.size() - 1);
-    id = name.data();
-  }
-  return std::hash<std::string>()(id);
 }
 
 // Of any number of CPUs; empty if the kernel doesn't tell.
@@ -217,7 +150,7 @@ void set_affinity_mask(const std::vector<int64_t>& cpus) {
 }
 
 Cores read_cores(const std::vector<int64_t>& cpus, const std::string& root) {
-  Cores cores{.host = id_of_host(root),
+  Cores cores{.host = host_id(root),
               .cores = cores_of(cpus, root),
               .limits = limits_of_groups(root)};
   cores.of_host = cores_of_host(cores.cores, root);

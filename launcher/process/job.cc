@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -14,6 +13,7 @@
 #include "launcher/process/rank_log.h"
 #include "parallel/launched.h"
 #include "runtime/error.h"
+#include "runtime/host_memory.h"
 
 namespace timepipe {
 namespace {
@@ -109,11 +109,13 @@ std::optional<std::string> failure_together(Communicator& world,
   return told_by_lowest(world, error);
 }
 
+bool on_any_rank(Communicator& world, bool own) {
+  const auto all = gather_values(world, int64_t{own});
+  return std::ranges::find(all, 1) != all.end();
+}
+
 bool is_first_of_host(Communicator& world) {
-  std::array<char, 256> name = {};
-  ::gethostname(name.data(), name.size() - 1);
-  const auto hosts =
-      gather_values(world, uint64_t{std::hash<std::string>()(name.data())});
+  const auto hosts = gather_values(world, host_id());
   const auto own = hosts.begin() + world.rank();
   return std::find(hosts.begin(), own, *own) == own;
 }

@@ -36,6 +36,9 @@ void prepare_together(Communicator& world,
 std::optional<std::string> failure_together(Communicator& world,
                                             const std::function<void()>& part);
 
+// Whether any rank says so. Collective.
+bool on_any_rank(Communicator& world, bool own);
+
 // Whether no lower rank runs on this rank's host. Collective.
 bool is_first_of_host(Communicator& world);
 

@@ -34,8 +34,7 @@ std::unique_ptr<IdScan> look_through_ids(Communicator& world,
       if (done < total) done += scan->read_some();
     });
     if (progress) progress->at(done);
-    const auto left = gather_values(world, int64_t{done < total});
-    more = std::ranges::find(left, 1) != left.end();
+    more = on_any_rank(world, done < total);
   }
   prepare_together(world, [&] {
     if (progress && !memory.empty()) scan->keep_memory(memory);

@@ -3,9 +3,9 @@
 #include "launcher/run/memory_check.h"
 
 #include <algorithm>
-#include <functional>
 #include <map>
 
+#include "launcher/process/job.h"
 #include "runtime/byte_text.h"
 #include "runtime/error.h"
 #include "runtime/host_memory.h"
@@ -59,7 +59,8 @@ std::string memory_advice(const MemoryPlan& plan) {
 }
 
 void require_memory(Communicator& world, const MemoryPlan& mine) {
-  const AvailableMemory here = available_memory();
+  AvailableMemory here{};
+  prepare_together(world, [&] { here = available_memory(); });
   const auto hosts = gather_values(world, host_id());
   const auto needed = gather_values(world, mine.total());
   const auto available = gather_values(world, here.bytes);

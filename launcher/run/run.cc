@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
-#include <memory>
 #include <new>
 #include <numeric>
 #include <optional>
@@ -32,6 +31,7 @@
 #include "launcher/run/signals.h"
 #include "launcher/run/start.h"
 #include "launcher/trainer/trainer.h"
+#include "runtime/byte_text.h"
 #include "runtime/number_text.h"
 #include "runtime/termination.h"
 
@@ -285,19 +285,14 @@ class Run {
 
   // What this rank's pool gave out at most, by use, and has now.
   std::string taken_text() {
-    const auto mib = [](int64_t bytes) {
-      char text[32];
-      std::snprintf(text, sizeof(text), "%.1f MiB",
-                    static_cast<double>(bytes) / (1 << 20));
-      return std::string(text);
-    };
     const MemoryPool& pool = ctx_.pool();
     return "parameters and sums " +
-           mib(pool.peak_bytes(MemoryUse::kParameters)) + ", activations " +
-           mib(pool.peak_bytes(MemoryUse::kActivations)) + ", borders " +
-           mib(pool.peak_bytes(MemoryUse::kBorders)) + ", scratch " +
-           mib(pool.peak_bytes(MemoryUse::kScratch)) + "; held " +
-           mib(pool.held_bytes());
+           byte_text(pool.peak_bytes(MemoryUse::kParameters)) +
+           ", activations " +
+           byte_text(pool.peak_bytes(MemoryUse::kActivations)) + ", borders " +
+           byte_text(pool.peak_bytes(MemoryUse::kBorders)) + ", scratch " +
+           byte_text(pool.peak_bytes(MemoryUse::kScratch)) + "; held " +
+           byte_text(pool.held_bytes());
   }
 
   // Collective.

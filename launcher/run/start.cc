@@ -97,7 +97,8 @@ RunConfig renamed(RunConfig before, const Manifest& manifest,
 // Collective: all ranks must see the same folder.
 bool resumes(Communicator& world, const std::string& run_dir) {
   if (run_dir.empty()) return false;
-  const auto found = static_cast<uint64_t>(list_checkpoints(run_dir).size());
+  uint64_t found = 0;
+  prepare_together(world, [&] { found = list_checkpoints(run_dir).size(); });
   require_same_on_all_ranks(world, "number of checkpoints in " + run_dir,
                             found);
   return found > 0;

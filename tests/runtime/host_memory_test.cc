@@ -21,6 +21,7 @@ class HostMemory : public ::testing::Test {
  protected:
   void SetUp() override {
     put("/proc/meminfo", "MemTotal: 2000 kB\nMemAvailable: 1000 kB\n");
+    mount("/ /sys/fs/cgroup rw - cgroup2 cgroup rw");
   }
   ~HostMemory() override {
     std::error_code ignored;
@@ -30,6 +31,11 @@ class HostMemory : public ::testing::Test {
     const std::filesystem::path full = root_ + path;
     std::filesystem::create_directories(full.parent_path());
     std::ofstream(full) << text;
+  }
+
+  // Fields 4 and on of a line of mountinfo.
+  void mount(const std::string& fields) {
+    put("/proc/self/mountinfo", "30 24 0:26 " + fields + "\n");
   }
 
   std::string root_ = testing::TemporaryFile::unused_path().string();
@@ -56,10 +62,19 @@ TEST_F(HostMemory, AGroupAboveOursCounts) {
 
 TEST_F(HostMemory, VersionOneAndPathsOfTheHostInAContainer) {
   put("/proc/self/cgroup", "4:cpu:/a\n3:memory:/docker/0123\n0::/\n");
+  mount("/docker/0123 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory");
   put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "600000\n");
   put("/sys/fs/cgroup/memory/memory.usage_in_bytes", "500000\n");
   put("/sys/fs/cgroup/memory/memory.stat", "total_inactive_file 1000\n");
   EXPECT_EQ(available_memory(root_).bytes, 101000);
+}
+
+TEST_F(HostMemory, GroupsAreWhereverTheyAreMounted) {
+  mount("/ /cg/unified rw - cgroup2 cgroup2 rw");
+  put("/proc/self/cgroup", "0::/job\n");
+  put("/cg/unified/job/memory.max", "5000\n");
+  put("/cg/unified/job/memory.current", "1000\n");
+  EXPECT_EQ(available_memory(root_).bytes, 4000);
 }
 
 TEST_F(HostMemory, AGroupThatIsOverItsLimitLeavesNothing) {
