@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <string>
 
@@ -10,6 +11,14 @@ namespace timepipe {
 inline std::string significant(double value, int digits) {
   char text[64];
   std::snprintf(text, sizeof(text), "%#.*g", digits, value);
+  return text;
+}
+
+// 16 hexadecimal digits, as digests and checksums are written.
+inline std::string hex_text(uint64_t value) {
+  char text[17];
+  std::snprintf(text, sizeof(text), "%016llx",
+                static_cast<unsigned long long>(value));
   return text;
 }
 

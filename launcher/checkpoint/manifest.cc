@@ -1,13 +1,13 @@
 #include "launcher/checkpoint/manifest.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
 #include "runtime/json_fields.h"
+#include "runtime/number_text.h"
 
 namespace timepipe {
 namespace {
@@ -21,13 +21,6 @@ constexpr int64_t kMostSequences = int64_t{1} << 20;
 constexpr int64_t kMostLayers = int64_t{1} << 14;
 constexpr std::size_t kLongestName = 200, kLongestPath = 4096;
 constexpr std::size_t kMostBytes = std::size_t{1} << 30;
-
-std::string hex(uint64_t value) {
-  char text[17];
-  std::snprintf(text, sizeof(text), "%016llx",
-                static_cast<unsigned long long>(value));
-  return text;
-}
 
 Parameter parse_parameter(const JsonFields& fields, int64_t offset) {
   Parameter p{fields.text("name"), {}, offset, 1};
@@ -225,7 +218,7 @@ std::string to_json(const Manifest& manifest) {
   value["steps"] = manifest.steps;
   value["skipped_steps"] = manifest.skipped_steps;
   value["updates"] = manifest.updates;
-  value["digest"] = hex(manifest.digest);
+  value["digest"] = hex_text(manifest.digest);
   value["dtype"] = name_of(manifest.dtype);
   value["configuration"] = manifest.configuration;
   if (!manifest.hugging_face.empty()) {
@@ -248,7 +241,7 @@ std::string to_json(const Manifest& manifest) {
                                {"first", piece.first},
                                {"count", piece.count},
                                {"shard", piece.shard},
-                               {"xxh64", hex(piece.xxh64)}});
+                               {"xxh64", hex_text(piece.xxh64)}});
   }
   for (const Manifest::Carried& carried : manifest.carried) {
     value["carried"].push_back({{"sequence", carried.sequence},
@@ -257,12 +250,12 @@ std::string to_json(const Manifest& manifest) {
                                 {"steps", carried.steps},
                                 {"count", carried.count},
                                 {"shard", carried.shard},
-                                {"xxh64", hex(carried.xxh64)}});
+                                {"xxh64", hex_text(carried.xxh64)}});
   }
   for (const Manifest::DataFile& file : manifest.data) {
     value["data"].push_back(
         {{"path", file.path},
-         {file.of_bytes ? "hash" : "tokens", hex(file.hash)}});
+         {file.of_bytes ? "hash" : "tokens", hex_text(file.hash)}});
   }
   // A path may be no UTF-8.
   return value.dump(1, ' ', false, json::error_handler_t::replace) + "\n";

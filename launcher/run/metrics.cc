@@ -3,15 +3,15 @@
 #include <sys/resource.h>
 
 #include <cerrno>
-#include <cinttypes>
-#include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "runtime/error.h"
 #include "runtime/files.h"
+#include "runtime/number_text.h"
 
 namespace timepipe {
 namespace {
@@ -32,6 +32,16 @@ std::string lines_of(const std::string& text, int64_t steps) {
   return kept;
 }
 
+// "2026-01-31T12:00:00Z"
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts = {};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
 }  // namespace
 
 Metrics::Metrics(const std::string& run_dir, int64_t steps)
@@ -47,8 +57,6 @@ Metrics::Metrics(const std::string& run_dir, int64_t steps)
 
 void Metrics::write(int64_t step, const Trainer::StepResult& result, double lr,
                     const StepTime& time) {
-  char digest[17];
-  std::snprintf(digest, sizeof(digest), "%016" PRIx64, result.digest);
   nlohmann::ordered_json line;  // what isn't finite becomes null
   line["step"] = step + 1;
   line["loss"] = result.loss;
@@ -58,8 +66,21 @@ void Metrics::write(int64_t step, const Trainer::StepResult& result, double lr,
   line["tokens_per_second"] = time.tokens_per_second;
   line["peak_share"] = time.peak_share;
   line["peak_rss_bytes"] = peak_rss_bytes();
-  line["digest"] = digest;
-  file_ << line.dump() + "\n" << std::flush;
+  line["digest"] = hex_text(result.digest);
+  line["time"] = utc_now();
+  write_line(line.dump());
+}
+
+void Metrics::write_evaluation(int64_t steps_done, double held_out_loss) {
+  nlohmann::ordered_json line;
+  line["step"] = steps_done;
+  line["held_out_loss"] = held_out_loss;
+  line["time"] = utc_now();
+  write_line(line.dump());
+}
+
+void Metrics::write_line(const std::string& line) {
+  file_ << line + "\n" << std::flush;
   if (!file_) throw IoError(path_ + ": can't be written");
 }
 

@@ -7,7 +7,8 @@
 
 namespace timepipe {
 
-// RUN_DIR/metrics.jsonl: one JSON object per step, whole lines, append-only.
+// RUN_DIR/metrics.jsonl: one JSON object per step and per evaluation, each with
+// the time, whole lines, append-only.
 class Metrics {
  public:
   // Drops what doesn't belong to the first `steps` steps: lines of steps that
@@ -17,8 +18,12 @@ class Metrics {
   // Throws IoError.
   void write(int64_t step, const Trainer::StepResult& result, double lr,
              const StepTime& time);
+  // A line {"step", "held_out_loss", ...}, without the key "loss".
+  void write_evaluation(int64_t steps_done, double held_out_loss);
 
  private:
+  void write_line(const std::string& line);
+
   std::string path_;
   std::ofstream file_;
 };

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "kernels/matmul.h"
+#include "parallel/launched.h"
 #include "runtime/number_text.h"
 
 namespace timepipe {
@@ -67,7 +68,7 @@ Progress::Progress(const RunConfig& config, double peak_flops,
       speaks_(speaks),
       // mpirun gives a rank a terminal of its own, whatever it writes to.
       terminal_(::isatty(STDOUT_FILENO) == 1 &&
-                config.parallel.time * config.parallel.data == 1),
+                std::string(launched().variable).empty()),
       start_(Clock::now()),
       last_(start_),
       last_line_(start_) {}

@@ -123,7 +123,8 @@ class Run {
       signal = asked_on_any_rank(world_);
       save_if_due(step, step == steps || signal != 0);
       if (signal != 0 || !evaluates(step)) continue;
-      if (!evaluate(step, progress)) return leave_unread(step, progress);
+      if (!evaluate(step, progress, metrics))
+        return leave_unread(step, progress);
       signal = asked_on_any_rank(world_);
       if (signal != 0) save_if_due(step, /*leaves=*/true);
     }
@@ -174,6 +175,9 @@ class Run {
                       step);
     const StepTime time = progress.step_time();
     progress.step(step, result, time);
+    log_line("step " + std::to_string(step + 1) + ": loss " +
+             significant(result.loss, 9) + ", digest " +
+             hex_text(result.digest));
     if (metrics) metrics->write(step, result, lr, time);
     measure_peak_again(step + 1 - steps_done_, progress);
     digest_ = result.digest;
@@ -213,7 +217,8 @@ class Run {
 
   // The mean over the first held-out sequences, whatever the step, at once as
   // many of them as a step has. False if they could not be read. Collective.
-  bool evaluate(int64_t steps_done, Progress& progress) {
+  bool evaluate(int64_t steps_done, Progress& progress,
+                std::optional<Metrics>& metrics) {
     const int64_t all = config_.eval.sequences;
     double loss = 0;
     for (int64_t first = 0; first < all; first += config_.data.batch) {
@@ -235,6 +240,9 @@ class Run {
     }
     progress.say("step " + std::to_string(steps_done) + ": held-out loss " +
                  significant(loss, 7));
+    log_line("step " + std::to_string(steps_done) + ": held-out loss " +
+             significant(loss, 9));
+    if (metrics) metrics->write_evaluation(steps_done, loss);
     progress.leave_out();
     return true;
   }

@@ -165,9 +165,6 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
       return resume(ctx, open_checkpoint_together(world, config.run_dir, tell),
                     config, data, trainer, start);
     }
-    if (!config.run_dir.empty() && world.rank() == 0) {
-      write_file(config.run_dir + "/config.textproto", to_text(config));
-    }
     initialise(config.model, config.train.seed, weights);
     const auto say = [&](const std::string& line) {
       if (world.rank() == 0) tell(line);
@@ -178,6 +175,10 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
     if (config.data.start_state.empty()) return;
     start_from_state(ctx, config.data.start_state, trainer, config.data.batch);
     state_hash = std::hash<std::string>()(read_text(config.data.start_state));
+  });
+  prepare_together(world, [&] {  // only what was not refused
+    if (config.run_dir.empty() || world.rank() != 0) return;
+    write_file(config.run_dir + "/config.textproto", to_text(config));
   });
   // Made on every rank: another processor or library may round differently,
   // another host see other files.

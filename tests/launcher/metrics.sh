@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# What a run leaves to be read: metrics.jsonl, the configuration of the last
+# start, digests in every log:  metrics.sh TIMEPIPE MPIRUN CONFIGS
+set -euo pipefail
+timepipe=$1 mpirun=$2 configs=$3
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+fail() { # fail TEXT FILE
+  echo "FAILED: $1" >&2
+  cat "$2" >&2
+  exit 1
+}
+
+head -c 60000 "$timepipe" | base64 -w0 >text
+run=(train "$configs/demo.textproto" data.train=text data.held_out=0.2
+  data.sequence_length=512 train.chunk_tokens=256 model.hidden_size=32
+  model.intermediate_size=32 optimizer.steps=4 optimizer.warmup_steps=1
+  eval.every=2 eval.sequences=3 run_dir=run checkpoint.every=2)
+"$mpirun" -n 1 "$timepipe" "${run[@]}" >out 2>&1 || fail "a run" out
+for step in 1 2 3 4; do
+  grep -qE "^step $step/4 .* digest [0-9a-f]{16}" out || fail "step $step" out
+  grep -qE "step $step: loss .*, digest [0-9a-f]{16}" run/logs/rank-00000.log ||
+    fail "step $step isn't in the log" run/logs/rank-00000.log
+done
+time='"time":"20[0-9-]*T[0-9:]*Z"'
+[ "$(grep -c "\"loss\":.*$time" run/metrics.jsonl)" -eq 4 ] ||
+  fail "not a line for each step" run/metrics.jsonl
+for step in 2 4; do
+  grep -q "^{\"step\":$step,\"held_out_loss\":[0-9.]*,$time}$" \
+    run/metrics.jsonl || fail "no evaluation of step $step" run/metrics.jsonl
+  loss=$(sed -nE "s/^step $step: held-out loss ([0-9]\.[0-9]{4}).*/\1/p" out)
+  grep -q "\"step\":$step,\"held_out_loss\":$loss" run/metrics.jsonl ||
+    fail "another loss than the printed one" run/metrics.jsonl
+done
+
+# Done again from step 2: its evaluation stays, that of step 4 is made again.
+rm -r run/checkpoints/step-000004
+"$timepipe" "${run[@]}" optimizer.steps=4 checkpoint.keep_last=7 >out 2>&1 ||
+  fail "resumed" out
+[ "$(grep -c held_out_loss run/metrics.jsonl)" -eq 2 ] ||
+  fail "not two evaluations" run/metrics.jsonl
+grep -q 'keep_last: 7' run/config.textproto ||
+  fail "not the configuration of the last start" run/config.textproto
+"$timepipe" "${run[@]}" model.num_layers=1 >out 2>&1 && fail "another model" out
+grep -q 'keep_last: 7' run/config.textproto ||
+  fail "the configuration of a refused start" run/config.textproto
+echo ok
