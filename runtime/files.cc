@@ -233,9 +233,10 @@ void write_file(const std::string& path, const std::string& text) {
 
 void sync_folder(const std::string& path) {
   const FileDescriptor folder(path, O_RDONLY | O_DIRECTORY);
-  // Some network file systems can't; the files themselves are synced.
+  // Some network file systems can't (EBADF: of a descriptor opened for reading
+  // only); the files themselves are synced.
   if (::fsync(folder.get()) != 0 && errno != EINVAL && errno != EOPNOTSUPP &&
-      errno != ENOSYS) {
+      errno != ENOSYS && errno != EBADF) {
     throw_errno(path);
   }
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <csignal>
 #include <string>
 
 namespace timepipe {
@@ -34,9 +35,10 @@ int asked_signal();
 const char* name_of_signal(int signal);
 
 // Whether a signal only says again what one of so many seconds before asked
-// for: batch systems and mpirun both send it, each to every rank.
+// for: batch systems and mpirun both send it, each to every rank, and the
+// kernel sends SIGXCPU again for every second of CPU time above the soft limit.
 constexpr bool repeats_request(int asked, int signal, double seconds_later) {
-  return asked == signal && seconds_later < 5;
+  return asked == signal && (seconds_later < 5 || signal == SIGXCPU);
 }
 
 }  // namespace timepipe

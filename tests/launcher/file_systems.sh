@@ -26,7 +26,7 @@ done
 NO_LOCKS=5 LD_PRELOAD=$preloaded "${run[@]}" run_dir=run5 >out 2>&1 &&
   fail "flock gives EIO"
 grep -q 'run5/lock: Input/output error' out || fail "EIO isn't told"
-for error in 22 95; do  # EINVAL, EOPNOTSUPP
+for error in 22 95 9; do  # EINVAL, EOPNOTSUPP, EBADF
   NO_FOLDER_SYNC=$error LD_PRELOAD=$preloaded "${run[@]}" run_dir="sync$error" \
     >out 2>&1 || fail "fsync of a folder gives $error"
   "$timepipe" checkpoint verify "sync$error" >out 2>&1 || fail "not whole"

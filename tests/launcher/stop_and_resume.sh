@@ -95,7 +95,7 @@ echo "ok: resumed, same bits"
 
 # A closed terminal and the warnings of batch systems; nohup has SIGHUP ignored.
 for name in HUP USR2 XCPU; do
-  start "$timepipe" "${run[@]}" run_dir="by$name"
+  start env --default-signal="$name" "$timepipe" "${run[@]}" run_dir="by$name"
   await '^step 1/'
   kill -s "$name" "$job"
   await "^rank 0: SIG$name while .*: saves at the end of this step and leaves"

@@ -12,6 +12,8 @@ TEST(RepeatsRequest, IsTheSameSignalSoonAfter) {
   EXPECT_TRUE(repeats_request(SIGUSR1, SIGUSR1, 4.9));
   EXPECT_FALSE(repeats_request(SIGUSR1, SIGUSR1, 5));
   EXPECT_FALSE(repeats_request(SIGUSR1, SIGTERM, 0));
+  EXPECT_TRUE(repeats_request(SIGXCPU, SIGXCPU, 60));  // the kernel's, again
+  EXPECT_FALSE(repeats_request(SIGXCPU, SIGTERM, 0));
 }
 
 TEST(NameOfSignal, OfThoseThatEndARun) {
