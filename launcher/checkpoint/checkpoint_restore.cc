@@ -87,7 +87,7 @@ void restore_carried(Context& ctx, const CheckpointReader& checkpoint,
 // Throws InvalidArgument naming the parameter unless all are finite there.
 void read_finite(Context& ctx, const CheckpointReader& checkpoint,
                  const std::string& kind, int64_t begin, int64_t end,
-                 Tensor out) {
+                 const Tensor& out) {
   const Manifest& manifest = checkpoint.manifest();
   const bool same = manifest.dtype == out.dtype();
   Tensor stored = same ? out : ctx.zeros({end - begin}, manifest.dtype);

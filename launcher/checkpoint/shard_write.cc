@@ -51,7 +51,7 @@ ShardWrite::ShardWrite(Shard shard)
   thread_ = std::thread(std::move(task));
 }
 
-ShardWrite& ShardWrite::operator=(ShardWrite&& other) {
+ShardWrite& ShardWrite::operator=(ShardWrite&& other) noexcept {
   leave_behind();
   shard_ = std::move(other.shard_);
   written_ = std::move(other.written_);

@@ -34,7 +34,7 @@ class ShardWrite {
   ShardWrite() = default;  // nothing
   explicit ShardWrite(Shard shard);
   ShardWrite(ShardWrite&&) = default;
-  ShardWrite& operator=(ShardWrite&& other);
+  ShardWrite& operator=(ShardWrite&& other) noexcept;
   ~ShardWrite();
 
   bool under_way() const { return written_.valid(); }
