@@ -1,3 +1,5 @@
+// Checks the arguments, then calls the kernel on host memory.
+
 #include "kernels/ttt_decode.h"
 
 #include <string>

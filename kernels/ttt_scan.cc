@@ -1,3 +1,5 @@
+// Sizes of states; checks the arguments, then calls the kernel on host memory.
+
 #include "kernels/ttt_scan.h"
 
 #include <string>

@@ -1,3 +1,5 @@
+// Lays documents out in sequences and cuts those into chunks.
+
 #include "models/batch.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Forward and backward of a block around its sequence layer.
+
 #include "models/block.h"
 
 #include <cstring>

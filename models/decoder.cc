@@ -1,3 +1,5 @@
+// Runs the blocks on a few tokens, whole mini-batches and the rest apart.
+
 #include "models/decoder.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Saves, checks and loads hidden states.
+
 #include "models/hidden_state.h"
 
 #include <charconv>

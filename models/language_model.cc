@@ -1,3 +1,5 @@
+// Embedding, head and loss, and the blocks between, for one chunk at a time.
+
 #include "models/language_model.h"
 
 #include <utility>

@@ -1,3 +1,5 @@
+// What sizes and numbers of a model may be.
+
 #include "models/model_config.h"
 
 #include "runtime/expect.h"

@@ -1,3 +1,6 @@
+// Keeps the borders that sequences carry, and passes them to the ranks that go
+// on from them.
+
 #include "parallel/carried_borders.h"
 
 #include <glog/logging.h>

@@ -1,3 +1,6 @@
+// Waiting for messages, the same for every transport: polls, time limits,
+// errors.
+
 #include "parallel/communicator.h"
 
 #include <sched.h>

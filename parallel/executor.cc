@@ -1,3 +1,5 @@
+// Runs a rank's operations, and matches the messages that they need.
+
 #include "parallel/executor.h"
 
 #include <glog/logging.h>

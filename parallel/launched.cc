@@ -1,3 +1,5 @@
+// Looks in the environment for what a launcher set there.
+
 #include "parallel/launched.h"
 
 #include <algorithm>

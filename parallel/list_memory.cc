@@ -1,3 +1,5 @@
+// Counts what a list of operations holds at once.
+
 #include "parallel/list_memory.h"
 
 #include <algorithm>

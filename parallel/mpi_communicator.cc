@@ -1,3 +1,5 @@
+// Ranks as processes of MPI.
+
 #include <glog/logging.h>
 #include <mpi.h>
 #include <unistd.h>

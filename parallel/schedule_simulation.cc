@@ -1,3 +1,5 @@
+// Simulates the ranks of a step to decide the order of their work.
+
 #include "parallel/schedule_simulation.h"
 
 #include <glog/logging.h>

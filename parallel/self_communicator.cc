@@ -1,3 +1,5 @@
+// A job of one rank: nobody to send to, sums are what is given.
+
 #include <algorithm>
 
 #include "parallel/communicator.h"

@@ -1,3 +1,5 @@
+// Reduces gradients to shards, updates them and gathers the weights.
+
 #include "parallel/sharded_optimizer.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Texts and checks of messages and collectives.
+
 #include "parallel/transport.h"
 
 #include <numeric>

@@ -1,3 +1,5 @@
+// The memory pool, and allocating from it.
+
 #include "runtime/context.h"
 
 #include <algorithm>
@@ -22,7 +24,7 @@ struct MemoryPool::Ledger {
   Ledger& operator=(const Ledger&) = delete;
   ~Ledger() { give_back(); }
 
-  // To the system, all that is kept.
+  // Gives all blocks that are kept back to the system.
   void give_back() {
     for (const auto& [size, block] : free_blocks) {
       std::free(block);
@@ -34,7 +36,7 @@ struct MemoryPool::Ledger {
   std::string shortage(int64_t size, std::size_t use) const;
 };
 
-// Null if the system has no more.
+// Returns null if the system has no more memory.
 void* MemoryPool::Ledger::take(int64_t size) {
   const auto bytes = static_cast<std::size_t>(size);
   void* block = std::aligned_alloc(kAlignment, bytes);

@@ -1,3 +1,5 @@
+// Tells what a file is from its first bytes and its name.
+
 #include "runtime/file_kind.h"
 
 #include <algorithm>
@@ -30,7 +32,7 @@ bool is_printable(Text text) {
   return std::ranges::all_of(text, [](char c) { return ' ' <= c && c <= '~'; });
 }
 
-// The length of a header, and JSON behind it.
+// Begins with the length of a header, 8 bytes, then the header in JSON.
 bool is_safetensors(Text bytes) {
   constexpr uint64_t kMostHeaderBytes = uint64_t{1} << 40;
   const auto length = load<uint64_t>(bytes, 0);
@@ -38,7 +40,7 @@ bool is_safetensors(Text bytes) {
          bytes[8] == '{' && Text("\"} \n\r\t").find(bytes[9]) != Text::npos;
 }
 
-// All bits set, then the length of a message.
+// Begins with 4 bytes of all bits set, then the length of a message.
 bool is_arrow_stream(Text bytes) {
   return bytes.starts_with("\xff\xff\xff\xff") && bytes.size() > 8 &&
          bytes[6] == '\0' && bytes[7] == '\0';
@@ -140,7 +142,8 @@ std::optional<FileContents> llmc(Text bytes) {
                         .what = "tokens of llm.c",
                         .has_header = true};
   }
-  // Others are dates too, in a header that is mostly empty.
+  // llm.c's other magic numbers are dates too, in headers that are mostly
+  // zeros.
   constexpr int32_t kFirst = 20240101, kLast = 20391231;
   constexpr std::size_t kHeaderBytes = 1024, kMostUsed = 256;
   const bool is_date = kFirst <= magic && magic <= kLast;

@@ -1,3 +1,5 @@
+// Opens, reads and maps files; replaces them whole or not at all.
+
 #include "runtime/files.h"
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// Looks for numbers that aren't finite, and names the first.
+
 #include "runtime/finite.h"
 
 #include <algorithm>
@@ -37,7 +39,7 @@ Shape place_in(const Shape& shape, int64_t i) {
   return place;
 }
 
-// `tensor`, which was made of `from`.
+// Of `tensor`, converted from `from`; the error shows the number in `from`.
 void require_finite(const std::string& name, const Tensor& tensor,
                     const Tensor& from) {
   const int64_t count = count_not_finite(tensor);

@@ -1,3 +1,5 @@
+// Rounds gradients to integers, adds those and makes numbers of them again.
+
 #include "runtime/gradient_sum.h"
 
 #include <algorithm>

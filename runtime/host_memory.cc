@@ -1,3 +1,5 @@
+// Reads from Linux how much memory is available.
+
 #include "runtime/host_memory.h"
 
 #include <unistd.h>

@@ -1,3 +1,5 @@
+// Places and hashes of the parameters in their flat buffer.
+
 #include "runtime/parameter.h"
 
 #include <xxhash.h>

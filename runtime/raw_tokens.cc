@@ -1,3 +1,5 @@
+// Refuses a .bin whose bytes or .idx say that its tokens are of another type.
+
 #include "runtime/raw_tokens.h"
 
 #include <algorithm>
@@ -72,7 +74,7 @@ void require_width(const FileBytes& bytes, const std::string& where,
   const std::string found = where + ": every second " + read + " is 0";
   require(!lower.zeros, found + ": big-endian tokens? Expected little-endian");
   const std::string seen = found + (upper.zeros ? "" : " or has all bits set");
-  // Of pairs the second one is an upper half too.
+  // In int64 tokens the second number of each pair is an upper half, too.
   const bool i8 = width == 4 || column(look, width, 2, 4).halves;
   require(!i8, seen + ": int64 tokens, expected " + read + ": " +
                    to_npy(where, "<i8"));

@@ -1,3 +1,5 @@
+// Random numbers by Philox, and tensors filled with them.
+
 #include "runtime/rng.h"
 
 #include <xxhash.h>
@@ -92,7 +94,8 @@ void fill_truncated_normal(const Rng& rng, double deviation, Tensor& x) {
 void fill_uniform(const Rng& rng, double bound, Tensor& x) {
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    // What rounds to `bound` in T gets the number before it.
+    // Numbers that would round to `bound` in T become the next smaller one:
+    // `bound` itself never occurs.
     const double largest = std::nextafter(static_cast<T>(bound), T{0});
     fill(x, [&](int64_t i) {
       return std::min(bound * (2 * rng.uniform(i) - 1), largest);

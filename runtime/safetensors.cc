@@ -1,3 +1,5 @@
+// Reads, checks and writes safetensors files.
+
 #include "runtime/safetensors.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Answers signals with a line of what this rank was doing.
+
 #include "runtime/termination.h"
 
 #include <signal.h>

@@ -1,3 +1,5 @@
+// Tells texts and JSON lines from what only looks like them.
+
 #include "runtime/text_kind.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// AdamW on host memory, elements shared among threads.
+
 #include "kernels/adamw.h"
 
 #include <cmath>

@@ -1,3 +1,5 @@
+// Depthwise causal convolution on host memory, segment by segment.
+
 #include "kernels/causal_conv.h"
 
 #include <algorithm>

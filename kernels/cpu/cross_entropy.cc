@@ -1,3 +1,6 @@
+// Output embedding and loss on host memory, in tiles of rows, so that all
+// logits never exist at once.
+
 #include "kernels/cross_entropy.h"
 
 #include <algorithm>

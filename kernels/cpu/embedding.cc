@@ -1,3 +1,5 @@
+// Looks up rows of the embedding on host memory, and adds up their gradients.
+
 #include "kernels/embedding.h"
 
 #include <algorithm>

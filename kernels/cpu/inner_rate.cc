@@ -1,3 +1,6 @@
+// The inner learner's rates on host memory: of each token, and of its place in
+// the mini-batch.
+
 #include "kernels/inner_rate.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// LayerNorm on host memory, a row at a time.
+
 #include "kernels/layernorm.h"
 
 #include <cmath>

@@ -1,3 +1,5 @@
+// Sums and gates of single elements on host memory.
+
 #include "kernels/pointwise.h"
 
 #include "kernels/cpu/cpu_kernels.h"

@@ -1,3 +1,5 @@
+// RMSNorm on host memory, a row at a time.
+
 #include "kernels/rmsnorm.h"
 
 #include <cmath>

@@ -1,3 +1,5 @@
+// Rotary position embedding on host memory, from a table of the angles.
+
 #include "kernels/rope.h"
 
 #include <algorithm>

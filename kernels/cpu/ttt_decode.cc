@@ -1,3 +1,5 @@
+// Decoding with a TTT layer on host memory, heads shared among threads.
+
 #include "kernels/cpu/ttt_decode.h"
 
 #include <algorithm>

@@ -1,3 +1,6 @@
+// The scan of a TTT layer on host memory: the heads are shared among threads,
+// each goes through its mini-batches in order.
+
 #include "kernels/cpu/ttt_scan.h"
 
 #include <algorithm>

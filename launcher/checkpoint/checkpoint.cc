@@ -1,3 +1,5 @@
+// Saving a run: CheckpointWriter. Restoring is in checkpoint_restore.cc.
+
 #include "launcher/checkpoint/checkpoint.h"
 
 #include <algorithm>
@@ -70,15 +72,16 @@ CheckpointWriter::~CheckpointWriter() {
   }
 }
 
-// Of all ranks that come here, one commits, and the others wait for that: the
-// first that leaves ends all.
+// For an end without messages, some ranks being gone: one of the ranks that
+// come here commits. The others wait for that, because the first rank that
+// exits ends all.
 void CheckpointWriter::commit_alone(const WrittenShard& own,
                                     double seconds) const {
   using Clock = std::chrono::steady_clock;
   if (!own.error.empty()) return report_failure(world_.rank(), own.error);
   const auto end = Clock::now() + std::chrono::duration<double>(seconds);
   const std::string folder = pending_folder();
-  // Whether it is there, or the save committed, in time.
+  // Waits until it is there or the save is committed; false if time ran out.
   const auto wait_for = [&](const auto& it_is_there) {
     while (!fs::exists(folder + "/manifest.json") && !it_is_there()) {
       if (Clock::now() > end) return false;
@@ -331,7 +334,8 @@ bool CheckpointWriter::commit(const std::vector<WrittenShard>& shards) const {
 void CheckpointWriter::remove_old() const {
   const CheckpointConfig& c = config_.checkpoint;
   auto all = list_checkpoints(config_.run_dir);
-  // Later ones were broken when this run went on from an earlier one.
+  // Checkpoints of later steps are broken: else the run would have gone on from
+  // one of them.
   std::erase_if(all, [&](const auto& c) { return c.first > pending_.steps; });
   const auto keep = static_cast<std::size_t>(c.keep_last);
   for (std::size_t i = 0; c.keep_last > 0 && i + keep < all.size(); ++i) {

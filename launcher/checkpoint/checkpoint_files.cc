@@ -1,3 +1,5 @@
+// Finds, reads, verifies and compares checkpoints.
+
 #include "launcher/checkpoint/checkpoint_files.h"
 
 #include <xxhash.h>
@@ -133,8 +135,8 @@ bool is_checkpoint(const std::string& folder) {
 std::vector<std::pair<int64_t, std::string>> list_checkpoints(
     const std::string& run_dir) {
   std::vector<std::pair<int64_t, std::string>> finished;
-  // A run may have finished a folder after it was looked at, and then removed
-  // another before that was.
+  // A run at work may finish a folder just after we looked at it and remove an
+  // older one before we do: look until two listings are the same.
   for (std::vector<StepFolder> before; finished.empty();) {
     auto now = list_steps(run_dir);
     for (const StepFolder& folder : now) {

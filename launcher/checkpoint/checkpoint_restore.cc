@@ -1,3 +1,6 @@
+// Restoring a run from a checkpoint: the functions of checkpoint.h besides
+// CheckpointWriter.
+
 #include <algorithm>
 #include <set>
 #include <string>

@@ -1,3 +1,5 @@
+// Writes the fixture of an exported model, and checks a model against one.
+
 #include "launcher/checkpoint/hf_fixture.h"
 
 #include <algorithm>
@@ -29,7 +31,7 @@ struct Difference {
   int64_t element = 0;
 };
 
-// NaN is the largest.
+// The largest difference and where it is; NaN counts as larger than any number.
 Difference largest_difference(const Tensor& a, const Tensor& b) {
   Difference d;
   for (int64_t i = 0; i < b.numel(); ++i) {

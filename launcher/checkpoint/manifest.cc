@@ -1,3 +1,5 @@
+// Reads, checks and writes manifest.json.
+
 #include "launcher/checkpoint/manifest.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Finds out what a model's folder is, and opens it.
+
 #include "launcher/checkpoint/open_model.h"
 
 #include <algorithm>
@@ -21,7 +23,8 @@ OpenModel open_hf(Context& ctx, const std::string& folder, DType dtype) {
   opened.config = run_config_of(opened.hf);
   opened.config.train.dtype = dtype;
   const auto tokenizer = std::filesystem::absolute(folder) / "tokenizer.model";
-  // Whoever needs it is told if it isn't there: such ids are no bytes.
+  // Ids of a vocabulary other than 256 are no bytes, so the path is set even if
+  // the file is missing: whoever opens the tokenizer gets the error.
   if (std::filesystem::exists(tokenizer) || opened.hf.model.vocab_size != 256) {
     opened.config.data.tokenizer = tokenizer.string();
   }

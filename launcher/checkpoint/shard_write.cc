@@ -1,3 +1,5 @@
+// Writes a shard in a thread and, where asked, a note of its size and hashes.
+
 #include "launcher/checkpoint/shard_write.h"
 
 #include <xxhash.h>

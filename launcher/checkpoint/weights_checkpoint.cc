@@ -1,3 +1,5 @@
+// Makes a run's folder of imported weights.
+
 #include "launcher/checkpoint/weights_checkpoint.h"
 
 #include <xxhash.h>

@@ -46,7 +46,8 @@ int ngram(const NgramOptions& options) {
   require(kept >= 2, "--held-out: " + significant(held_out, 6) + " of " + path +
                          ": " + std::to_string(kept) +
                          " bytes, expected at least 2");
-  // As a model that starts there: the first byte is read, not predicted.
+  // A model that starts at the held-out part reads its first byte without
+  // predicting it, so it isn't scored here either.
   const std::size_t trained = text.size() - kept, first = trained + 1;
   std::printf("%s: %zu bytes to learn from, %zu scored\n", path.c_str(),
               trained, text.size() - first);

@@ -1,3 +1,5 @@
+// Parses configuration files and lays each over its base.
+
 #include "launcher/config/config_file.h"
 
 #include <google/protobuf/io/tokenizer.h>

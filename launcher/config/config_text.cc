@@ -1,3 +1,5 @@
+// Copies fields between the schema's messages and RunConfig; overrides.
+
 #include "launcher/config/config_text.h"
 
 #include <google/protobuf/reflection.h>

@@ -1,3 +1,5 @@
+// What fields of a configuration may be, alone and together.
+
 #include <cmath>
 #include <limits>
 

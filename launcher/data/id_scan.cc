@@ -1,3 +1,5 @@
+// Scans token files, and remembers in the run's folder which were scanned.
+
 #include "launcher/data/id_scan.h"
 
 #include <sched.h>

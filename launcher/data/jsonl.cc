@@ -1,3 +1,5 @@
+// Parses JSON lines for the text of one field.
+
 #include "launcher/data/jsonl.h"
 
 #include <algorithm>

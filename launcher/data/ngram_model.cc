@@ -1,3 +1,5 @@
+// Counts the n-grams of every order and makes probabilities of the counts.
+
 #include "launcher/data/ngram_model.h"
 
 #include <algorithm>

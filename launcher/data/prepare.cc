@@ -1,3 +1,5 @@
+// Tokenizes texts and JSON lines into a token file.
+
 #include "launcher/data/prepare.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Tells texts from JSON lines, and keeps what comes from a stream.
+
 #include "launcher/data/text_input.h"
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// Opens the training files and deals their windows to steps.
+
 #include "launcher/data/train_data.h"
 
 #include <algorithm>
@@ -194,7 +196,8 @@ void TrainData::make_cycle(const std::vector<double>& weights) {
             "data.train_weights: " + significant(weights[f], 6) + " of " +
                 significant(sum, 6) + ", expected a share of 1/" +
                 std::to_string(kCycle) + " at least");
-    // Seeds that don't follow one another: those of runs may.
+    // Each file's seed is drawn: if they were data.seed + 1, + 2, ..., runs
+    // with neighbouring seeds would share some.
     const Rng seeds(config_.seed, "file " + std::to_string(f));
     orders_.emplace_back(windows_in(ranges_of(f)) + 1, 1, seeds.bits(0));
   }

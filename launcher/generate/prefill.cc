@@ -1,3 +1,5 @@
+// Gives a prompt, as text or file, to the decoder in pieces.
+
 #include "launcher/generate/prefill.h"
 
 #include <algorithm>

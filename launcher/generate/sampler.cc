@@ -1,3 +1,5 @@
+// Temperature, top_k, top_p, then a draw.
+
 #include "launcher/generate/sampler.h"
 
 #include <algorithm>

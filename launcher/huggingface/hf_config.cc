@@ -1,3 +1,5 @@
+// Reads and writes config.json.
+
 #include "launcher/huggingface/hf_config.h"
 
 #include <limits>
@@ -110,7 +112,7 @@ class Fields {
       if (is_base) theta = value.get<double>();
     }
   }
-  // A field that is null says nothing.
+  // Throws if a field that isn't null is left over.
   void require_none_left() const {
     for (const auto& [name, value] : fields_.object().items()) {
       fields_.expect(value.is_null() || taken_.contains(name) ||

@@ -1,3 +1,5 @@
+// Recognises and writes folders of Hugging Face's form.
+
 #include "launcher/huggingface/hf_folder.h"
 
 #include <algorithm>

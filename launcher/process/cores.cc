@@ -1,3 +1,5 @@
+// Reads affinity masks, control groups and the topology of CPUs from Linux.
+
 #include "launcher/process/cores.h"
 
 #include <sched.h>

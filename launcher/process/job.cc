@@ -1,3 +1,5 @@
+// Starts and ends the ranks of a job; how they fail together.
+
 #include "launcher/process/job.h"
 
 #include <unistd.h>

@@ -1,3 +1,6 @@
+// Gathers the cores of all ranks, sets the number of threads and, by a new
+// start, how they wait.
+
 #include "launcher/process/set_threads.h"
 
 #include <sys/auxv.h>
@@ -165,7 +168,8 @@ void restart_with_wait_policy(char** argv) {
   std::error_code error;    // by its name, which the new process has then, too
   execv(std::filesystem::read_symlink("/proc/self/exe", error).c_str(), argv);
   execv("/proc/self/exe", argv);
-  // Neither can be started: right all the same.
+  // The program can't be started again: it goes on with the default way of
+  // waiting, slower but right.
 #else
   static_cast<void>(argv);
 #endif

@@ -1,3 +1,5 @@
+// Chooses the number of threads of a rank, and words what is said of it.
+
 #include "launcher/process/threads.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Appends to metrics.jsonl; a resumed run first drops later steps.
+
 #include "launcher/run/metrics.h"
 
 #include <sys/resource.h>

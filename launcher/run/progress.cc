@@ -1,3 +1,5 @@
+// Lines of progress, with the rate, the share of the peak and the time left.
+
 #include "launcher/run/progress.h"
 
 #include <unistd.h>

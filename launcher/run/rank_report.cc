@@ -1,3 +1,5 @@
+// What each rank had and did, printed when a run ends.
+
 #include "launcher/run/rank_report.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Saves after the steps that are due, and checks weights before.
+
 #include "launcher/run/saves.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Starts a run anew or from a checkpoint, and refuses what isn't this run's.
+
 #include "launcher/run/start.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Reads a model's map of characters, a double array, for what it does to ASCII.
+
 #include "launcher/tokenizer/character_map.h"
 
 #include <cstddef>

@@ -1,3 +1,5 @@
+// Reads from a sentencepiece model where cutting a text changes no id.
+
 #include "launcher/tokenizer/neutral_cuts.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Starts timepipe-tokenizer, talks to it and waits for its end.
+
 #include "launcher/tokenizer/process.h"
 
 #include <fcntl.h>
@@ -76,7 +78,7 @@ TokenizerProcess::~TokenizerProcess() {
 
 void TokenizerProcess::throw_ended() {
   if (pid_ < 0) throw IoError(program_ + ": has ended before");
-  // It may have closed the socket and live.
+  // The child may have closed its end of the socket without exiting.
   ::shutdown(socket_, SHUT_RDWR);
   throw IoError(
       program_ + ": " +

@@ -1,3 +1,5 @@
+// Compares what a token file says of its tokenizer with the run's.
+
 #include "launcher/tokenizer/require_tokenizer.h"
 
 #include <charconv>
@@ -16,7 +18,7 @@ void require_tokenizer(const TokenLayout& layout, const std::string& path,
   const auto name = layout.metadata.find("tokenizer");
   const auto known = layout.metadata.find("tokenizer_fingerprint");
   if (known == layout.metadata.end()) {
-    // A file that another program made.
+    // Files that other programs made don't name their tokenizer.
     if (name == layout.metadata.end() || name->second == tokenizer) return;
     throw InvalidArgument(path + ": tokens of tokenizer " + name->second +
                           expected + tokenizer);

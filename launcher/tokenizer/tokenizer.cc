@@ -1,3 +1,5 @@
+// Ids of bytes or of a sentencepiece model, for whole and for streamed texts.
+
 #include "launcher/tokenizer/tokenizer.h"
 
 #include <xxhash.h>
@@ -268,9 +270,10 @@ std::string TextStream::add(int64_t id) {
     pending_.clear();
     return text;
   }
-  // The start of a character, perhaps; the first of four bytes isn't.
+  // Fewer than four bytes may be the start of a character; of four, the first
+  // one can't be.
   if (bytes < kMostCharacterBytes) return "";
-  // What is before it has no text.
+  // Drops the first byte and the ids before it, which have no text.
   pending_.erase(pending_.begin(), std::ranges::find_if(pending_, is_byte) + 1);
   began_ = true;
   return kReplacement;

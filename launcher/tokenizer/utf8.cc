@@ -1,3 +1,5 @@
+// Finds characters of UTF-8 at the ends of a text.
+
 #include "launcher/tokenizer/utf8.h"
 
 #include <algorithm>
@@ -15,7 +17,7 @@ std::size_t character_bytes(std::string_view text) {
                            : lead < 0xF5 ? 4
                                          : 0;
   if (size == 0 || text.size() < size) return 0;
-  // Of the second byte, the lead may allow a part only.
+  // After some first bytes only a part of the range 0x80 to 0xBF is allowed.
   const unsigned least = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
   const unsigned most = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
   const auto second = static_cast<unsigned char>(text[1]);

@@ -1,3 +1,5 @@
+// Adds up, from shapes and schedule alone, what a step allocates.
+
 #include "launcher/trainer/memory_plan.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// A training step: forward and backward of a batch, the update, the evaluation.
+
 #include "launcher/trainer/trainer.h"
 
 #include <algorithm>

@@ -1,3 +1,6 @@
+// The TTT layer's parameters and forward pass; the backward is in
+// ttt_backward.cc.
+
 #include "models/layers/ttt.h"
 
 #include <cstring>

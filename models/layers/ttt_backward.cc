@@ -1,3 +1,5 @@
+// The backward pass of the TTT layer.
+
 #include <utility>
 
 #include "kernels/causal_conv.h"
