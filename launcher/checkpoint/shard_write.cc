@@ -7,8 +7,11 @@
 #include <chrono>
 #include <exception>
 #include <filesystem>
+#include <memory>
+#include <mutex>
 #include <sstream>
 #include <utility>
+#include <vector>
 
 #include "runtime/files.h"
 
@@ -41,6 +44,15 @@ WrittenShard write(const ShardWrite::Shard& shard) {
     written.error = error.what();
   }
   return written;
+}
+
+// A thread may still read it, and only the thread that computes may give memory
+// back to its pool.
+void keep_for_good(std::shared_ptr<const ShardWrite::Shard> shard) {
+  static std::mutex mutex;
+  static auto& kept = *new std::vector<std::shared_ptr<const void>>;
+  const std::lock_guard lock(mutex);
+  kept.push_back(std::move(shard));
 }
 
 }  // namespace
@@ -82,8 +94,7 @@ void ShardWrite::leave_behind() {
     return;
   }
   thread_.detach();
-  // Kept for good: the thread may still read it.
-  new std::shared_ptr<const Shard>(std::move(shard_));
+  keep_for_good(std::move(shard_));
 }
 
 std::string note_of(const std::string& folder, const std::string& file) {
