@@ -32,6 +32,15 @@ std::string command_of(const CLI::App& app) {
   return command;
 }
 
+// An option that there isn't is the mistake, also where it left another without
+// a value or wasn't the one that is required.
+std::string mistake_of(const CLI::App& app, const CLI::ParseError& error) {
+  for (const std::string& argument : app.remaining(/*recurse=*/true)) {
+    if (argument.starts_with('-')) return "no option " + argument;
+  }
+  return error.what();
+}
+
 int run(int argc, char** argv) {
   CLI::App app(
       "Trains TTT-layer language models on long sequences, pipelined "
@@ -66,8 +75,8 @@ int run(int argc, char** argv) {
       timepipe::write_output(text.str());
       return 0;
     }
-    std::cerr << "timepipe: " << error.what() << " (see "
-              << "timepipe" << command_of(app) << " --help)\n";
+    std::cerr << "timepipe: " << mistake_of(app, error) << " (see timepipe"
+              << command_of(app) << " --help)\n";
     return kUserMistake;
   }
   if (!app.get_subcommands().empty()) {
