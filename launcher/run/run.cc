@@ -236,7 +236,7 @@ class Run {
                                            trainer_.grid().share());
       };
       if (!read(piece)) return false;
-      loss += trainer_.evaluate(batch_);
+      loss += trainer_.evaluate(std::move(batch_));
     }
     progress.say("step " + std::to_string(steps_done) + ": held-out loss " +
                  significant(loss, 7));

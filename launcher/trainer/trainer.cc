@@ -12,10 +12,13 @@
 namespace timepipe {
 namespace {
 
-Batch sequences_of(const Batch& batch, const DataShare& share) {
+// Moves the ids of a share's sequences out of the batch, which a step would
+// hold twice otherwise. There they are elsewhere then, all else is kept.
+Batch take_sequences(Batch& batch, const DataShare& share) {
   Batch mine;
   for (int64_t s = share.rank; s < std::ssize(batch); s += share.ranks) {
-    mine.push_back(batch[s]);
+    batch[s].tokens_elsewhere = batch[s].tokens();
+    mine.push_back(std::move(batch[s]));
   }
   return mine;
 }
@@ -73,12 +76,13 @@ Trainer::StepResult Trainer::step(Batch batch, double lr,
   model_.set_inner_rate_multiplier(inner_multiplier);
   StepResult result{};
   const int64_t sent = grid_.time->bytes_sent();
-  result.loss = forward_backward(batch);
+  result.labels = count_labels(batch);
+  result.loss = run(batch, /*training=*/true);
+  model_.set_batch({});  // before the next step's ids are there
   bytes_sent_in_steps_ += grid_.time->bytes_sent() - sent;
   const ShardedOptimizer::Gradient gradient = optimizer_.reduce(gradients_);
   result.grad_norm = gradient.norm;
   result.finite = gradient.finite && std::isfinite(result.loss);
-  result.labels = count_labels(batch);
   if (result.finite && result.labels > 0) optimizer_.step(lr);
   if (result.labels == 0) result.loss = std::nan("");
   carried_.end_step(batch, step, result.finite);
@@ -86,26 +90,29 @@ Trainer::StepResult Trainer::step(Batch batch, double lr,
   return result;
 }
 
-double Trainer::forward_backward(const Batch& batch) {
-  gradients_.start(total_chunks(batch, train_.chunk_tokens) *
-                   model_.addends_per_chunk());
-  run(batch, /*training=*/true);
-  return gather_loss(batch);
+double Trainer::forward_backward(Batch batch) {
+  return run(batch, /*training=*/true);
 }
 
-double Trainer::evaluate(const Batch& batch) {
+double Trainer::evaluate(Batch batch) {
   set_activity("evaluating");
   model_.set_inner_rate_multiplier(1.0);
-  run(batch, /*training=*/false);
+  const double loss = run(batch, /*training=*/false);
+  model_.set_batch({});
+  return loss;
+}
+
+double Trainer::run(Batch& batch, bool training) {
+  if (training) {
+    gradients_.start(total_chunks(batch, train_.chunk_tokens) *
+                     model_.addends_per_chunk());
+  }
+  runner_.run(set_batch(batch, training), train_.hot_rounds, gradients_);
   return gather_loss(batch);
 }
 
-void Trainer::run(const Batch& batch, bool training) {
-  runner_.run(set_batch(batch, training), train_.hot_rounds, gradients_);
-}
-
-ScheduleShape Trainer::set_batch(const Batch& batch, bool training) {
-  Batch mine = sequences_of(batch, grid_.share());
+ScheduleShape Trainer::set_batch(Batch& batch, bool training) {
+  Batch mine = take_sequences(batch, grid_.share());
   const bool keeps = std::ranges::any_of(mine, &Sequence::hands_on);
   model_.set_batch(ChunkedBatch(std::move(mine), train_.chunk_tokens,
                                 model_.config().mini_batch_size,

@@ -37,22 +37,24 @@ class Trainer {
   };
 
   // One optimizer step on the same batch on all ranks, of which every data
-  // rank takes its sequences (grid().share()). Sequences go on from those of
-  // earlier steps as CarriedState says. Collective.
+  // rank takes its sequences (grid().share()). Their ids are given back before
+  // this returns. Sequences go on from those of earlier steps as CarriedState
+  // says. Collective.
   StepResult step(Batch batch, double lr, double inner_multiplier,
                   int64_t step);
 
   // Between time ranks, of all steps so far.
   int64_t bytes_sent_in_steps() const { return bytes_sent_in_steps_; }
 
-  // Its first half: the loss, and this rank's share of the gradient.
-  double forward_backward(const Batch& batch);
+  // Its first half: the loss, and this rank's share of the gradient. The model
+  // keeps the batch.
+  double forward_backward(Batch batch);
 
   // See ScheduleRunner.
   void set_watch(Watch watch) { runner_.set_watch(std::move(watch)); }
 
   // The loss of a batch, by forward passes alone. Collective.
-  double evaluate(const Batch& batch);
+  double evaluate(Batch batch);
 
   LanguageModel& model() { return model_; }
   ShardedOptimizer& optimizer() { return optimizer_; }
@@ -61,8 +63,9 @@ class Trainer {
   const ProcessGrid& grid() const { return grid_; }
 
  private:
-  void run(const Batch& batch, bool training);
-  ScheduleShape set_batch(const Batch& batch, bool training);
+  // The loss. The model has the batch's sequences of this rank after it.
+  double run(Batch& batch, bool training);
+  ScheduleShape set_batch(Batch& batch, bool training);
   double gather_loss(const Batch& batch);
   int64_t count_labels(const Batch& batch);
 
