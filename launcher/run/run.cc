@@ -30,6 +30,7 @@
 #include "launcher/run/saves.h"
 #include "launcher/run/signals.h"
 #include "launcher/run/start.h"
+#include "launcher/trainer/rates.h"
 #include "launcher/trainer/trainer.h"
 #include "runtime/byte_text.h"
 #include "runtime/number_text.h"

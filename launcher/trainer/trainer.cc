@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -32,29 +31,6 @@ int64_t total_chunks(const Batch& batch, int64_t chunk_tokens) {
 }
 
 }  // namespace
-
-double learning_rate(const OptimizerConfig& config, int64_t step) {
-  const double s = static_cast<double>(step);
-  const double warmup = static_cast<double>(config.warmup_steps);
-  if (s < warmup) {
-    return config.init_lr + (config.lr - config.init_lr) * s / warmup;
-  }
-  const double decay = static_cast<double>(config.steps) - warmup;
-  const double done = decay > 0 ? std::min(s - warmup, decay) / decay : 1.0;
-  const double end = config.end_lr / config.lr;
-  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * done));
-  return config.lr * ((1 - end) * cosine + end);
-}
-
-double inner_rate_multiplier(const OptimizerConfig& config, double base_lr,
-                             int64_t step) {
-  if (config.inner_lr_warmup_steps == 0) return 1.0;
-  const double share =
-      std::min(1.0, static_cast<double>(step) /
-                        static_cast<double>(config.inner_lr_warmup_steps));
-  const double init = config.inner_lr_init;
-  return (init + share * (base_lr - init)) / base_lr;
-}
 
 Trainer::Trainer(Context& ctx, Communicator& world, const ModelConfig& model,
                  const TrainConfig& train, const ParallelConfig& parallel,

@@ -12,15 +12,6 @@
 
 namespace timepipe {
 
-// Learning rate of a step (0-based): linear from init_lr to lr over the
-// warm-up, then a cosine to end_lr at the last step (goldens README, opt_*).
-double learning_rate(const OptimizerConfig& config, int64_t step);
-
-// Multiplier of the inner base rate: from inner_lr_init / base_lr to 1 over
-// inner_lr_warmup_steps; 1 without warm-up.
-double inner_rate_multiplier(const OptimizerConfig& config, double base_lr,
-                             int64_t step);
-
 // A model, its optimizer and its place among the ranks: all of a training step.
 class Trainer {
  public:
