@@ -43,7 +43,7 @@ for step in 1 2 3 4; do
     run/logs/rank-00000.log || fail "place in the log" run/logs/rank-00000.log
 done
 places() { grep -oE "\"step\":[0-9]*|$place" run/metrics.jsonl; }
-places >places
+places >before
 
 # Done again from step 2: its evaluation stays, that of step 4 is made again.
 rm -r run/checkpoints/step-000004
@@ -51,7 +51,7 @@ rm -r run/checkpoints/step-000004
   fail "resumed" out
 [ "$(grep -c held_out_loss run/metrics.jsonl)" -eq 2 ] ||
   fail "not two evaluations" run/metrics.jsonl
-places | cmp - places || fail "another place when resumed" run/metrics.jsonl
+places | cmp - before || fail "another place when resumed" run/metrics.jsonl
 grep -q 'keep_last: 7' run/config.textproto ||
   fail "not the configuration of the last start" run/config.textproto
 "$timepipe" "${run[@]}" model.num_layers=1 >out 2>&1 && fail "another model" out

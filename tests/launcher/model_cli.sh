@@ -50,6 +50,25 @@ run eval run --data text --held-out --max-tokens 1000 --json eval.json
   fail "eval of the held-out share" eval.json
 near "$(value bits_per_byte)" "$(awk "BEGIN { print $(value loss) / log(2) }")" \
   1e-5 || fail "bits per byte" eval.json
+# A run whose text has documents: what it found on the held-out share is found
+# again, and a text that tells no documents isn't read as another.
+for documents in reset carry; do
+  of_lines=("${tiny[@]}" data.bos_id=119 eval.every=2
+    "data.documents=$documents")
+  "$timepipe" "${of_lines[@]}" eval.sequences=99999 >out 2>&1 && fail "windows" out
+  windows=$(sed -nE 's/.*expected at most ([0-9]+), the windows .*/\1/p' out)
+  run "${of_lines[@]}" "eval.sequences=$windows" run_dir=$documents
+  run eval $documents --data text --held-out --json eval.json
+  held_out=$(sed -nE 's/.*"held_out_loss":([0-9.]*).*/\1/p' \
+    $documents/metrics.jsonl)
+  near "$(value loss)" "$held_out" 1e-5 ||
+    fail "$documents: held-out loss $held_out of the run" eval.json
+  [ "$(value documents)" = "\"$documents\"" ] || fail "not named" eval.json
+done
+refused "data.bos_id: -1, expected the token that starts a document" \
+  eval run --data text --documents reset
+
+# All of the file in one window.
 run eval run --data text --context 0 --json eval.json
 [ "$(value context)" -eq 5999 ] || fail "one window" eval.json
 
