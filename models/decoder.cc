@@ -92,8 +92,9 @@ int64_t Decoder::read_some(std::span<const int64_t> ids, bool last) {
       ctx_,
       Tensor::view(static_cast<const void*>(ids.data()), DType::kI64, {rows}),
       model_.input_embedding(), x);
-  for (std::size_t l = 0; l < state_.layers.size(); ++l)
+  for (std::size_t l = 0; l < state_.layers.size(); ++l) {
     run_block(l, view, dual);
+  }
   state_.tokens_read += rows;
   return rows;
 }

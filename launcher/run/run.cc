@@ -110,8 +110,9 @@ class Run {
     Progress progress(config_, peak_of_all_ranks(measure_peak_flops()),
                       steps_done_, speaks());
     std::optional<Metrics> metrics;
-    if (speaks() && has_folder())
+    if (speaks() && has_folder()) {
       metrics.emplace(config_.run_dir, steps_done_, inputs_.data);
+    }
     introduce(progress);
 
     int signal = 0;

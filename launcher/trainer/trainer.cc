@@ -51,14 +51,16 @@ Trainer::StepResult Trainer::step(Batch batch, double lr,
   set_activity("computing step " + std::to_string(step));
   model_.set_inner_rate_multiplier(inner_multiplier);
   StepResult result{};
+  const int64_t own_labels = count_labels(batch);
   const int64_t sent = grid_.time->bytes_sent();
-  result.labels = count_labels(batch);
   result.loss = run(batch, /*training=*/true);
   model_.set_batch({});  // before the next step's ids are there
   bytes_sent_in_steps_ += grid_.time->bytes_sent() - sent;
   const ShardedOptimizer::Gradient gradient = optimizer_.reduce(gradients_);
   result.grad_norm = gradient.norm;
   result.finite = gradient.finite && std::isfinite(result.loss);
+  const auto labels = gather_values(grid_.world, own_labels);
+  result.labels = std::accumulate(labels.begin(), labels.end(), int64_t{0});
   if (result.finite && result.labels > 0) optimizer_.step(lr);
   if (result.labels == 0) result.loss = std::nan("");
   carried_.end_step(batch, step, result.finite);
@@ -100,14 +102,12 @@ ScheduleShape Trainer::set_batch(Batch& batch, bool training) {
   return shape;
 }
 
-// Of all sequences, each counted by the first of the ranks that share it.
-int64_t Trainer::count_labels(const Batch& batch) {
+int64_t Trainer::count_labels(const Batch& batch) const {
   int64_t own = 0;
   for (int64_t s = 0; s < std::ssize(batch) && grid_.time_rank == 0; ++s) {
     if (grid_.share().takes(s)) own += batch[s].labels();
   }
-  const auto all = gather_values(grid_.world, own);
-  return std::accumulate(all.begin(), all.end(), int64_t{0});
+  return own;
 }
 
 // The losses of all (sequence, chunk) pairs, wherever they were computed, added

@@ -58,7 +58,8 @@ class Trainer {
   double run(Batch& batch, bool training);
   ScheduleShape set_batch(Batch& batch, bool training);
   double gather_loss(const Batch& batch);
-  int64_t count_labels(const Batch& batch);
+  // Of this rank's sequences; 0 unless it is the first that shares them.
+  int64_t count_labels(const Batch& batch) const;
 
   TrainConfig train_;
   ProcessGrid grid_;
