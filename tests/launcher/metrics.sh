@@ -1,16 +1,8 @@
 #!/usr/bin/env bash
 # What a run leaves to be read: metrics.jsonl, the configuration of the last
-# start, digests in every log:  metrics.sh TIMEPIPE MPIRUN CONFIGS
-set -euo pipefail
-timepipe=$1 mpirun=$2 configs=$3
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-fail() { # fail TEXT FILE
-  echo "FAILED: $1" >&2
-  cat "$2" >&2
-  exit 1
-}
+# start, digests in every log:  metrics.sh TIMEPIPE MPIRUN
+source "$(dirname "$0")/common.sh"
+timepipe=$1 mpirun=$2
 
 head -c 60000 "$timepipe" | base64 -w0 >text
 run=(train "$configs/demo.textproto" data.train=text data.held_out=0.2
