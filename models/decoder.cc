@@ -28,10 +28,25 @@ void Decoder::restart() { state_ = learned_start(ctx_, model_); }
 void Decoder::restart(const HiddenState& state) { state_ = copy(ctx_, state); }
 
 void Decoder::read(std::span<const int64_t> ids, const Sink& sink) {
+  read_all(ids, /*last=*/false, sink);
+}
+
+void Decoder::read_last(std::span<const int64_t> ids, const Sink& sink) {
+  const int64_t b = model_.config().mini_batch_size;
+  require(state_.tokens_read % b == 0,
+          "last tokens of a document: after " +
+              std::to_string(state_.tokens_read) +
+              ", expected a multiple of the mini-batch, " + std::to_string(b));
+  read_all(ids, /*last=*/true, sink);
+  state_.tokens_read = 0;
+}
+
+void Decoder::read_all(std::span<const int64_t> ids, bool last,
+                       const Sink& sink) {
   require_in_vocabulary(ids);
   const int64_t tile = cross_entropy_tile_rows(model_.config().vocab_size);
   for (int64_t first = 0; first < std::ssize(ids);) {
-    const int64_t rows = read_some(ids.subspan(first));
+    const int64_t rows = read_some(ids.subspan(first), last);
     for (int64_t row = 0; sink && row < rows; row += tile) {
       sink(first + row, logits(row, std::min(row + tile, rows), rows));
     }
@@ -43,7 +58,7 @@ Tensor Decoder::read(std::span<const int64_t> ids) {
   require(!ids.empty(), "tokens: none, expected at least one");
   require_in_vocabulary(ids);
   int64_t rows = 0;
-  for (; !ids.empty(); ids = ids.subspan(rows)) rows = read_some(ids);
+  for (; !ids.empty(); ids = ids.subspan(rows)) rows = read_some(ids, false);
   return logits(rows - 1, rows, rows);
 }
 
@@ -56,13 +71,13 @@ void Decoder::require_in_vocabulary(std::span<const int64_t> ids) const {
   }
 }
 
-int64_t Decoder::read_some(std::span<const int64_t> ids) {
+int64_t Decoder::read_some(std::span<const int64_t> ids, bool last) {
   const int64_t b = model_.config().mini_batch_size;
   const int64_t place = state_.tokens_read % b;
-  const int64_t whole = std::ssize(ids) / b * b;
-  const int64_t rows = place == 0 && whole > 0
-                           ? std::min(chunk_tokens_, whole)
-                           : std::min<int64_t>(std::ssize(ids), b - place);
+  const int64_t whole = last ? std::ssize(ids) : std::ssize(ids) / b * b;
+  const bool dual = place == 0 && whole > 0;
+  const int64_t rows = dual ? std::min(chunk_tokens_, whole)
+                            : std::min<int64_t>(std::ssize(ids), b - place);
   const std::array segments{Segment{
       .row = 0, .rows = rows, .context = state_.tokens_read, .resets = false}};
   const ChunkView view{.sequence = 0,
@@ -77,13 +92,15 @@ int64_t Decoder::read_some(std::span<const int64_t> ids) {
       ctx_,
       Tensor::view(static_cast<const void*>(ids.data()), DType::kI64, {rows}),
       model_.input_embedding(), x);
-  for (std::size_t l = 0; l < state_.layers.size(); ++l) run_block(l, view);
+  for (std::size_t l = 0; l < state_.layers.size(); ++l) {
+    run_block(l, view, dual);
+  }
   state_.tokens_read += rows;
   return rows;
 }
 
 // The block's parts, with what they look back to in place of a chunk's borders.
-void Decoder::run_block(std::size_t l, const ChunkView& view) {
+void Decoder::run_block(std::size_t l, const ChunkView& view, bool dual) {
   const ModelConfig& config = model_.config();
   const Block& block = model_.blocks()[l];
   HiddenState::Layer& layer = state_.layers[l];
@@ -100,7 +117,7 @@ void Decoder::run_block(std::size_t l, const ChunkView& view) {
     push_rows(x, halo);
   }
   run(Part::kProject, starts ? none : halo_qk_before, none);
-  if (view.tokens % config.mini_batch_size == 0) {
+  if (dual) {
     Tensor after = ctx_.allocate(layer.state.shape(), layer.state.dtype());
     run(Part::kScan, layer.state, after);
     layer.state = after;

@@ -25,6 +25,11 @@ class Decoder {
   // Throws InvalidArgument naming place and id, before anything is read, if an
   // id isn't in the vocabulary. `sink` may be null.
   void read(std::span<const int64_t> ids, const Sink& sink);
+  // As above, but the tokens, which begin a mini-batch, are the last of their
+  // document. It ends with them as in training, and what is read next is a
+  // document that sees the hidden state alone: convolutions and positions start
+  // afresh. Throws InvalidArgument, too, if another mini-batch is begun.
+  void read_last(std::span<const int64_t> ids, const Sink& sink);
   // The logits of the last token alone, [1, vocab]. At least one token. Both
   // throw InvalidArgument if logits aren't finite.
   Tensor read(std::span<const int64_t> ids);
@@ -37,9 +42,12 @@ class Decoder {
 
  private:
   void require_in_vocabulary(std::span<const int64_t> ids) const;
+  void read_all(std::span<const int64_t> ids, bool last, const Sink& sink);
   // Reads on by as many of the tokens as go at once, and returns their number.
-  int64_t read_some(std::span<const int64_t> ids);
-  void run_block(std::size_t layer, const ChunkView& view);
+  // last: the mini-batch in which they end is whole without more.
+  int64_t read_some(std::span<const int64_t> ids, bool last);
+  // dual: whole mini-batches, in dual form.
+  void run_block(std::size_t layer, const ChunkView& view, bool dual);
   // Logits [end - begin, vocab] of rows of the last read_some(), which read
   // `rows`.
   Tensor logits(int64_t begin, int64_t end, int64_t rows);

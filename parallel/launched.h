@@ -12,6 +12,9 @@ struct Launched {
   int64_t on_host = 1;        // of them, on this host; 1: not told
   // Said to a batch script: whatever started this process, it is alone.
   bool batch_script = false;
+
+  // Whether mpirun or srun started this process; not a shell of salloc.
+  bool by_launcher() const { return *variable != '\0' && !batch_script; }
 };
 
 Launched launched();

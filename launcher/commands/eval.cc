@@ -1,7 +1,8 @@
-// timepipe eval: the loss of a file read as one text.
+// timepipe eval: the loss of a file, read as the run read its data.
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
@@ -12,27 +13,29 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/cross_entropy.h"
 #include "launcher/checkpoint/open_model.h"
 #include "launcher/commands/commands.h"
+#include "launcher/commands/evaluation.h"
 #include "launcher/commands/shared_options.h"
-#include "launcher/generate/loss_by_position.h"
 #include "launcher/process/out_of_memory.h"
 #include "launcher/process/read_progress.h"
 #include "launcher/process/result_file.h"
 #include "launcher/process/standard_output.h"
 #include "launcher/tokenizer/require_tokenizer.h"
 #include "launcher/tokenizer/tokenizer.h"
-#include "models/decoder.h"
 #include "runtime/number_text.h"
 #include "runtime/token_file.h"
 
 namespace timepipe {
 namespace {
 
+// By Documents.
+constexpr std::array kDocuments = {"joined", "reset", "carry"};
+
 struct EvalOptions {
   std::string checkpoint, data, json;
   std::string tokenizer;   // empty: the model's
+  std::string documents;   // a name of kDocuments; empty: the model's
   int64_t context = -1;    // tokens of a window; 0: all; -1: as in training
   int64_t max_tokens = 0;  // predictions; 0: all
   bool by_position = false, held_out = false;
@@ -63,86 +66,31 @@ Range range_of(const EvalOptions& options, const DataConfig& data,
   return range;
 }
 
-// Reads a range window by window, each from the learned start; the last token
-// of a window is the label of its last prediction and the first of the next.
-class Evaluation {
- public:
-  Evaluation(Context& ctx, const OpenModel& opened, const TokenFile& file)
-      : ctx_(ctx),
-        file_(file),
-        vocab_(opened.config.model.vocab_size),
-        piece_(16 * decoder_chunk_tokens(opened.config.model)),
-        decoder_(ctx, *opened.model,
-                 decoder_chunk_tokens(opened.config.model)) {
-    if (opened.config.data.loss == Loss::kJax) {
-      not_a_label_ = opened.config.data.bos_id;
-    }
-  }
+Documents documents_of(const EvalOptions& options, const DataConfig& data) {
+  if (options.documents.empty()) return data.documents;
+  return static_cast<Documents>(
+      std::ranges::find(kDocuments, options.documents) - kDocuments.begin());
+}
 
-  LossByPosition run(const Range& range, int64_t context,
-                     ReadProgress& progress) {
-    losses_ = {};
-    for (int64_t first = range.begin; first < range.end - 1;) {
-      const int64_t tokens = std::min(context, range.end - 1 - first);
-      window(first, tokens, progress);
-      first += tokens;
-    }
-    return losses_;
-  }
+// First tokens of what is read as documents: one, if the file is one text.
+std::vector<int64_t> starts_of(Documents documents, const OpenModel& opened,
+                               const TokenFile& file, const Range& range) {
+  if (documents == Documents::kJoined) return {range.begin};
+  return document_starts(file, range.begin, range.end,
+                         opened.config.data.bos_id,
+                         opened.config.model.vocab_size);
+}
 
- private:
-  // In pieces, so that memory doesn't grow with the window.
-  void window(int64_t first, int64_t tokens, ReadProgress& progress) {
-    decoder_.restart();
-    for (int64_t done = 0; done < tokens;) {
-      const int64_t count = std::min(piece_, tokens - done);
-      ids_.resize(static_cast<std::size_t>(count + 1));
-      file_.read(first + done, ids_, vocab_);
-      decoder_.read(std::span(ids_).first(static_cast<std::size_t>(count)),
-                    [&](int64_t row, const Tensor& logits) {
-                      add(done + row, row, logits);
-                      progress.add(logits.dim(0));
-                    });
-      done += count;
-    }
-  }
-
-  // place: of the first row in its window; row: in ids_.
-  void add(int64_t place, int64_t row, const Tensor& logits) {
-    const int64_t rows = logits.dim(0);
-    Tensor targets = ctx_.allocate({rows}, DType::kI64);
-    Tensor losses = ctx_.allocate({rows}, DType::kF64);
-    int64_t* target = targets.data<int64_t>();
-    for (int64_t r = 0; r < rows; ++r) {
-      target[r] = ids_[static_cast<std::size_t>(row + r + 1)];
-      if (target[r] == not_a_label_) target[r] = kIgnoredTarget;
-    }
-    token_losses(logits, targets, losses);
-    for (int64_t r = 0; r < rows; ++r) {
-      if (target[r] == kIgnoredTarget) continue;
-      losses_.add(place + r + 1, losses.data<double>()[r]);
-    }
-  }
-
-  Context& ctx_;
-  const TokenFile& file_;
-  int64_t vocab_, piece_;
-  std::optional<int64_t> not_a_label_;
-  Decoder decoder_;
-  std::vector<int64_t> ids_;
-  LossByPosition losses_;
-};
-
-// Bytes of the text that the range's predictions stand for; none if that isn't
+// Bytes of the text that the labels of documents stand for; none if that isn't
 // known, and a line that says why if the tokenizer should have told.
-std::optional<int64_t> bytes_of_range(const TokenFile& file, const Range& range,
-                                      const std::string& name,
-                                      int64_t vocab_size) {
-  const int64_t predictions = range.end - range.begin - 1;
+std::optional<int64_t> bytes_of_labels(const TokenFile& file,
+                                       const std::vector<int64_t>& starts,
+                                       int64_t end, const std::string& name,
+                                       int64_t vocab_size) {
   if (name == "bytes") {
     // Files of wider ids don't say what made them.
     if (vocab_size == 256 || file.layout().type == StoredToken::kU8) {
-      return predictions;
+      return end - starts.front() - std::ssize(starts);
     }
     return std::nullopt;
   }
@@ -151,19 +99,23 @@ std::optional<int64_t> bytes_of_range(const TokenFile& file, const Range& range,
     const auto tokenizer = make_tokenizer(name);
     int64_t bytes = 0;
     std::vector<int64_t> ids;
-    for (int64_t first = range.begin + 1; first < range.end; first += kPiece) {
-      ids.resize(static_cast<std::size_t>(std::min(kPiece, range.end - first)));
-      file.read(first, ids, vocab_size);
-      bytes += bytes_of_text(*tokenizer, ids);
+    for (std::size_t d = 0; d < starts.size(); ++d) {
+      const int64_t last = d + 1 < starts.size() ? starts[d + 1] : end;
+      for (int64_t first = starts[d] + 1; first < last; first += kPiece) {
+        ids.resize(static_cast<std::size_t>(std::min(kPiece, last - first)));
+        file.read(first, ids, vocab_size);
+        bytes += bytes_of_text(*tokenizer, ids);
+      }
     }
-    // The space that is put before a document isn't of its text.
+    // The space that is put before a document isn't of its text; that of one
+    // which starts in `starts` isn't of a label.
     const int64_t space =
         bytes_of_text(*tokenizer, tokenizer->encode("a", "")) - 1;
-    bytes -=
-        space *
-        std::ranges::count_if(file.layout().documents, [&](int64_t document) {
-          return range.begin < document && document < range.end;
-        });
+    bytes -= space * std::ranges::count_if(
+                         file.layout().documents, [&](int64_t document) {
+                           return starts.front() < document && document < end &&
+                                  !std::ranges::binary_search(starts, document);
+                         });
     if (bytes > 0) return bytes;
     std::fprintf(stderr, "timepipe: bits per byte not known: no text\n");
   } catch (const std::exception& error) {
@@ -179,10 +131,14 @@ struct Findings {
   const OpenModel& opened;
   Range range;
   int64_t context;
+  Documents documents;
   LossByPosition losses;
   double seconds;
   std::optional<double> bits_per_byte;
 
+  const char* documents_name() const {
+    return kDocuments[static_cast<std::size_t>(documents)];
+  }
   double loss() const { return losses.mean(); }
   double bits_per_token() const { return loss() / std::numbers::ln2; }
 };
@@ -199,7 +155,9 @@ std::string text_of(const Findings& f) {
       f.opened.folder + ", step " + std::to_string(f.opened.steps) + "\n" +
       line("%" PRId64 " predictions of tokens %" PRId64 " to %" PRId64 " of ",
            f.losses.tokens(), f.range.begin, f.range.end - 1) +
-      f.options.data + line(", windows of %" PRId64 " tokens\n", f.context) +
+      f.options.data +
+      line(", windows of %" PRId64 " tokens, documents %s\n", f.context,
+           f.documents_name()) +
       "loss " + significant(f.loss(), 7) + "  perplexity " +
       significant(std::exp(f.loss()), 7) +
       (f.bits_per_byte
@@ -222,6 +180,7 @@ std::string json_of(const Findings& f) {
   j["step"] = f.opened.steps;
   j["data"] = f.options.data;
   j["held_out"] = f.options.held_out;
+  j["documents"] = f.documents_name();
   j["first_token"] = f.range.begin;
   j["context"] = f.context;
   j["tokens"] = f.losses.tokens();
@@ -253,25 +212,31 @@ int eval(const EvalOptions& options) {
       options.tokenizer.empty() ? data.tokenizer : options.tokenizer;
   require_tokenizer(file.layout(), options.data, tokenizer);
   const Range range = range_of(options, data, file.num_tokens());
-  const int64_t predictions = range.end - range.begin - 1;
-  int64_t context =
+  const Documents documents = documents_of(options, data);
+  const std::vector<int64_t> starts = starts_of(documents, opened, file, range);
+  constexpr int64_t kAll = int64_t{1} << 62;
+  const int64_t context =
       options.context < 0 ? data.sequence_length : options.context;
-  if (context == 0 || context > predictions) context = predictions;
+  const SequencePacker windows(starts, range.end, context == 0 ? kAll : context,
+                               opened.config.model.mini_batch_size);
 
+  const int64_t predictions = range.end - range.begin - 1;
   ReadProgress progress("eval", predictions);
-  Findings findings{options,
-                    opened,
-                    range,
-                    context,
-                    Evaluation(ctx, opened, file).run(range, context, progress),
-                    progress.seconds(),
-                    std::nullopt};
+  Findings findings{
+      options,
+      opened,
+      range,
+      context == 0 ? predictions : std::min(context, predictions),
+      documents,
+      Evaluation(ctx, opened, file, documents).run(windows, progress),
+      progress.seconds(),
+      std::nullopt};
   require(findings.losses.tokens() > 0,
           options.data +
-              ": no label: all are data.bos_id, which "
-              "data.loss = jax leaves out");
-  const std::optional<int64_t> bytes =
-      bytes_of_range(file, range, tokenizer, opened.config.model.vocab_size);
+              ": no label: a document's last token has none, and data.loss = "
+              "jax leaves data.bos_id out");
+  const std::optional<int64_t> bytes = bytes_of_labels(
+      file, starts, range.end, tokenizer, opened.config.model.vocab_size);
   if (bytes) {
     findings.bits_per_byte = findings.bits_per_token() *
                              static_cast<double>(findings.losses.tokens()) /
@@ -291,7 +256,9 @@ int eval(const EvalOptions& options) {
 
 void add_eval(CLI::App& app, int& status) {
   CLI::App& command = *app.add_subcommand(
-      "eval", "Loss, perplexity and bits per byte of a file, read as one text");
+      "eval",
+      "Loss, perplexity and bits per byte of a file, read as the run read its "
+      "data");
   const auto o = std::make_shared<EvalOptions>();
   command.add_option("CHECKPOINT", o->checkpoint, kCheckpointHelp)->required();
   command
@@ -303,6 +270,15 @@ void add_eval(CLI::App& app, int& status) {
                   "Tokens of a window, each window from the learned start; 0: "
                   "all, the state carried. Default: data.sequence_length")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  command
+      .add_option("--documents", o->documents,
+                  "What documents see of those before them: joined (the file "
+                  "is one text), reset (nothing), carry (the hidden state); "
+                  "windows are those of training then, in which a document's "
+                  "last token has no label. Default: data.documents of the "
+                  "model's configuration")
+      ->check(CLI::IsMember(
+          std::vector<std::string>(kDocuments.begin(), kDocuments.end())));
   command.add_flag(
       "--held-out", o->held_out,
       "Only what training never read: the last data.held_out of --data");
@@ -315,8 +291,9 @@ void add_eval(CLI::App& app, int& status) {
                      "Write the result to this file or pipe, too; - or "
                      "/dev/stdout: there instead of the text");
   command.footer(
-      "JSON keys: checkpoint, step, data, held_out, first_token, context,\n"
-      "  tokens (predictions), loss (nats), perplexity, bits_per_token,\n"
+      "JSON keys: checkpoint, step, data, held_out, documents, first_token,\n"
+      "  context, tokens (predictions), loss (nats), perplexity, "
+      "bits_per_token,\n"
       "  bits_per_byte (null: not known), seconds, tokens_per_second,\n"
       "  by_position: first and last number of tokens read before, tokens, "
       "loss\n"

@@ -54,10 +54,13 @@ struct EvalConfig {
   int64_t sequences = 1;
 };
 
+enum class RateSchedule { kCosine, kLinear, kConstant, kWarmupStableDecay };
+
 struct OptimizerConfig {
   int64_t steps = 0;
+  RateSchedule schedule = RateSchedule::kCosine;
   double lr = 0, init_lr = 0, end_lr = 1e-5;
-  int64_t warmup_steps = 0;
+  int64_t warmup_steps = 0, decay_steps = 0;
   int64_t inner_lr_warmup_steps = 0;
   double inner_lr_init = 0;
   int64_t max_skipped_steps = 10;

@@ -29,6 +29,8 @@ static_assert(int{schema::Model::mlp} == int(InnerModel::kMlp) &&
               int{schema::Data::carry} == int(Documents::kCarry) &&
               int{schema::Data::jax} == int(Loss::kJax) &&
               int{schema::Data::uint32} == int(TokenType::kUint32) &&
+              int{schema::Optimizer::warmup_stable_decay} ==
+                  int(RateSchedule::kWarmupStableDecay) &&
               int{schema::Checkpoint::stop} == int(OnFailure::kStop));
 
 // Calls field(path in the schema, value in `c`) for every field.
@@ -69,6 +71,8 @@ void each_field(Config& c, F&& field) {
   field("optimizer.init_lr", c.optimizer.init_lr);
   field("optimizer.end_lr", c.optimizer.end_lr);
   field("optimizer.warmup_steps", c.optimizer.warmup_steps);
+  field("optimizer.schedule", c.optimizer.schedule);
+  field("optimizer.decay_steps", c.optimizer.decay_steps);
   field("optimizer.beta1", c.optimizer.adamw.beta1);
   field("optimizer.beta2", c.optimizer.adamw.beta2);
   field("optimizer.eps", c.optimizer.adamw.eps);

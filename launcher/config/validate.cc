@@ -40,7 +40,7 @@ void validate_model(const ModelConfig& model) {
   }
 }
 
-void validate_optimizer(const OptimizerConfig& o, double ttt_base_lr) {
+void validate_schedule(const OptimizerConfig& o) {
   expect_range("optimizer.steps", o.steps, 1, kMostSteps);
   expect_positive("optimizer.lr", o.lr);
   expect_not_negative("optimizer.init_lr", o.init_lr);
@@ -51,13 +51,36 @@ void validate_optimizer(const OptimizerConfig& o, double ttt_base_lr) {
       "at least 0 and less than optimizer.steps = " + std::to_string(o.steps));
   expect(o.init_lr == 0 || o.warmup_steps > 0, "optimizer.init_lr", o.init_lr,
          "0 without optimizer.warmup_steps");
+  if (o.schedule == RateSchedule::kConstant) {
+    const double unset = OptimizerConfig().end_lr;
+    expect(o.end_lr == unset, "optimizer.end_lr", o.end_lr,
+           significant(unset, 2) +
+               ", the default, with optimizer.schedule = constant, which stays "
+               "at optimizer.lr");
+  } else {
+    expect(o.end_lr <= o.lr, "optimizer.end_lr", o.end_lr,
+           "at most optimizer.lr = " + significant(o.lr, 6));
+  }
+  if (o.schedule == RateSchedule::kWarmupStableDecay) {
+    const int64_t most = o.steps - o.warmup_steps;
+    expect(o.decay_steps >= 1 && o.decay_steps <= most, "optimizer.decay_steps",
+           o.decay_steps,
+           "1 to optimizer.steps - optimizer.warmup_steps = " +
+               std::to_string(most) +
+               " with optimizer.schedule = warmup_stable_decay");
+  } else {
+    expect(o.decay_steps == 0, "optimizer.decay_steps", o.decay_steps,
+           "0 without optimizer.schedule = warmup_stable_decay");
+  }
+}
+
+void validate_optimizer(const OptimizerConfig& o, double ttt_base_lr) {
+  validate_schedule(o);
   expect_decay("optimizer.beta1", o.adamw.beta1);
   expect_decay("optimizer.beta2", o.adamw.beta2);
   expect_positive("optimizer.eps", o.adamw.eps);
   expect_not_negative("optimizer.weight_decay", o.adamw.weight_decay);
   expect_not_negative("optimizer.clip_norm", o.adamw.clip_norm);
-  expect(o.end_lr <= o.lr, "optimizer.end_lr", o.end_lr,
-         "at most optimizer.lr = " + significant(o.lr, 6));
   expect_range("optimizer.max_skipped_steps", o.max_skipped_steps, 1,
                kMostSteps);
   expect_range("optimizer.inner_lr_warmup_steps", o.inner_lr_warmup_steps, 0,

@@ -213,6 +213,24 @@ TrainData::Place TrainData::place(int64_t index) const {
   return place_in(ranges_of(f), orders_[f].first_token(visit));
 }
 
+TrainData::Reach TrainData::after(int64_t steps) const {
+  const auto share = [](int64_t visits, std::span<const Range> ranges) {
+    return static_cast<double>(visits) /
+           static_cast<double>(windows_in(ranges));
+  };
+  const int64_t visits = steps * config_.batch;
+  Reach reach{.tokens = visits * config_.sequence_length,
+              .epoch = share(visits, trained_),
+              .entry_epochs = {}};
+  for (std::size_t f = 0; f < turns_in_cycle_.size(); ++f) {
+    const auto own =
+        visits / kCycle * turns_in_cycle_[f] +
+        std::count(turn_.begin(), turn_.begin() + visits % kCycle, f);
+    reach.entry_epochs.push_back(share(own, ranges_of(f)));
+  }
+  return reach;
+}
+
 TrainData::Place TrainData::place_in_stretch(int64_t step,
                                              int64_t sequence) const {
   const int64_t windows = windows_in(trained_);

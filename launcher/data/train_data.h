@@ -45,6 +45,21 @@ class TrainData {
   // if an id isn't in the vocabulary.
   Batch batch(int64_t step, const DataShare& share = {}) const;
 
+  // How far a run is after a number of steps: a pure function of that.
+  struct Reach {
+    // Positions of the steps' sequences: input tokens, and the padding behind
+    // documents.
+    int64_t tokens;
+    // Windows that were read, as a share of all that there are: at 1 each was
+    // read once, but with data.train_weights. With data.carry_state every
+    // sequence has read as much of its stretch, to within a window.
+    double epoch;
+    // With data.train_weights the same of each entry of data.train and its
+    // windows, else empty.
+    std::vector<double> entry_epochs;
+  };
+  Reach after(int64_t steps) const;
+
   // Windows of eval.data, else of the tokens at the files' ends that training
   // never reads.
   int64_t num_held_out() const { return windows_in(held_out_); }

@@ -44,10 +44,18 @@ std::string utc_now() {
   return text;
 }
 
+void add_reach(nlohmann::ordered_json& line, const TrainData::Reach& reach) {
+  line["tokens_seen"] = reach.tokens;
+  line["epoch"] = reach.epoch;
+  if (reach.entry_epochs.empty()) return;
+  line["entry_epochs"] = reach.entry_epochs;
+}
+
 }  // namespace
 
-Metrics::Metrics(const std::string& run_dir, int64_t steps)
-    : path_(run_dir + "/metrics.jsonl") {
+Metrics::Metrics(const std::string& run_dir, int64_t steps,
+                 const TrainData& data)
+    : data_(data), path_(run_dir + "/metrics.jsonl") {
   std::string before;
   if (std::filesystem::exists(path_)) {
     before = lines_of(read_text(path_), steps);
@@ -65,6 +73,7 @@ void Metrics::write(int64_t step, const Trainer::StepResult& result, double lr,
   line["grad_norm"] = result.grad_norm;
   line["finite"] = result.finite;
   line["lr"] = lr;
+  add_reach(line, data_.after(step + 1));
   line["tokens_per_second"] = time.tokens_per_second;
   line["peak_share"] = time.peak_share;
   line["peak_rss_bytes"] = peak_rss_bytes();
@@ -77,6 +86,7 @@ void Metrics::write_evaluation(int64_t steps_done, double held_out_loss) {
   nlohmann::ordered_json line;
   line["step"] = steps_done;
   line["held_out_loss"] = held_out_loss;
+  add_reach(line, data_.after(steps_done));
   line["time"] = utc_now();
   write_line(line.dump());
 }
@@ -84,6 +94,11 @@ void Metrics::write_evaluation(int64_t steps_done, double held_out_loss) {
 void Metrics::write_line(const std::string& line) {
   file_ << line + "\n" << std::flush;
   if (!file_) throw IoError(path_ + ": can't be written");
+}
+
+std::string to_string(const TrainData::Reach& reach) {
+  return std::to_string(reach.tokens) + " tokens seen, epoch " +
+         significant(reach.epoch, 6);
 }
 
 int64_t peak_rss_bytes() {

@@ -3,17 +3,19 @@
 #include <fstream>
 #include <string>
 
+#include "launcher/data/train_data.h"
 #include "launcher/run/progress.h"
 
 namespace timepipe {
 
 // RUN_DIR/metrics.jsonl: one JSON object per step and per evaluation, each with
-// the time, whole lines, append-only.
+// the tokens seen, the place in the data and the time, whole lines,
+// append-only.
 class Metrics {
  public:
   // Drops what doesn't belong to the first `steps` steps: lines of steps that
   // are done again, and a torn last line. Throws IoError.
-  Metrics(const std::string& run_dir, int64_t steps);
+  Metrics(const std::string& run_dir, int64_t steps, const TrainData& data);
 
   // Throws IoError.
   void write(int64_t step, const Trainer::StepResult& result, double lr,
@@ -24,9 +26,13 @@ class Metrics {
  private:
   void write_line(const std::string& line);
 
+  const TrainData& data_;
   std::string path_;
   std::ofstream file_;
 };
+
+// "8192 tokens seen, epoch 0.250000"
+std::string to_string(const TrainData::Reach& reach);
 
 // The most memory that this process has had, in bytes.
 int64_t peak_rss_bytes();

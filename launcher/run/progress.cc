@@ -69,8 +69,7 @@ Progress::Progress(const RunConfig& config, double peak_flops,
       first_step_(first_step),
       speaks_(speaks),
       // mpirun gives a rank a terminal of its own, whatever it writes to.
-      terminal_(::isatty(STDOUT_FILENO) == 1 &&
-                std::string(launched().variable).empty()),
+      terminal_(::isatty(STDOUT_FILENO) == 1 && !launched().by_launcher()),
       start_(Clock::now()),
       last_(start_),
       last_line_(start_) {}

@@ -30,6 +30,7 @@
 #include "launcher/run/saves.h"
 #include "launcher/run/signals.h"
 #include "launcher/run/start.h"
+#include "launcher/trainer/rates.h"
 #include "launcher/trainer/trainer.h"
 #include "runtime/byte_text.h"
 #include "runtime/number_text.h"
@@ -109,7 +110,9 @@ class Run {
     Progress progress(config_, peak_of_all_ranks(measure_peak_flops()),
                       steps_done_, speaks());
     std::optional<Metrics> metrics;
-    if (speaks() && has_folder()) metrics.emplace(config_.run_dir, steps_done_);
+    if (speaks() && has_folder()) {
+      metrics.emplace(config_.run_dir, steps_done_, inputs_.data);
+    }
     introduce(progress);
 
     int signal = 0;
@@ -177,7 +180,8 @@ class Run {
     progress.step(step, result, time);
     log_line("step " + std::to_string(step + 1) + ": loss " +
              significant(result.loss, 9) + ", digest " +
-             hex_text(result.digest));
+             hex_text(result.digest) + ", " +
+             to_string(inputs_.data.after(step + 1)));
     if (metrics) metrics->write(step, result, lr, time);
     measure_peak_again(step + 1 - steps_done_, progress);
     digest_ = result.digest;
@@ -236,12 +240,13 @@ class Run {
                                            trainer_.grid().share());
       };
       if (!read(piece)) return false;
-      loss += trainer_.evaluate(batch_);
+      loss += trainer_.evaluate(std::move(batch_));
     }
     progress.say("step " + std::to_string(steps_done) + ": held-out loss " +
                  significant(loss, 7));
     log_line("step " + std::to_string(steps_done) + ": held-out loss " +
-             significant(loss, 9));
+             significant(loss, 9) + ", " +
+             to_string(inputs_.data.after(steps_done)));
     if (metrics) metrics->write_evaluation(steps_done, loss);
     progress.leave_out();
     return true;

@@ -35,10 +35,9 @@ int64_t scratch_bytes(const LanguageModel& model, int64_t shard_elements,
                    shard_elements * words * size_of(DType::kI64)});
 }
 
-// Ids and targets of this data rank's sequences, those of the step before and
-// of the next at once, while a sequence's ids are read; the chunk grid with its
-// documents; this rank's operations with their prices, after those of all ranks
-// were made.
+// Ids and targets of this data rank's sequences, while a sequence's ids are
+// read; the chunk grid with its documents; this rank's operations with their
+// prices, after those of all ranks were made.
 int64_t step_bytes(const ScheduleShape& shape, int64_t own_operations,
                    int64_t all_operations) {
   constexpr int64_t kId = sizeof(int64_t);
@@ -51,9 +50,27 @@ int64_t step_bytes(const ScheduleShape& shape, int64_t own_operations,
     int64_t tokens = 0;
     for (const ChunkShape& chunk : sequence) tokens += chunk.tokens;
     longest = std::max(longest, tokens);
-    bytes += std::ssize(sequence) * kOfChunk + 2 * 2 * kId * tokens;
+    bytes += std::ssize(sequence) * kOfChunk + 2 * kId * tokens;
   }
   return bytes + kId * longest;
+}
+
+// What a save copies of the states that sequences carry: at the end of a step
+// they are on the rank of the sequence's last chunk.
+int64_t carried_bytes(const ScheduleShape& shape, int rank) {
+  int64_t bytes = 0;
+  for (int64_t s = 0; s < std::ssize(shape.sequences); ++s) {
+    const int64_t last = std::ssize(shape.sequences[s]) - 1;
+    if (shape.rank_of(s, last) != rank) continue;
+    for (int64_t layer = 0; layer < std::ssize(shape.layers); ++layer) {
+      for (int b = 0; b < kBorders; ++b) {
+        const LayerBorder border{static_cast<Border>(b), layer};
+        if (!shape.keeps(s, last, border)) continue;
+        bytes += MemoryPool::block_bytes(shape.bytes(border));
+      }
+    }
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -126,7 +143,9 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
     plan.optimizer = 3 * taken(shard * size_of(dtype));
     plan.gradient_sums = taken(layout.numel() * size_of(DType::kI64) *
                                (dtype == DType::kF32 ? 1 : 2));
-    if (input.saves) plan.snapshot = plan.optimizer;  // weights for gradient
+    if (input.saves) {  // weights in place of the gradient
+      plan.snapshot = plan.optimizer + carried_bytes(shape, rank);
+    }
     // Open MPI's MPI_Ireduce_scatter keeps two copies of what it adds up.
     if (shards.size() > 2) plan.reduction = 2 * plan.gradient_sums;
     const OperationList& own = lists[rank];

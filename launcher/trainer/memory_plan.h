@@ -22,7 +22,8 @@ struct MemoryPlan {
   int64_t scratch = 0;      // of the greediest part, about
   int64_t reduction = 0;    // what MPI takes to add up the gradients of ranks
   int64_t step = 0;  // ids and targets, the chunk grid, the list of operations
-  int64_t snapshot = 0;  // the copy of the shard that is being saved
+  int64_t snapshot = 0;  // the copy of the shard, and of carried states, that
+                         // is being saved
 
   using Part = std::pair<const char*, int64_t>;
   std::array<Part, 9> parts() const;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -12,10 +11,13 @@
 namespace timepipe {
 namespace {
 
-Batch sequences_of(const Batch& batch, const DataShare& share) {
+// Moves the ids of a share's sequences out of the batch, which a step would
+// hold twice otherwise. There they are elsewhere then, all else is kept.
+Batch take_sequences(Batch& batch, const DataShare& share) {
   Batch mine;
   for (int64_t s = share.rank; s < std::ssize(batch); s += share.ranks) {
-    mine.push_back(batch[s]);
+    batch[s].tokens_elsewhere = batch[s].tokens();
+    mine.push_back(std::move(batch[s]));
   }
   return mine;
 }
@@ -29,29 +31,6 @@ int64_t total_chunks(const Batch& batch, int64_t chunk_tokens) {
 }
 
 }  // namespace
-
-double learning_rate(const OptimizerConfig& config, int64_t step) {
-  const double s = static_cast<double>(step);
-  const double warmup = static_cast<double>(config.warmup_steps);
-  if (s < warmup) {
-    return config.init_lr + (config.lr - config.init_lr) * s / warmup;
-  }
-  const double decay = static_cast<double>(config.steps) - warmup;
-  const double done = decay > 0 ? std::min(s - warmup, decay) / decay : 1.0;
-  const double end = config.end_lr / config.lr;
-  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * done));
-  return config.lr * ((1 - end) * cosine + end);
-}
-
-double inner_rate_multiplier(const OptimizerConfig& config, double base_lr,
-                             int64_t step) {
-  if (config.inner_lr_warmup_steps == 0) return 1.0;
-  const double share =
-      std::min(1.0, static_cast<double>(step) /
-                        static_cast<double>(config.inner_lr_warmup_steps));
-  const double init = config.inner_lr_init;
-  return (init + share * (base_lr - init)) / base_lr;
-}
 
 Trainer::Trainer(Context& ctx, Communicator& world, const ModelConfig& model,
                  const TrainConfig& train, const ParallelConfig& parallel,
@@ -72,13 +51,16 @@ Trainer::StepResult Trainer::step(Batch batch, double lr,
   set_activity("computing step " + std::to_string(step));
   model_.set_inner_rate_multiplier(inner_multiplier);
   StepResult result{};
+  const int64_t own_labels = count_labels(batch);
   const int64_t sent = grid_.time->bytes_sent();
-  result.loss = forward_backward(batch);
+  result.loss = run(batch, /*training=*/true);
+  model_.set_batch({});  // before the next step's ids are there
   bytes_sent_in_steps_ += grid_.time->bytes_sent() - sent;
   const ShardedOptimizer::Gradient gradient = optimizer_.reduce(gradients_);
   result.grad_norm = gradient.norm;
   result.finite = gradient.finite && std::isfinite(result.loss);
-  result.labels = count_labels(batch);
+  const auto labels = gather_values(grid_.world, own_labels);
+  result.labels = std::accumulate(labels.begin(), labels.end(), int64_t{0});
   if (result.finite && result.labels > 0) optimizer_.step(lr);
   if (result.labels == 0) result.loss = std::nan("");
   carried_.end_step(batch, step, result.finite);
@@ -86,26 +68,29 @@ Trainer::StepResult Trainer::step(Batch batch, double lr,
   return result;
 }
 
-double Trainer::forward_backward(const Batch& batch) {
-  gradients_.start(total_chunks(batch, train_.chunk_tokens) *
-                   model_.addends_per_chunk());
-  run(batch, /*training=*/true);
-  return gather_loss(batch);
+double Trainer::forward_backward(Batch batch) {
+  return run(batch, /*training=*/true);
 }
 
-double Trainer::evaluate(const Batch& batch) {
+double Trainer::evaluate(Batch batch) {
   set_activity("evaluating");
   model_.set_inner_rate_multiplier(1.0);
-  run(batch, /*training=*/false);
+  const double loss = run(batch, /*training=*/false);
+  model_.set_batch({});
+  return loss;
+}
+
+double Trainer::run(Batch& batch, bool training) {
+  if (training) {
+    gradients_.start(total_chunks(batch, train_.chunk_tokens) *
+                     model_.addends_per_chunk());
+  }
+  runner_.run(set_batch(batch, training), train_.hot_rounds, gradients_);
   return gather_loss(batch);
 }
 
-void Trainer::run(const Batch& batch, bool training) {
-  runner_.run(set_batch(batch, training), train_.hot_rounds, gradients_);
-}
-
-ScheduleShape Trainer::set_batch(const Batch& batch, bool training) {
-  Batch mine = sequences_of(batch, grid_.share());
+ScheduleShape Trainer::set_batch(Batch& batch, bool training) {
+  Batch mine = take_sequences(batch, grid_.share());
   const bool keeps = std::ranges::any_of(mine, &Sequence::hands_on);
   model_.set_batch(ChunkedBatch(std::move(mine), train_.chunk_tokens,
                                 model_.config().mini_batch_size,
@@ -117,14 +102,12 @@ ScheduleShape Trainer::set_batch(const Batch& batch, bool training) {
   return shape;
 }
 
-// Of all sequences, each counted by the first of the ranks that share it.
-int64_t Trainer::count_labels(const Batch& batch) {
+int64_t Trainer::count_labels(const Batch& batch) const {
   int64_t own = 0;
   for (int64_t s = 0; s < std::ssize(batch) && grid_.time_rank == 0; ++s) {
     if (grid_.share().takes(s)) own += batch[s].labels();
   }
-  const auto all = gather_values(grid_.world, own);
-  return std::accumulate(all.begin(), all.end(), int64_t{0});
+  return own;
 }
 
 // The losses of all (sequence, chunk) pairs, wherever they were computed, added

@@ -12,15 +12,6 @@
 
 namespace timepipe {
 
-// Learning rate of a step (0-based): linear from init_lr to lr over the
-// warm-up, then a cosine to end_lr at the last step (goldens README, opt_*).
-double learning_rate(const OptimizerConfig& config, int64_t step);
-
-// Multiplier of the inner base rate: from inner_lr_init / base_lr to 1 over
-// inner_lr_warmup_steps; 1 without warm-up.
-double inner_rate_multiplier(const OptimizerConfig& config, double base_lr,
-                             int64_t step);
-
 // A model, its optimizer and its place among the ranks: all of a training step.
 class Trainer {
  public:
@@ -37,22 +28,24 @@ class Trainer {
   };
 
   // One optimizer step on the same batch on all ranks, of which every data
-  // rank takes its sequences (grid().share()). Sequences go on from those of
-  // earlier steps as CarriedState says. Collective.
+  // rank takes its sequences (grid().share()). Their ids are given back before
+  // this returns. Sequences go on from those of earlier steps as CarriedState
+  // says. Collective.
   StepResult step(Batch batch, double lr, double inner_multiplier,
                   int64_t step);
 
   // Between time ranks, of all steps so far.
   int64_t bytes_sent_in_steps() const { return bytes_sent_in_steps_; }
 
-  // Its first half: the loss, and this rank's share of the gradient.
-  double forward_backward(const Batch& batch);
+  // Its first half: the loss, and this rank's share of the gradient. The model
+  // keeps the batch.
+  double forward_backward(Batch batch);
 
   // See ScheduleRunner.
   void set_watch(Watch watch) { runner_.set_watch(std::move(watch)); }
 
   // The loss of a batch, by forward passes alone. Collective.
-  double evaluate(const Batch& batch);
+  double evaluate(Batch batch);
 
   LanguageModel& model() { return model_; }
   ShardedOptimizer& optimizer() { return optimizer_; }
@@ -61,10 +54,12 @@ class Trainer {
   const ProcessGrid& grid() const { return grid_; }
 
  private:
-  void run(const Batch& batch, bool training);
-  ScheduleShape set_batch(const Batch& batch, bool training);
+  // The loss. The model has the batch's sequences of this rank after it.
+  double run(Batch& batch, bool training);
+  ScheduleShape set_batch(Batch& batch, bool training);
   double gather_loss(const Batch& batch);
-  int64_t count_labels(const Batch& batch);
+  // Of this rank's sequences; 0 unless it is the first that shares them.
+  int64_t count_labels(const Batch& batch) const;
 
   TrainConfig train_;
   ProcessGrid grid_;

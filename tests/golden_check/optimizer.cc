@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "launcher/trainer/rates.h"
 #include "tests/golden_check/golden.h"
 
 namespace timepipe::golden {

@@ -1,16 +1,11 @@
 #include "kernels/adamw.h"
 
-#include <gmock/gmock.h>
-
-#include "tests/support/tensors.h"
-#include "tests/support/threads.h"
+#include "tests/kernels/kernel_test.h"
 
 namespace timepipe {
 namespace {
 
 using namespace timepipe::testing;
-using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
 
 constexpr AdamW kHyper{.lr = 1e-2,
                        .beta1 = 0.9,
@@ -103,18 +98,15 @@ TEST(AdamWArguments, AreChecked) {
   Tensor wide = filled(ctx, 0, {3}, DType::kF64);
   Tensor longer = filled(ctx, 0, {4}, DType::kF32);
   EXPECT_THAT([&] { adamw(ctx, kHyper, g, ok, wide, ok); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("v: dtype f64")));
-  EXPECT_THAT(
-      [&] { adamw(ctx, kHyper, g, longer, ok, ok); },
-      ThrowsMessage<InvalidArgument>(HasSubstr("m: shape [4], expected [3]")));
+              refuses("v: dtype f64"));
+  EXPECT_THAT([&] { adamw(ctx, kHyper, g, longer, ok, ok); },
+              refuses("m: shape [4], expected [3]"));
   AdamW hyper = kHyper;
   hyper.beta2 = 1;
-  EXPECT_THAT([&] { adamw(ctx, hyper, g, ok, ok, ok); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("beta2: 1")));
+  EXPECT_THAT([&] { adamw(ctx, hyper, g, ok, ok, ok); }, refuses("beta2: 1"));
   hyper = kHyper;
   hyper.step = -1;
-  EXPECT_THAT([&] { adamw(ctx, hyper, g, ok, ok, ok); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("step: -1")));
+  EXPECT_THAT([&] { adamw(ctx, hyper, g, ok, ok, ok); }, refuses("step: -1"));
 }
 
 }  // namespace

@@ -1,23 +1,14 @@
 #include "kernels/causal_conv.h"
 
-#include <gmock/gmock.h>
-
 #include <algorithm>
-#include <functional>
 #include <limits>
-#include <tuple>
 
-#include "tests/support/gradcheck.h"
-#include "tests/support/threads.h"
+#include "tests/kernels/kernel_test.h"
 
 namespace timepipe {
 namespace {
 
 using namespace timepipe::testing;
-using ::testing::Combine;
-using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
-using ::testing::Values;
 
 // A chunk, or the sequence that chunks are cut from.
 struct Layout {
@@ -291,10 +282,6 @@ TEST(CausalConvThreads, DoNotChangeBits) {
   }));
 }
 
-void expect_message(const std::function<void()>& call, const char* text) {
-  EXPECT_THAT(call, ThrowsMessage<InvalidArgument>(HasSubstr(text)));
-}
-
 TEST(CausalConvArguments, AreChecked) {
   const Layout l{8, 3, 4, {{0, 8, 5, false}}};
   Context ctx;
@@ -302,23 +289,24 @@ TEST(CausalConvArguments, AreChecked) {
   const auto forward_with = [&](std::vector<Segment> segments) {
     return [&o, &ctx, segments] { o.forward(ctx, segments); };
   };
-  expect_message(forward_with({{0, 9, 0, true}}),
-                 "segments[0]: rows [0,9), expected inside [0,8)");
-  expect_message(forward_with({{0, 4, 0, true}, {3, 2, 0, true}}),
-                 "segments[1]: rows [3,5), expected inside [4,8)");
-  expect_message(forward_with({{0, 4, 0, true}, {4, 2, 1, true}}),
-                 "segments[1]: context 1");
+  EXPECT_THAT(forward_with({{0, 9, 0, true}}),
+              refuses("segments[0]: rows [0,9), expected inside [0,8)"));
+  EXPECT_THAT(forward_with({{0, 4, 0, true}, {3, 2, 0, true}}),
+              refuses("segments[1]: rows [3,5), expected inside [4,8)"));
+  EXPECT_THAT(forward_with({{0, 4, 0, true}, {4, 2, 1, true}}),
+              refuses("segments[1]: context 1"));
   o.halo = Tensor();
-  expect_message(forward_with(l.segments), "halo: shape [0], expected [3,3]");
+  EXPECT_THAT(forward_with(l.segments),
+              refuses("halo: shape [0], expected [3,3]"));
   o = Operands(ctx, l, DType::kF32, 9);
   o.dhalo = nans(ctx, {2, 3}, DType::kF32);
-  expect_message([&] { o.backward(ctx, l.segments); },
-                 "dhalo: shape [2,3], expected [3,3]");
+  EXPECT_THAT([&] { o.backward(ctx, l.segments); },
+              refuses("dhalo: shape [2,3], expected [3,3]"));
   o.w = filled(ctx, 1, {3, 4}, DType::kF32);
-  expect_message(forward_with(l.segments), "w: shape [3,4]");
+  EXPECT_THAT(forward_with(l.segments), refuses("w: shape [3,4]"));
   o = Operands(ctx, l, DType::kF32, 9);
   o.dw = nans(ctx, o.w.shape(), DType::kF64);
-  expect_message([&] { o.backward(ctx, l.segments); }, "dw: dtype f64");
+  EXPECT_THAT([&] { o.backward(ctx, l.segments); }, refuses("dw: dtype f64"));
 }
 
 }  // namespace

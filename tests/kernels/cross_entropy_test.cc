@@ -1,21 +1,13 @@
 #include "kernels/cross_entropy.h"
 
-#include <gmock/gmock.h>
-
 #include <limits>
-#include <tuple>
 
-#include "tests/support/gradcheck.h"
-#include "tests/support/threads.h"
+#include "tests/kernels/kernel_test.h"
 
 namespace timepipe {
 namespace {
 
 using namespace timepipe::testing;
-using ::testing::Combine;
-using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
-using ::testing::Values;
 
 struct Sizes {
   int64_t rows, C, vocab;
@@ -227,23 +219,21 @@ TEST(CrossEntropyArguments, AreChecked) {
   Operands o(ctx, {3, 2, 5}, DType::kF32, 8);
   o.targets = from_ids(ctx, {0, 5, 1});
   EXPECT_THAT([&] { cross_entropy_forward(ctx, o.args()); },
-              ThrowsMessage<InvalidArgument>(
-                  HasSubstr("targets[1]: 5, expected [0,5) or -100")));
+              refuses("targets[1]: 5, expected [0,5) or -100"));
   o.targets = from_ids(ctx, {0, 1, -1});
   EXPECT_THAT(
       [&] { cross_entropy_forward_backward(ctx, o.args(), o.dx, o.dtable); },
-      ThrowsMessage<InvalidArgument>(HasSubstr("targets[2]: -1")));
+      refuses("targets[2]: -1"));
   o.targets = from_ids(ctx, {0, 1});
   EXPECT_THAT([&] { cross_entropy_forward(ctx, o.args()); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("targets: shape [2]")));
+              refuses("targets: shape [2]"));
   o = Operands(ctx, {3, 2, 5}, DType::kF32, 8);
   EXPECT_THAT(
       [&] { cross_entropy_forward_backward(ctx, o.args(), o.dx, o.dx); },
-      ThrowsMessage<InvalidArgument>(
-          HasSubstr("dtable: shape [3,2], expected [5,2]")));
+      refuses("dtable: shape [3,2], expected [5,2]"));
   o.table = filled(ctx, 1, {5, 3}, DType::kF32);
   EXPECT_THAT([&] { cross_entropy_forward(ctx, o.args()); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("table: shape [5,3]")));
+              refuses("table: shape [5,3]"));
 }
 
 }  // namespace

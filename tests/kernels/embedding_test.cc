@@ -1,16 +1,11 @@
 #include "kernels/embedding.h"
 
-#include <gmock/gmock.h>
-
-#include "tests/support/tensors.h"
-#include "tests/support/threads.h"
+#include "tests/kernels/kernel_test.h"
 
 namespace timepipe {
 namespace {
 
 using namespace timepipe::testing;
-using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
 
 constexpr int64_t kVocab = 11, kC = 130;
 const std::vector<int64_t> kIds = {3, 0, 10, 3, 7, 3, 0};
@@ -93,18 +88,17 @@ TEST(EmbeddingArguments, AreChecked) {
       [&] {
         embedding_forward(ctx, from_ids(ctx, {1, 4, 5}), table, x);
       },
-      ThrowsMessage<InvalidArgument>(HasSubstr("ids[2]: 5, expected [0,5)")));
+      refuses("ids[2]: 5, expected [0,5)"));
   EXPECT_THAT(
       [&] {
         embedding_backward(ctx, from_ids(ctx, {-1, 4, 2}), x, dtable,
                            Write::kAdd);
       },
-      ThrowsMessage<InvalidArgument>(HasSubstr("ids[0]: -1, expected [0,5)")));
+      refuses("ids[0]: -1, expected [0,5)"));
   EXPECT_THAT([&] { embedding_forward(ctx, from_ids(ctx, {1}), table, x); },
-              ThrowsMessage<InvalidArgument>(
-                  HasSubstr("x: shape [3,2], expected [1,2]")));
+              refuses("x: shape [3,2], expected [1,2]"));
   EXPECT_THAT([&] { embedding_forward(ctx, x, table, x); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("ids: dtype f32")));
+              refuses("ids: dtype f32"));
 }
 
 }  // namespace

@@ -1,20 +1,11 @@
 #include "kernels/inner_rate.h"
 
-#include <gmock/gmock.h>
-
-#include <tuple>
-
-#include "tests/support/gradcheck.h"
-#include "tests/support/threads.h"
+#include "tests/kernels/kernel_test.h"
 
 namespace timepipe {
 namespace {
 
 using namespace timepipe::testing;
-using ::testing::Combine;
-using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
-using ::testing::Values;
 
 constexpr double kScale = 1. / 7;
 
@@ -171,21 +162,19 @@ TEST(InnerRateArguments, AreChecked) {
   Context ctx;
   Operands o(ctx, Sizes{4, 5, 2}, DType::kF32, 8);
   o.bias = filled(ctx, 0, {2}, DType::kF32);
-  EXPECT_THAT([&] { o.forward(ctx); }, ThrowsMessage<InvalidArgument>(HasSubstr(
-                                           "bias: shape [2], expected [2,1]")));
-  o.w = filled(ctx, 0, {2, 5}, DType::kF32);
   EXPECT_THAT([&] { o.forward(ctx); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("w: shape [2,5]")));
+              refuses("bias: shape [2], expected [2,1]"));
+  o.w = filled(ctx, 0, {2, 5}, DType::kF32);
+  EXPECT_THAT([&] { o.forward(ctx); }, refuses("w: shape [2,5]"));
   o = Operands(ctx, Sizes{4, 5, 2}, DType::kF32, 8);
   o.dlr = filled(ctx, 0, {4, 2}, DType::kF64);
-  EXPECT_THAT([&] { o.backward(ctx); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("dlr: dtype f64")));
+  EXPECT_THAT([&] { o.backward(ctx); }, refuses("dlr: dtype f64"));
   const Tensor learnable = filled(ctx, 0, {4}, DType::kF32);
   Tensor tok = filled(ctx, 0, {3}, DType::kF32);
   EXPECT_THAT([&] { token_scale_forward(ctx, learnable, tok); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("tok: shape [3]")));
+              refuses("tok: shape [3]"));
   EXPECT_THAT([&] { token_scale_backward(ctx, tok, learnable, tok); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("dtok: shape [3]")));
+              refuses("dtok: shape [3]"));
 }
 
 }  // namespace

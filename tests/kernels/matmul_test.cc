@@ -1,21 +1,13 @@
 #include "kernels/matmul.h"
 
-#include <gmock/gmock.h>
-
 #include <string>
-#include <tuple>
 
-#include "tests/support/gradcheck.h"
-#include "tests/support/threads.h"
+#include "tests/kernels/kernel_test.h"
 
 namespace timepipe {
 namespace {
 
 using namespace timepipe::testing;
-using ::testing::Combine;
-using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
-using ::testing::Values;
 
 struct Sizes {
   int64_t M, N, K;
@@ -141,18 +133,16 @@ TEST(MatmulArguments, AreChecked) {
   const Tensor b64 = filled(ctx, 1, {4, 3}, DType::kF64);
   Tensor c = nans(ctx, {2, 4}, DType::kF32), flat = nans(ctx, {8}, DType::kF32);
   EXPECT_THAT([&] { matmul(ctx, Form::kNN, a, b, c); },
-              ThrowsMessage<InvalidArgument>(
-                  HasSubstr("b: shape [4,3], expected [3,3]")));
+              refuses("b: shape [4,3], expected [3,3]"));
   EXPECT_THAT([&] { matmul(ctx, Form::kNT, a, b64, c); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("b: dtype f64")));
+              refuses("b: dtype f64"));
   EXPECT_THAT([&] { matmul(ctx, Form::kNT, b, a, c); },
-              ThrowsMessage<InvalidArgument>(
-                  HasSubstr("c: shape [2,4], expected [4,2]")));
+              refuses("c: shape [2,4], expected [4,2]"));
   EXPECT_THAT([&] { matmul(ctx, Form::kNT, flat, b, c); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("a: shape [8]")));
+              refuses("a: shape [8]"));
   const Tensor ids = from_ids(ctx, {1, 2});
   EXPECT_THAT([&] { matmul(ctx, Form::kNT, ids, b, c); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("a: dtype i64")));
+              refuses("a: dtype i64"));
 }
 
 }  // namespace

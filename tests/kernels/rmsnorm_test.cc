@@ -1,20 +1,12 @@
 #include "kernels/rmsnorm.h"
 
-#include <gmock/gmock.h>
-
-#include <tuple>
-
-#include "tests/support/gradcheck.h"
-#include "tests/support/threads.h"
+#include "tests/kernels/kernel_test.h"
+#include "tests/kernels/norm_operands.h"
 
 namespace timepipe {
 namespace {
 
 using namespace timepipe::testing;
-using ::testing::Combine;
-using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
-using ::testing::Values;
 
 constexpr double kEps = 1e-5;
 
@@ -22,8 +14,9 @@ struct Reference {
   std::vector<double> y, rstd;
 };
 
-Reference reference(const std::vector<double>& x, const std::vector<double>& w,
-                    int64_t N, int64_t C) {
+Reference reference(const NormOperands& o) {
+  const auto x = to_f64(o.x), w = to_f64(o.w);
+  const int64_t N = o.x.dim(0), C = o.x.dim(1);
   Reference out{x, std::vector<double>(N)};
   for (int64_t n = 0; n < N; ++n) {
     double squares = 0;
@@ -34,38 +27,34 @@ Reference reference(const std::vector<double>& x, const std::vector<double>& w,
   return out;
 }
 
+void forward(Context& ctx, NormOperands& o) {
+  rmsnorm_forward(ctx, o.x, o.w, kEps, o.y, o.rstd);
+}
+
+void backward(Context& ctx, NormOperands& o, Write write_dx = Write::kOverwrite,
+              Write write_dw = Write::kOverwrite) {
+  rmsnorm_backward(ctx, o.dy, o.x, o.w, o.rstd, o.dx, write_dx, o.dw, write_dw);
+}
+
 using Case = std::tuple<DType, Shape>;
 class RmsNorm : public ::testing::TestWithParam<Case> {};
 
 TEST_P(RmsNorm, ForwardAgreesWithTheDefinition) {
   const auto& [dtype, shape] = GetParam();
-  const int64_t N = shape[0], C = shape[1];
   Context ctx;
-  Generator rng(7);
-  const Tensor x = normal(ctx, rng, {N, C}, dtype);
-  const Tensor w = normal(ctx, rng, {C}, dtype);
-  Tensor y = nans(ctx, {N, C}, dtype), rstd = nans(ctx, {N}, dtype);
+  NormOperands o(ctx, shape[0], shape[1], dtype, 7);
 
-  rmsnorm_forward(ctx, x, w, kEps, y, rstd);
+  forward(ctx, o);
 
-  const Reference expected = reference(to_f64(x), to_f64(w), N, C);
-  EXPECT_TRUE(close(y, expected.y, rounding(dtype, 1)));
-  EXPECT_TRUE(close(rstd, expected.rstd, rounding(dtype, 1)));
-}
-
-TEST_P(RmsNorm, ARowDoesNotDependOnTheOthers) {
-  const auto& [dtype, shape] = GetParam();
-  const int64_t N = shape[0], C = shape[1];
-  Context ctx;
-  Generator rng(8);
-  const Tensor x = normal(ctx, rng, {N, C}, dtype);
-  const Tensor w = normal(ctx, rng, {C}, dtype);
-  Tensor y = nans(ctx, {N, C}, dtype), rstd = nans(ctx, {N}, dtype);
-  rmsnorm_forward(ctx, x, w, kEps, y, rstd);
-  for (int64_t n = 0; n < N; ++n) {
-    Tensor row = nans(ctx, {1, C}, dtype), r = nans(ctx, {1}, dtype);
-    rmsnorm_forward(ctx, x.slice(n, n + 1), w, kEps, row, r);
-    EXPECT_TRUE(same_bits(row, y.slice(n, n + 1)));
+  const Reference expected = reference(o);
+  EXPECT_TRUE(close(o.y, expected.y, rounding(dtype, 1)));
+  EXPECT_TRUE(close(o.rstd, expected.rstd, rounding(dtype, 1)));
+  for (int64_t n = 0; n < shape[0]; ++n) {  // whatever N is
+    NormOperands row = o;
+    row.x = o.x.slice(n, n + 1);
+    row.clear(ctx);
+    forward(ctx, row);
+    EXPECT_TRUE(same_bits(row.y, o.y.slice(n, n + 1)));
   }
 }
 
@@ -73,27 +62,22 @@ TEST_P(RmsNorm, BackwardAddsWhereAsked) {
   const auto& [dtype, shape] = GetParam();
   const int64_t N = shape[0], C = shape[1];
   Context ctx;
-  Generator rng(9);
-  const Tensor x = normal(ctx, rng, {N, C}, dtype);
-  const Tensor dy = normal(ctx, rng, {N, C}, dtype);
-  const Tensor w = normal(ctx, rng, {C}, dtype);
-  Tensor y = nans(ctx, {N, C}, dtype), rstd = nans(ctx, {N}, dtype);
-  Tensor dx = nans(ctx, {N, C}, dtype), dw = nans(ctx, {C}, dtype);
-  Tensor dx_sum = normal(ctx, rng, {N, C}, dtype);
-  Tensor dw_sum = normal(ctx, rng, {C}, dtype);
-  std::vector<double> dx_expected = to_f64(dx_sum),
-                      dw_expected = to_f64(dw_sum);
-  rmsnorm_forward(ctx, x, w, kEps, y, rstd);
+  NormOperands o(ctx, N, C, dtype, 9);
+  forward(ctx, o);
+  const Tensor dx = normal(ctx, 1, {N, C}, dtype);
+  const Tensor dw = normal(ctx, 2, {C}, dtype);
+  NormOperands dx_summed = o, dw_summed = o;  // the other gradient overwritten
+  dx_summed.dx = clone(ctx, dx);
+  dw_summed.dw = clone(ctx, dw);
 
-  rmsnorm_backward(ctx, dy, x, w, rstd, dx, Write::kOverwrite, dw_sum,
-                   Write::kAdd);
-  rmsnorm_backward(ctx, dy, x, w, rstd, dx_sum, Write::kAdd, dw,
-                   Write::kOverwrite);
+  backward(ctx, dw_summed, Write::kOverwrite, Write::kAdd);
+  backward(ctx, dx_summed, Write::kAdd, Write::kOverwrite);
 
-  for (int64_t i = 0; i < N * C; ++i) dx_expected[i] += to_f64(dx)[i];
-  for (int64_t i = 0; i < C; ++i) dw_expected[i] += to_f64(dw)[i];
-  EXPECT_TRUE(close(dx_sum, dx_expected, rounding(dtype, 2)));
-  EXPECT_TRUE(close(dw_sum, dw_expected, rounding(dtype, 2)));
+  std::vector<double> dx_expected = to_f64(dx), dw_expected = to_f64(dw);
+  for (int64_t i = 0; i < N * C; ++i) dx_expected[i] += to_f64(o.dx)[i];
+  for (int64_t i = 0; i < C; ++i) dw_expected[i] += to_f64(o.dw)[i];
+  EXPECT_TRUE(close(dx_summed.dx, dx_expected, rounding(dtype, 2)));
+  EXPECT_TRUE(close(dw_summed.dw, dw_expected, rounding(dtype, 2)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, RmsNorm,
@@ -104,37 +88,26 @@ INSTANTIATE_TEST_SUITE_P(Shapes, RmsNorm,
 TEST(RmsNormBackward, AgreesWithFiniteDifferences) {
   for (const auto& [N, C] : {std::pair{1, 1}, {3, 7}, {2, 17}}) {
     Context ctx;
-    Generator rng(10);
-    const Tensor x = normal(ctx, rng, {N, C}, DType::kF64);
-    const Tensor w = normal(ctx, rng, {C}, DType::kF64);
-    const Tensor dy = normal(ctx, rng, {N, C}, DType::kF64);
-    Tensor y = nans(ctx, {N, C}, DType::kF64), rstd = nans(ctx, {N}, y.dtype());
-    Tensor dx = nans(ctx, {N, C}, DType::kF64), dw = nans(ctx, {C}, y.dtype());
+    NormOperands o(ctx, N, C, DType::kF64, 10);
     const auto objective = [&] {
-      rmsnorm_forward(ctx, x, w, kEps, y, rstd);
-      return inner_product(y, dy);
+      forward(ctx, o);
+      return inner_product(o.y, o.dy);
     };
     objective();
-    rmsnorm_backward(ctx, dy, x, w, rstd, dx, Write::kOverwrite, dw,
-                     Write::kOverwrite);
-    EXPECT_TRUE(gradients_agree(objective, {{"x", x, dx}, {"w", w, dw}}));
+    backward(ctx, o);
+    EXPECT_TRUE(
+        gradients_agree(objective, {{"x", o.x, o.dx}, {"w", o.w, o.dw}}));
   }
 }
 
 TEST(RmsNormThreads, DoNotChangeBits) {
   Context ctx;
-  Generator rng(11);
-  const Shape shape = {17, 130};
-  const Tensor x = normal(ctx, rng, shape, DType::kF32);
-  const Tensor w = normal(ctx, rng, {130}, DType::kF32);
-  const Tensor dy = normal(ctx, rng, shape, DType::kF32);
+  NormOperands o(ctx, 17, 130, DType::kF32, 11);
   EXPECT_TRUE(same_bits_for_any_threads([&] {
-    Tensor y = nans(ctx, shape, DType::kF32), dx = nans(ctx, shape, y.dtype());
-    Tensor rstd = nans(ctx, {17}, y.dtype()), dw = nans(ctx, {130}, y.dtype());
-    rmsnorm_forward(ctx, x, w, kEps, y, rstd);
-    rmsnorm_backward(ctx, dy, x, w, rstd, dx, Write::kOverwrite, dw,
-                     Write::kOverwrite);
-    return std::vector<Tensor>{y, rstd, dx, dw};
+    o.clear(ctx);
+    forward(ctx, o);
+    backward(ctx, o);
+    return std::vector<Tensor>{o.y, o.rstd, o.dx, o.dw};
   }));
 }
 
@@ -144,19 +117,16 @@ TEST(RmsNormArguments, AreChecked) {
   const Tensor w = filled(ctx, 1, {3}, DType::kF32);
   Tensor y = nans(ctx, {2, 3}, DType::kF32), rstd = nans(ctx, {2}, y.dtype());
   Tensor dx = nans(ctx, {2, 4}, DType::kF32), dw = nans(ctx, {3}, y.dtype());
-  EXPECT_THAT(
-      [&] { rmsnorm_forward(ctx, x, rstd, kEps, y, rstd); },
-      ThrowsMessage<InvalidArgument>(HasSubstr("w: shape [2], expected [3]")));
+  EXPECT_THAT([&] { rmsnorm_forward(ctx, x, rstd, kEps, y, rstd); },
+              refuses("w: shape [2], expected [3]"));
   Tensor wide = nans(ctx, {2}, DType::kF64);
   EXPECT_THAT([&] { rmsnorm_forward(ctx, x, w, kEps, y, wide); },
-              ThrowsMessage<InvalidArgument>(
-                  HasSubstr("rstd: dtype f64, expected f32")));
+              refuses("rstd: dtype f64, expected f32"));
   EXPECT_THAT(
       [&] {
         rmsnorm_backward(ctx, y, x, w, rstd, dx, Write::kAdd, dw, Write::kAdd);
       },
-      ThrowsMessage<InvalidArgument>(
-          HasSubstr("dx: shape [2,4], expected [2,3]")));
+      refuses("dx: shape [2,4], expected [2,3]"));
 }
 
 }  // namespace

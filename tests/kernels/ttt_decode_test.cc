@@ -1,27 +1,9 @@
 #include "kernels/ttt_decode.h"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <string>
-#include <tuple>
-#include <vector>
-
-#include "tests/kernels/ttt_scan_problem.h"
 #include "tests/kernels/ttt_scan_reference.h"
-#include "tests/support/gradcheck.h"
-#include "tests/support/tensors.h"
-#include "tests/support/threads.h"
 
 namespace timepipe::testing {
 namespace {
-
-using ::testing::Combine;
-using ::testing::HasSubstr;
-using ::testing::Values;
-
-// Relative difference of two orders of the same sums in f64.
-constexpr double kSameF64 = 1e-12;
 
 // Rows of one mini-batch; `scan` holds the rows, tok of their places and, as
 // state_in, the state before the mini-batch.
@@ -67,28 +49,24 @@ void forward_into(Context& ctx, const DecodeProblem& p, DecodeOutputs& out) {
                            .state_last = out.state_last});
 }
 
-// Outputs start as NaN: what is left unwritten shows.
 DecodeOutputs run_forward(Context& ctx, const DecodeProblem& p) {
-  const auto like = [&](const Tensor& t) {
-    return nans(ctx, t.shape(), t.dtype());
-  };
-  DecodeOutputs out{like(p.scan.xq), like(p.sum_in), like(p.sum_in)};
+  DecodeOutputs out{nans_like(ctx, p.scan.xq), nans_like(ctx, p.sum_in),
+                    nans_like(ctx, p.sum_in)};
   forward_into(ctx, p, out);
   return out;
 }
 
-struct DecodeGradients {
-  Tensor dxq, dxk, dxv, dlr, dtok, dln_w, dln_b, dstate, dsum_in;
+struct DecodeGradients : InputGradients {
+  DecodeGradients(Context& ctx, const DecodeProblem& p)
+      : InputGradients(ctx, p.scan),
+        dstate(nans_like(ctx, p.scan.state_in)),
+        dsum_in(nans_like(ctx, p.sum_in)) {}
+  Tensor dstate, dsum_in;
 };
 
 DecodeGradients run_backward(Context& ctx, const DecodeProblem& p) {
   const ScanProblem& s = p.scan;
-  const auto like = [&](const Tensor& t) {
-    return nans(ctx, t.shape(), t.dtype());
-  };
-  DecodeGradients d{like(s.xq),   like(s.xk),       like(s.xv),
-                    like(s.lr),   like(s.tok),      like(s.ln_w),
-                    like(s.ln_b), like(s.state_in), like(p.sum_in)};
+  DecodeGradients d(ctx, p);
   ttt_decode_backward(ctx, {.shape = s.shape,
                             .xq = s.xq,
                             .xk = s.xk,
@@ -121,24 +99,14 @@ struct DecodeReference {
 // The definition: row i reads state - tok[i] * sum.
 DecodeReference reference_decode(const DecodeProblem& p) {
   const ScanProblem& s = p.scan;
-  const int64_t H = s.shape.heads, D = s.shape.head_size;
-  DecodeReference out{to_f64(s.xq), to_f64(p.sum_in), to_f64(s.state_in)};
-  for (int64_t h = 0; h < H; ++h) {
+  DecodeReference out{Vector(static_cast<std::size_t>(s.xq.numel())),
+                      to_f64(p.sum_in), to_f64(s.state_in)};
+  for (int64_t h = 0; h < s.shape.heads; ++h) {
     ReferenceState before, sum, state;
     exchange(s.shape, h, out.state, before, false);
     exchange(s.shape, h, out.sum, sum, false);
-    const Vector w = head_row(s.ln_w, h, 0, D), b = head_row(s.ln_b, h, 0, D);
     for (int64_t t = 0; t < s.tokens(); ++t) {
-      const Vector q = head_row(s.xq, t, h, D), k = head_row(s.xk, t, h, D);
-      const Vector target = minus(head_row(s.xv, t, h, D), 1, k);
-      add_gradient(s.lr.data<double>()[t * H + h], before, k, target, w, b,
-                   sum);
-      state = minus(before, s.tok.data<double>()[t], sum);
-      const Vector read = reference_norm(inner_model(state, q), w, b);
-      for (int64_t j = 0; j < D; ++j) {
-        out.y[static_cast<std::size_t>((t * H + h) * D + j)] +=
-            read[static_cast<std::size_t>(j)];
-      }
+      reference_token(s, h, t, t, before, sum, state, out.y);
     }
     exchange(s.shape, h, out.sum, sum, true);
     exchange(s.shape, h, out.state, state, true);
@@ -151,8 +119,8 @@ using Case = std::tuple<InnerModel, int64_t, int64_t>;
 
 std::string name_of_case(const ::testing::TestParamInfo<Case>& info) {
   const auto [inner, D, rows] = info.param;
-  return (inner == InnerModel::kLinear ? "LinearD" : "MlpD") +
-         std::to_string(D) + "r" + std::to_string(rows);
+  return name_of_model(inner) + "D" + std::to_string(D) + "r" +
+         std::to_string(rows);
 }
 
 class TttDecode : public ::testing::TestWithParam<Case> {
@@ -184,15 +152,8 @@ TEST_P(TttDecode, GradientsAgreeWithFiniteDifferences) {
            inner_product(out.state_last, s.dstate_out);
   };
   EXPECT_TRUE(gradients_agree(objective,
-                              {{"xq", s.xq, d.dxq},
-                               {"xk", s.xk, d.dxk},
-                               {"xv", s.xv, d.dxv},
-                               {"lr", s.lr, d.dlr},
-                               {"tok", s.tok, d.dtok},
-                               {"ln_w", s.ln_w, d.dln_w},
-                               {"ln_b", s.ln_b, d.dln_b},
-                               {"state", s.state_in, d.dstate},
-                               {"sum_in", p.sum_in, d.dsum_in}},
+                              d.with(s, {{"state", s.state_in, d.dstate},
+                                         {"sum_in", p.sum_in, d.dsum_in}}),
                               {.step = 1e-4, .sample = 24}));
 }
 
@@ -288,23 +249,24 @@ INSTANTIATE_TEST_SUITE_P(AllSizes, TttDecode,
 
 TEST(TttDecodeErrors, NamesWhatIsWrong) {
   Context ctx;
-  const auto says = [&](auto&& change) {
-    DecodeProblem p = random_decode(ctx, {InnerModel::kLinear, 2, 4, 3}, 2);
-    change(p);
-    return message_of([&] { run_forward(ctx, p); });
+  const DecodeProblem good =
+      random_decode(ctx, {InnerModel::kLinear, 2, 4, 3}, 2);
+  const auto forward = [&](const DecodeProblem& p) {
+    return [&ctx, p] { run_forward(ctx, p); };
   };
-  EXPECT_THAT(says([](DecodeProblem& p) { p.scan.shape.mini_batch = 1; }),
-              HasSubstr("xq: shape [2,8], expected 1 to 1 rows of 8"));
-  EXPECT_THAT(
-      says([&](DecodeProblem& p) { p.scan.tok = ctx.zeros({3}, DType::kF64); }),
-      HasSubstr("tok: shape [3], expected [2]"));
-  EXPECT_THAT(
-      says([&](DecodeProblem& p) { p.sum_in = ctx.zeros({3}, DType::kF64); }),
-      HasSubstr("sum_in: shape [3], expected [40]"));
-  EXPECT_THAT(says([&](DecodeProblem& p) {
-                p.scan.state_in = ctx.zeros({40}, DType::kF32);
-              }),
-              HasSubstr("state: dtype f32"));
+  DecodeProblem p = good;
+  p.scan.shape.mini_batch = 1;
+  EXPECT_THAT(forward(p),
+              refuses("xq: shape [2,8], expected 1 to 1 rows of 8"));
+  p = good;
+  p.scan.tok = ctx.zeros({3}, DType::kF64);
+  EXPECT_THAT(forward(p), refuses("tok: shape [3], expected [2]"));
+  p = good;
+  p.sum_in = ctx.zeros({3}, DType::kF64);
+  EXPECT_THAT(forward(p), refuses("sum_in: shape [3], expected [40]"));
+  p = good;
+  p.scan.state_in = ctx.zeros({40}, DType::kF32);
+  EXPECT_THAT(forward(p), refuses("state: dtype f32"));
 }
 
 }  // namespace

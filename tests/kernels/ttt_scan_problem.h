@@ -1,15 +1,24 @@
 #pragma once
 
-// Scans with random inputs, for the tests of the TTT scan.
+// Scans with random inputs, for the tests of the TTT scan and of its decoding
+// form.
 
 #include <algorithm>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "kernels/ttt_scan.h"
-#include "tests/support/tensors.h"
+#include "tests/kernels/kernel_test.h"
 
 namespace timepipe::testing {
+
+// Relative difference of two orders of the same sums in f64.
+constexpr double kSameF64 = 1e-12;
+
+inline std::string name_of_model(InnerModel inner) {
+  return inner == InnerModel::kLinear ? "Linear" : "Mlp";
+}
 
 struct ScanProblem {
   TttShape shape;
@@ -26,12 +35,43 @@ struct ScanOutputs {
   std::vector<Tensor> all() const { return {y, state_out, checkpoints}; }
 };
 
-struct ScanGradients {
-  Tensor dxq, dxk, dxv, dlr, dtok, dln_w, dln_b, dstate_in, dstart;
+// NaN-filled: what is left unwritten shows.
+inline Tensor nans_like(Context& ctx, const Tensor& t) {
+  return nans(ctx, t.shape(), t.dtype());
+}
 
+// Of the inputs that the scan and its decoding form share.
+struct InputGradients {
+  InputGradients(Context& ctx, const ScanProblem& p)
+      : dxq(nans_like(ctx, p.xq)),
+        dxk(nans_like(ctx, p.xk)),
+        dxv(nans_like(ctx, p.xv)),
+        dlr(nans_like(ctx, p.lr)),
+        dtok(nans_like(ctx, p.tok)),
+        dln_w(nans_like(ctx, p.ln_w)),
+        dln_b(nans_like(ctx, p.ln_b)) {}
+  // For gradients_agree, with `states`, which they don't share.
+  std::vector<GradientOf> with(const ScanProblem& p,
+                               std::vector<GradientOf> states) const {
+    std::vector<GradientOf> all = {
+        {"xq", p.xq, dxq},      {"xk", p.xk, dxk},    {"xv", p.xv, dxv},
+        {"lr", p.lr, dlr},      {"tok", p.tok, dtok}, {"ln_w", p.ln_w, dln_w},
+        {"ln_b", p.ln_b, dln_b}};
+    all.insert(all.end(), states.begin(), states.end());
+    return all;
+  }
+  Tensor dxq, dxk, dxv, dlr, dtok, dln_w, dln_b;
+};
+
+struct ScanGradients : InputGradients {
+  ScanGradients(Context& ctx, const ScanProblem& p)
+      : InputGradients(ctx, p),
+        dstate_in(nans_like(ctx, p.start)),
+        dstart(nans_like(ctx, p.start)) {}
   std::vector<Tensor> all() const {
     return {dxq, dxk, dxv, dlr, dtok, dln_w, dln_b, dstate_in, dstart};
   }
+  Tensor dstate_in, dstart;
 };
 
 inline ScanProblem random_problem(Context& ctx, const TttShape& shape,
@@ -80,7 +120,6 @@ inline void forward_into(Context& ctx, const ScanProblem& p, ScanOutputs& out) {
                          .checkpoints = out.checkpoints});
 }
 
-// Outputs start as NaN: what is left unwritten shows.
 inline ScanOutputs run_forward(Context& ctx, const ScanProblem& p) {
   const DType dtype = p.xq.dtype();
   const int64_t size = p.shape.state_size();
@@ -93,12 +132,7 @@ inline ScanOutputs run_forward(Context& ctx, const ScanProblem& p) {
 
 inline ScanGradients run_backward(Context& ctx, const ScanProblem& p,
                                   const Tensor& checkpoints) {
-  const auto like = [&](const Tensor& t) {
-    return nans(ctx, t.shape(), t.dtype());
-  };
-  ScanGradients d{like(p.xq),   like(p.xk),    like(p.xv),
-                  like(p.lr),   like(p.tok),   like(p.ln_w),
-                  like(p.ln_b), like(p.start), like(p.start)};
+  ScanGradients d(ctx, p);
   ttt_scan_backward(ctx, {.shape = p.shape,
                           .xq = p.xq,
                           .xk = p.xk,
@@ -168,17 +202,6 @@ inline void fill_padding(ScanProblem& p, double value) {
   }
 }
 
-// The text of the InvalidArgument that f throws.
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const InvalidArgument& e) {
-    return e.what();
-  }
-  return "no InvalidArgument";
-}
-
 // a += b, element by element.
 inline void accumulate(std::vector<double>& a, const Tensor& b) {
   const std::vector<double> values = to_f64(b);
@@ -208,24 +231,24 @@ inline std::vector<std::vector<double>> run_in_chunks(Context& ctx,
     state = outputs.back().state_out;
     append(y, outputs.back().y);
   }
-  std::vector<ScanGradients> gradients(chunks.size());
+  std::vector<ScanGradients> gradients;  // of the last chunk first
   Tensor dstate = whole.dstate_out;
   std::vector<std::vector<double>> sums(4), rows(4);
   for (std::size_t i = chunks.size(); i-- > 0;) {
     chunks[i].dstate_out = dstate;
-    gradients[i] = run_backward(ctx, chunks[i], outputs[i].checkpoints);
-    const ScanGradients& d = gradients[i];
+    gradients.push_back(run_backward(ctx, chunks[i], outputs[i].checkpoints));
+    const ScanGradients& d = gradients.back();
     dstate = d.dstate_in;
     accumulate(sums[0], d.dtok);
     accumulate(sums[1], d.dln_w);
     accumulate(sums[2], d.dln_b);
     accumulate(sums[3], d.dstart);
   }
-  for (const ScanGradients& d : gradients) {
-    append(rows[0], d.dxq);
-    append(rows[1], d.dxk);
-    append(rows[2], d.dxv);
-    append(rows[3], d.dlr);
+  for (auto d = gradients.rbegin(); d != gradients.rend(); ++d) {
+    append(rows[0], d->dxq);
+    append(rows[1], d->dxk);
+    append(rows[2], d->dxv);
+    append(rows[3], d->dlr);
   }
   return {y,       to_f64(state), to_f64(dstate), sums[0], sums[1], sums[2],
           sums[3], rows[0],       rows[1],        rows[2], rows[3]};

@@ -156,6 +156,27 @@ inline Vector head_row(const Tensor& x, int64_t row, int64_t head, int64_t D) {
   return Vector(data, data + D);
 }
 
+// Token t of a head, at `place` of its mini-batch, before which the state was
+// `before`: its gradient is added to `sum`; y is read from the state that
+// gives.
+inline void reference_token(const ScanProblem& p, int64_t head, int64_t t,
+                            int64_t place, const ReferenceState& before,
+                            ReferenceState& sum, ReferenceState& state,
+                            Vector& y) {
+  const int64_t H = p.shape.heads, D = p.shape.head_size;
+  const Vector w = head_row(p.ln_w, head, 0, D),
+               b = head_row(p.ln_b, head, 0, D);
+  const Vector q = head_row(p.xq, t, head, D), k = head_row(p.xk, t, head, D);
+  const Vector target = minus(head_row(p.xv, t, head, D), 1, k);
+  add_gradient(p.lr.data<double>()[t * H + head], before, k, target, w, b, sum);
+  state = minus(before, p.tok.data<double>()[place], sum);
+  const Vector read = reference_norm(inner_model(state, q), w, b);
+  for (int64_t j = 0; j < D; ++j) {
+    const auto at = static_cast<std::size_t>(j);
+    y[static_cast<std::size_t>((t * H + head) * D + j)] = q[at] + read[at];
+  }
+}
+
 // The definition over all heads and segments: y and the last state.
 struct Reference {
   Vector y, state;
@@ -164,23 +185,10 @@ struct Reference {
 inline void reference_mini_batch(const ScanProblem& p, int64_t head,
                                  int64_t row, int64_t rows,
                                  ReferenceState& state, Vector& y) {
-  const int64_t H = p.shape.heads, D = p.shape.head_size;
-  const Vector w = head_row(p.ln_w, head, 0, D),
-               b = head_row(p.ln_b, head, 0, D);
   const ReferenceState before = state;
   ReferenceState sum = minus(before, 1, before);
   for (int64_t i = 0; i < rows; ++i) {
-    const int64_t t = row + i;
-    const Vector q = head_row(p.xq, t, head, D), k = head_row(p.xk, t, head, D);
-    const Vector target = minus(head_row(p.xv, t, head, D), 1, k);
-    add_gradient(p.lr.data<double>()[t * H + head], before, k, target, w, b,
-                 sum);
-    state = minus(before, p.tok.data<double>()[i], sum);
-    const Vector read = reference_norm(inner_model(state, q), w, b);
-    for (int64_t j = 0; j < D; ++j) {
-      const auto at = static_cast<std::size_t>(j);
-      y[static_cast<std::size_t>((t * H + head) * D + j)] = q[at] + read[at];
-    }
+    reference_token(p, head, row + i, i, before, sum, state, y);
   }
 }
 

@@ -3,23 +3,8 @@
 # cut short is named, with status 1, after what was trained is saved, and the
 # run goes on from there when the file is back; an id that the model doesn't
 # have is named before the first step.
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 timepipe=$1 mpiexec=$2
-configs=$(cd "$(dirname "$0")/../../configs" && pwd)
-work=$(mktemp -d)
-job=
-leave() {
-  [ -z "$job" ] || kill -KILL -- "-$job" 2>/dev/null || true
-  rm -rf "$work"
-}
-trap leave EXIT
-cd "$work"
-
-fail() {
-  echo "FAILED: $1"
-  [ $# -lt 2 ] || cat "$2"
-  exit 1
-}
 
 head -c 4500 "$(command -v bash)" | base64 -w0 >text
 run=(train "$configs/demo.textproto" data.sequence_length=256

@@ -2,28 +2,8 @@
 # data_cli.sh TIMEPIPE SPM_TRAIN: `timepipe data` as a person uses it. Each
 # mistake ends with status 1 and one line, and leaves no file; a file that was
 # prepared trains with its tokenizer and is refused with another one.
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 timepipe=$1 spm_train=$2
-configs=$(cd "$(dirname "$0")/../../configs" && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-fail() {
-  echo "FAILED: $1"
-  [ $# -lt 2 ] || cat "$2"
-  exit 1
-}
-# Ends with status 1; all that it prints is one line of timepipe's with this
-# text.
-refused() {
-  local text=$1 status=0
-  shift
-  "$@" >out 2>&1 || status=$?
-  [ "$status" -eq 1 ] || fail "status $status: $*" out
-  [ "$(grep -c '' out)" -eq 1 ] || fail "not one line: $*" out
-  grep -qF -- "$text" out || fail "no '$text' from: $*" out
-}
 
 for ((i = 0; i < 400; ++i)); do
   echo "Line $i of the text says what lines of a text say: $((i * i)) cafés"
@@ -77,28 +57,28 @@ expected a text" out || fail "not named" out
 echo "ok: JSON lines under any name and through pipes"
 
 out=(--out none.safetensors)
-refused 'part-00000: its lines are JSON objects: --field text' \
+mistake 'part-00000: its lines are JSON objects: --field text' \
   "${prepare[@]}" part-00000 "${out[@]}"
-refused '--field: text.txt is a text' "${prepare[@]}" lines.jsonl text.txt \
+mistake '--field: text.txt is a text' "${prepare[@]}" lines.jsonl text.txt \
   --field text "${out[@]}"
-refused '--field excludes --text' "${prepare[@]}" lines.jsonl --field text \
+mistake '--field excludes --text' "${prepare[@]}" lines.jsonl --field text \
   --text "${out[@]}"
-refused 'gzip -dc lines.jsonl.gz | timepipe data prepare - --field text' \
+mistake 'gzip -dc lines.jsonl.gz | timepipe data prepare - --field text' \
   "${prepare[@]}" lines.jsonl.gz "${out[@]}"
-refused 'standard input: empty' "${prepare[@]}" - "${out[@]}" </dev/null
-refused 'standard input: a gzip file, expected a text or JSON lines: pipe it' \
+mistake 'standard input: empty' "${prepare[@]}" - "${out[@]}" </dev/null
+mistake 'standard input: a gzip file, expected a text or JSON lines: pipe it' \
   "${prepare[@]}" - "${out[@]}" <lines.jsonl.gz
 # Every command asks the same question.
-refused 'lines.jsonl: JSON lines, expected tokens or a text' \
+mistake 'lines.jsonl: JSON lines, expected tokens or a text' \
   "$timepipe" data ngram --train lines.jsonl --held-out 0.2
-refused 'lines.jsonl.gz: a gzip file, expected tokens or a text' \
+mistake 'lines.jsonl.gz: a gzip file, expected tokens or a text' \
   "$timepipe" data info lines.jsonl.gz
-refused 'lines.jsonl.gz: a gzip file, expected a sentencepiece model' \
+mistake 'lines.jsonl.gz: a gzip file, expected a sentencepiece model' \
   "${prepare[@]}" text.txt --tokenizer lines.jsonl.gz "${out[@]}"
-refused 'lines.jsonl.gz: a gzip file, expected a text: gzip -dc' \
+mistake 'lines.jsonl.gz: a gzip file, expected a text: gzip -dc' \
   "$timepipe" config lines.jsonl.gz
 for ((i = 0; i < 400; ++i)); do printf '\1\2\0\0'; done >wide.bin
-refused 'wide.bin: every second uint16 is 0: uint32' "$timepipe" data info \
+mistake 'wide.bin: every second uint16 is 0: uint32' "$timepipe" data info \
   wide.bin
 "$timepipe" data info wide.bin --token-type uint32 >out || fail info out
 grep -q ', uint32, 400 tokens' out || fail "not read as uint32" out
@@ -106,49 +86,49 @@ echo '{"text": "a"}' >bad.jsonl
 echo '{"text": "a", ' >>bad.jsonl
 : >empty.txt
 mkdir folder
-refused 'missing.txt: No such file' "${prepare[@]}" missing.txt "${out[@]}"
-refused 'empty.txt: empty' "${prepare[@]}" text.txt empty.txt "${out[@]}"
-refused 'folder: not a regular file' "${prepare[@]}" folder "${out[@]}"
-refused 'bad.jsonl: line 2: column 15: not JSON' "${prepare[@]}" bad.jsonl \
+mistake 'missing.txt: No such file' "${prepare[@]}" missing.txt "${out[@]}"
+mistake 'empty.txt: empty' "${prepare[@]}" text.txt empty.txt "${out[@]}"
+mistake 'folder: not a regular file' "${prepare[@]}" folder "${out[@]}"
+mistake 'bad.jsonl: line 2: column 15: not JSON' "${prepare[@]}" bad.jsonl \
   "${out[@]}"
-refused "lines.jsonl: line 1: no field 'words', but 'id', 'text', 'body'" \
+mistake "lines.jsonl: line 1: no field 'words', but 'id', 'text', 'body'" \
   "${prepare[@]}" lines.jsonl \
   --field words "${out[@]}"
-refused "lines.jsonl: line 1: column 8: field 'id': a number, expected a text" \
+mistake "lines.jsonl: line 1: column 8: field 'id': a number, expected a text" \
   "${prepare[@]}" lines.jsonl --field id "${out[@]}"
-refused 'bytes.safetensors: a safetensors file, expected a text' "${prepare[@]}" \
+mistake 'bytes.safetensors: a safetensors file, expected a text' "${prepare[@]}" \
   bytes.safetensors "${out[@]}"
-refused '--out: bytes.safetensors exists' "${prepare[@]}" text.txt \
+mistake '--out: bytes.safetensors exists' "${prepare[@]}" text.txt \
   --out bytes.safetensors
-refused 'expected a name ending in .safetensors' "${prepare[@]}" text.txt \
+mistake 'expected a name ending in .safetensors' "${prepare[@]}" text.txt \
   --out a.bin
-refused 'none/a.safetensors: No such file' "${prepare[@]}" text.txt \
+mistake 'none/a.safetensors: No such file' "${prepare[@]}" text.txt \
   --out none/a.safetensors
-refused 'text.txt/a.safetensors: Not a directory' "${prepare[@]}" \
+mistake 'text.txt/a.safetensors: Not a directory' "${prepare[@]}" \
   text.txt --out text.txt/a.safetensors
-refused '--eos: tokenizer bytes has no such id' "${prepare[@]}" text.txt --eos \
+mistake '--eos: tokenizer bytes has no such id' "${prepare[@]}" text.txt --eos \
   "${out[@]}"
-refused '--threads' "${prepare[@]}" text.txt --threads 0 "${out[@]}"
-refused 'INPUT is required' "${prepare[@]}" "${out[@]}"
-refused 'no.model: No such file' "${prepare[@]}" text.txt --tokenizer no.model \
+mistake '--threads' "${prepare[@]}" text.txt --threads 0 "${out[@]}"
+mistake 'INPUT is required' "${prepare[@]}" "${out[@]}"
+mistake 'no.model: No such file' "${prepare[@]}" text.txt --tokenizer no.model \
   "${out[@]}"
-refused 'text.txt: a text, expected a sentencepiece model' "${prepare[@]}" text.txt \
+mistake 'text.txt: a text, expected a sentencepiece model' "${prepare[@]}" text.txt \
   --tokenizer text.txt "${out[@]}"
 head -c 3000 small.model >cut.model
-refused 'cut.model: not a sentencepiece model' "${prepare[@]}" text.txt \
+mistake 'cut.model: not a sentencepiece model' "${prepare[@]}" text.txt \
   --tokenizer cut.model "${out[@]}"
 printf '\377' | cat text.txt - >binary.txt
-refused "binary.txt: byte $(stat -c %s text.txt): not UTF-8" "${prepare[@]}" \
+mistake "binary.txt: byte $(stat -c %s text.txt): not UTF-8" "${prepare[@]}" \
   binary.txt --tokenizer small.model "${out[@]}"
 cp "$timepipe" alone
-refused "$work/timepipe-tokenizer: No such file" ./alone data prepare text.txt \
+mistake "$work/timepipe-tokenizer: No such file" ./alone data prepare text.txt \
   --tokenizer small.model "${out[@]}"
 full() { (ulimit -f 20 && exec "$@"); }
-refused 'none.safetensors: File too large' full "${prepare[@]}" text.txt \
+mistake 'none.safetensors: File too large' full "${prepare[@]}" text.txt \
   "${out[@]}"
 [ "$(id -u)" -eq 0 ] || {
   chmod 555 folder
-  refused 'Permission denied' "${prepare[@]}" text.txt --out folder/a.safetensors
+  mistake 'Permission denied' "${prepare[@]}" text.txt --out folder/a.safetensors
 }
 ! ls none* ./*.part >/dev/null 2>&1 || fail "a mistake left a file"
 
@@ -159,7 +139,7 @@ for i in 1 2 3 4; do
     >out$i 2>&1 &
   jobs+=($!)
 done
-for job in "${jobs[@]}"; do wait "$job" || fail "one of several at once" out1; done
+for pid in "${jobs[@]}"; do wait "$pid" || fail "one of several at once" out1; done
 cmp shared.safetensors bytes.safetensors || fail "several at once: other bytes"
 echo "ok: several at once into one file"
 
@@ -184,11 +164,11 @@ SLURM_NTASKS=2 SLURM_PROCID=0 "$timepipe" data info text.txt >out 2>log ||
 [ ! -s log ] && grep -q 'tokens' out || fail "a batch script isn't a rank" log
 echo "ok: of several ranks one works"
 
-refused 'missing.bin: No such file' "$timepipe" data info missing.bin
+mistake 'missing.bin: No such file' "$timepipe" data info missing.bin
 printf 'abc' >odd.bin
-refused 'odd.bin: 3 bytes of tokens' "$timepipe" data info odd.bin
+mistake 'odd.bin: 3 bytes of tokens' "$timepipe" data info odd.bin
 head -c 2000 bytes.safetensors >short.safetensors
-refused 'short.safetensors: ' "$timepipe" data info short.safetensors
+mistake 'short.safetensors: ' "$timepipe" data info short.safetensors
 "$timepipe" data info bytes.safetensors --vocab-size 64 >out 2>log &&
   fail "ids beyond the vocabulary" out
 [ "$(grep -c '^timepipe: bytes.safetensors: token 0: id 76, expected one in' \
@@ -206,12 +186,12 @@ done
 cp small.model renamed.model
 "${train[@]}" data.train=pieces1.safetensors data.tokenizer=renamed.model \
   >out 2>&1 || fail "the same model under another name" out
-refused 'pieces1.safetensors: tokens of tokenizer small.model (xxh64:' \
+mistake 'pieces1.safetensors: tokens of tokenizer small.model (xxh64:' \
   "${train[@]}" data.train=pieces1.safetensors
-refused 'expected those of data.tokenizer = small.model (xxh64:' \
+mistake 'expected those of data.tokenizer = small.model (xxh64:' \
   "${train[@]}" data.train=bytes.safetensors data.tokenizer=small.model
-refused 'text.txt: the tokens of a text are its bytes' \
+mistake 'text.txt: the tokens of a text are its bytes' \
   "${train[@]}" data.train=text.txt data.tokenizer=small.model
-refused 'lines.jsonl: JSON lines, expected tokens or a text' \
+mistake 'lines.jsonl: JSON lines, expected tokens or a text' \
   "${train[@]}" data.train=lines.jsonl
 echo "ok: training knows whose tokens it reads"

@@ -3,27 +3,10 @@
 # go on as they did there: with the same bits on a processor like the one on
 # which they began, with the same losses but for rounding on any. Data are known
 # by their contents, a checkpoint by its step.
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 timepipe=$1
-made=$(cd "$(dirname "$0")/earlier_runs" && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cp -r "$made/." "$work"
-cd "$work"
+cp -r "$root/tests/launcher/earlier_runs/." .
 
-fail() {
-  echo "FAILED: $1"
-  [ $# -lt 2 ] || cat "$2"
-  exit 1
-}
-refused() {
-  local text=$1 status=0
-  shift
-  "$@" >out 2>&1 || status=$?
-  [ "$status" -eq 1 ] || fail "status $status: $*" out
-  [ "$(grep -c '^timepipe:' out)" -eq 1 ] || fail "not one line: $*" out
-  grep -qF -- "$text" out || fail "no '$text' from: $*" out
-}
 # KEY FILE: the key's values, a line each.
 values() { sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p" "$2"; }
 

@@ -1,16 +1,8 @@
 #!/usr/bin/env bash
 # Folders on file systems that have no locks (Lustre, NFS) or can't sync a folder
-# (CIFS, some of FUSE):  file_systems.sh TIMEPIPE PRELOADED CONFIGS
-set -euo pipefail
-timepipe=$1 preloaded=$2 configs=$3
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-fail() { # fail TEXT
-  echo "FAILED: $1" >&2
-  cat out >&2
-  exit 1
-}
+# (CIFS, some of FUSE):  file_systems.sh TIMEPIPE PRELOADED
+source "$(dirname "$0")/common.sh"
+timepipe=$1 preloaded=$2
 
 head -c 9000 "$timepipe" | base64 -w0 >text
 run=("$timepipe" train "$configs/demo.textproto" data.train=text

@@ -2,27 +2,10 @@
 # init_from.sh TIMEPIPE MPIEXEC: runs that start from weights of other runs and of
 # Hugging Face folders: what they keep of them, what they convert, and what they
 # refuse; runs and weights that aren't finite.
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 timepipe=$1 mpiexec=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-fail() {
-  echo "FAILED: $1"
-  [ $# -lt 2 ] || cat "$2"
-  exit 1
-}
 run() { "$timepipe" "$@" >out 2>err || fail "$*" err; }
-# Status 1 and one line of timepipe's, with this text.
-refused() {
-  local text=$1 status=0
-  shift
-  "$timepipe" "$@" >out 2>err || status=$?
-  [ $status -eq 1 ] || fail "status $status: $*" err
-  [ "$(grep -c '^timepipe: ' err)" -eq 1 ] || fail "not one line: $*" err
-  grep -qF -- "$text" err || fail "no '$text' from: $*" err
-}
+wrong() { refused "$1" "$timepipe" "${@:2}"; }
 
 cat >tiny.textproto <<'P'
 model {
@@ -76,10 +59,10 @@ digest_of() { sed -n 's/^ "digest": "\(.*\)",$/\1/p' "$1/manifest.json"; }
 echo "ok: f32 and f64"
 
 # Another depth or width is named by its field.
-refused "model.num_layers: {" "${train[@]}" init_from=run model.num_layers=3
-refused "model.hidden_size: {" "${train[@]}" init_from=run model.hidden_size=32
-refused "model.num_layers: {" "${train[@]}" init_from=hf model.num_layers=1
-refused "model.intermediate_size: {" "${train[@]}" init_from=hf \
+wrong "model.num_layers: {" "${train[@]}" init_from=run model.num_layers=3
+wrong "model.hidden_size: {" "${train[@]}" init_from=run model.hidden_size=32
+wrong "model.num_layers: {" "${train[@]}" init_from=hf model.num_layers=1
+wrong "model.intermediate_size: {" "${train[@]}" init_from=hf \
   model.intermediate_size=32
 echo "ok: other models are named by the field"
 
@@ -102,11 +85,11 @@ run "${same[@]}" run_dir=a optimizer.steps=5
 [ "$(digest_of a/checkpoints/step-000005)" = "$(digest_of b/checkpoints/step-000002)" ] ||
   fail "not the same after a resume"
 run checkpoint import hf imported
-refused "hf is a Hugging Face folder, which has no moments" "${train[@]}" \
+wrong "hf is a Hugging Face folder, which has no moments" "${train[@]}" \
   init_from=hf init_optimizer=true
-refused "has moments of no update" "${train[@]}" init_from=imported \
+wrong "has moments of no update" "${train[@]}" init_from=imported \
   init_optimizer=true
-refused "init_optimizer: true, expected false without init_from" \
+wrong "init_optimizer: true, expected false without init_from" \
   "${train[@]}" init_optimizer=true
 echo "ok: moments go along"
 
@@ -115,15 +98,15 @@ cp -r hf bad
 printf '\0\0\300\177' | dd of=bad/model.safetensors bs=1 conv=notrunc \
   seek=$(($(stat -c %s hf/model.safetensors) - 4)) 2>dd
 finite="bad: model.norm.weight: 1 of 16 numbers aren't finite, the first at [15]: nan"
-refused "$finite" "${train[@]}" run_dir=nan init_from=bad
+wrong "$finite" "${train[@]}" run_dir=nan init_from=bad
 [ ! -d nan/checkpoints/step-000003 ] || fail "saved what isn't finite"
-refused "$finite" eval bad --data text
-refused "$finite" score bad --tokens text --logits logits
+wrong "$finite" eval bad --data text
+wrong "$finite" score bad --tokens text --logits logits
 [ ! -e logits ] || fail "logits of weights that aren't finite"
-refused "$finite" generate bad --prompt a
-refused "$finite" checkpoint import bad x
-refused "$finite" checkpoint verify-export bad
-refused "$finite" checkpoint export bad x
+wrong "$finite" generate bad --prompt a
+wrong "$finite" checkpoint import bad x
+wrong "$finite" checkpoint verify-export bad
+wrong "$finite" checkpoint export bad x
 [ ! -e x ] || fail "a mistake left something"
 # And results of weights that are: one embedding and the last scale are 1e30.
 cp -r hf huge
@@ -132,20 +115,20 @@ for place in $((begin + 60)) $(($(stat -c %s hf/model.safetensors) - 4)); do
   printf '\312\362\111\161' | dd of=huge/model.safetensors bs=1 conv=notrunc \
     seek=$place 2>dd
 done
-refused "logits from token 0 on: " eval huge --data text
-refused "logits from token 0 on: " score huge --tokens text --logits logits
-refused "logits from token 2 on: " generate huge --prompt abc
-refused "logits from token 0 on: " checkpoint import huge x
-refused "logits from token 0 on: " checkpoint verify-export huge
+wrong "logits from token 0 on: " eval huge --data text
+wrong "logits from token 0 on: " score huge --tokens text --logits logits
+wrong "logits from token 2 on: " generate huge --prompt abc
+wrong "logits from token 0 on: " checkpoint import huge x
+wrong "logits from token 0 on: " checkpoint verify-export huge
 [ ! -e logits ] && [ ! -e x ] || fail "a mistake left something"
 echo "ok: weights that aren't finite"
 
 # A run that trained nothing isn't finished, nor one whose weights went beyond.
-refused "not trained: all 3 steps were skipped" "${train[@]}" run_dir=skipped \
+wrong "not trained: all 3 steps were skipped" "${train[@]}" run_dir=skipped \
   model.initializer_range=1e25
-refused "not trained: all 3 steps were skipped" "${train[@]}" run_dir=skipped \
+wrong "not trained: all 3 steps were skipped" "${train[@]}" run_dir=skipped \
   model.initializer_range=1e25
-refused "step 1: model." "${train[@]}" run_dir=beyond optimizer.lr=1e39 \
+wrong "step 1: model." "${train[@]}" run_dir=beyond optimizer.lr=1e39 \
   optimizer.steps=1
 [ ! -e beyond/checkpoints/step-000001/manifest.json ] ||
   fail "saved what isn't finite"

@@ -3,32 +3,9 @@
 # damaged or out of disk, and what their folders then hold. A run that is killed
 # KILLS times at random moments and resumed each time, on one layout after the
 # other, must end with the bits of the run that nobody disturbed.
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 timepipe=$1 mpiexec=$2 kills=${3:-4}
-configs=$(cd "$(dirname "$0")/../../configs" && pwd)
-work=$(mktemp -d)
-job=
-leave() {
-  [ -z "$job" ] || kill -KILL -- "-$job" 2>/dev/null || true
-  rm -rf "$work"
-}
-trap leave EXIT
-cd "$work"
 RANDOM=7
-
-fail() {
-  echo "FAILED: $1"
-  [ $# -lt 2 ] || cat "$2"
-  exit 1
-}
-# Its output must be one line of timepipe's with this text.
-refused() {
-  local text=$1
-  shift
-  "$@" >out 2>&1 && fail "accepted: $*" out
-  [ "$(grep -c '^timepipe:' out)" -eq 1 ] || fail "not one line: $*" out
-  grep -qF -- "$text" out || fail "no '$text' from: $*" out
-}
 
 head -c 4500 "$(command -v bash)" | base64 -w0 >text
 run=(train "$configs/demo.textproto" data.train=text data.sequence_length=2048

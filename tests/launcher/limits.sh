@@ -1,18 +1,8 @@
 #!/usr/bin/env bash
 # limits.sh TIMEPIPE: memory that ends, standard streams that are closed, and
 # output that nobody reads.
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 timepipe=$1
-configs=$(cd "$(dirname "$0")/../../configs" && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-fail() {
-  echo "FAILED: $1"
-  [ $# -lt 2 ] || cat "$2"
-  exit 1
-}
 
 head -c 100000 "$timepipe" | tr -c 'a-z\n' ' ' >text.txt
 small=(train "$configs/demo.textproto" data.train=text.txt model.hidden_size=64

@@ -2,37 +2,18 @@
 # model_cli.sh TIMEPIPE: trains a tiny model for two steps, then everything that
 # can be done with a trained model: eval, score, generate, export, import; and
 # the mistakes that can be made with each.
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 timepipe=$1
-tests=$(cd "$(dirname "$0")/.." && pwd)
-golden=$tests/golden/hf_linear_tied_f32
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-fail() {
-  echo "FAILED: $1"
-  [ $# -lt 2 ] || cat "$2"
-  exit 1
-}
+golden=$root/tests/golden/hf_linear_tied_f32
 run() { "$timepipe" "$@" >out 2>err || fail "$*" err; }
-# Its output must be one line of timepipe's with this text, its status 1.
-refused() {
-  local text=$1 status=0
-  shift
-  "$timepipe" "$@" >out 2>&1 || status=$?
-  [ $status -eq 1 ] || fail "status $status: $*" out
-  [ "$(grep -c . out)" -eq 1 ] && grep -q '^timepipe: ' out ||
-    fail "not one line: $*" out
-  grep -qF -- "$text" out || fail "no '$text' from: $*" out
-}
+wrong() { mistake "$1" "$timepipe" "${@:2}"; }
 near() { # A B DISTANCE
   awk -v a="$1" -v b="$2" -v d="$3" 'BEGIN { exit !((a-b)^2 <= d^2) }'
 }
 value() { sed -n "s/^  \"$1\": \([^,]*\),*$/\1/p" eval.json; }
 
 head -c 4500 "$(command -v bash)" | base64 -w0 >text
-tiny=(train "$tests/../configs/demo.textproto" data.train=text
+tiny=(train "$configs/demo.textproto" data.train=text
   data.sequence_length=512 train.chunk_tokens=128 model.num_layers=1
   model.hidden_size=32 model.intermediate_size=48 model.num_heads=2
   data.batch=1 data.held_out=0.25 optimizer.steps=2 optimizer.warmup_steps=0
@@ -50,6 +31,25 @@ run eval run --data text --held-out --max-tokens 1000 --json eval.json
   fail "eval of the held-out share" eval.json
 near "$(value bits_per_byte)" "$(awk "BEGIN { print $(value loss) / log(2) }")" \
   1e-5 || fail "bits per byte" eval.json
+# A run whose text has documents: what it found on the held-out share is found
+# again, and a text that tells no documents isn't read as another.
+for documents in reset carry; do
+  of_lines=("${tiny[@]}" data.bos_id=119 eval.every=2
+    "data.documents=$documents")
+  "$timepipe" "${of_lines[@]}" eval.sequences=99999 >out 2>&1 && fail "windows" out
+  windows=$(sed -nE 's/.*expected at most ([0-9]+), the windows .*/\1/p' out)
+  run "${of_lines[@]}" "eval.sequences=$windows" run_dir=$documents
+  run eval $documents --data text --held-out --json eval.json
+  held_out=$(sed -nE 's/.*"held_out_loss":([0-9.]*).*/\1/p' \
+    $documents/metrics.jsonl)
+  near "$(value loss)" "$held_out" 1e-5 ||
+    fail "$documents: held-out loss $held_out of the run" eval.json
+  [ "$(value documents)" = "\"$documents\"" ] || fail "not named" eval.json
+done
+refused "data.bos_id: -1, expected the token that starts a document" \
+  eval run --data text --documents reset
+
+# All of the file in one window.
 run eval run --data text --context 0 --json eval.json
 [ "$(value context)" -eq 5999 ] || fail "one window" eval.json
 
@@ -165,56 +165,56 @@ grep -q '^timepipe: standard output: No space' err || fail "full disk" err
 rm x
 generate=(generate run --prompt a)
 printf '\377\377' >large.bin
-refused "nowhere: no such folder" eval nowhere --data text
-refused "expected a checkpoint, or a run folder" eval . --data text
-refused "nothing: No such file" eval run --data nothing
-refused "--data" eval run
-refused "--context: " eval run --data text --context=-3
-refused "token 0: id 65535, expected one in [0, 256)" \
+wrong "nowhere: no such folder" eval nowhere --data text
+wrong "expected a checkpoint, or a run folder" eval . --data text
+wrong "nothing: No such file" eval run --data nothing
+wrong "--data" eval run
+wrong "--context: " eval run --data text --context=-3
+wrong "token 0: id 65535, expected one in [0, 256)" \
   score run --tokens large.bin --logits x
-refused "large.bin: 1 token(s) to evaluate" eval run --data large.bin
-refused "dtype" score run --tokens text --logits x --dtype f16
-refused "x/y: " score run --tokens text --logits x/y
-refused "no tensor named tokens" score run --logits x \
+wrong "large.bin: 1 token(s) to evaluate" eval run --data large.bin
+wrong "dtype" score run --tokens text --logits x --dtype f16
+wrong "x/y: " score run --tokens text --logits x/y
+wrong "no tensor named tokens" score run --logits x \
   --tokens logits.safetensors
-refused "prompt: empty" generate run
-refused "prompt: empty" generate run --state-in a.state
-refused "nothing: No such file" generate run --prompt-file nothing
-refused "tokenizer bytes: 256 ids, expected at most the model's 64" \
+wrong "prompt: empty" generate run
+wrong "prompt: empty" generate run --state-in a.state
+wrong "nothing: No such file" generate run --prompt-file nothing
+wrong "tokenizer bytes: 256 ids, expected at most the model's 64" \
   generate "$golden" --prompt a --tokenizer bytes
-refused "tokenizer.model: No such file" generate "$golden" --prompt a
-refused "--bos: neither" "${generate[@]}" --bos
-refused "nothing: No such file" "${generate[@]}" --tokenizer nothing
-refused "expected a sentencepiece model" "${generate[@]}" --tokenizer text
-refused "--prompt excludes --prompt-file" "${generate[@]}" --prompt-file text
-refused "--temperature: -1" "${generate[@]}" --temperature=-1
-refused "--top-k: -2" "${generate[@]}" --top-k=-2
-refused "--top-p: 0.0" "${generate[@]}" --top-p 0
-refused "--top-k excludes --greedy" "${generate[@]}" --greedy --top-k 5
-refused "--max-new-tokens" "${generate[@]}" --max-new-tokens=-1
-refused "a.state: hidden_size: 32, expected 64" generate wide --prompt a \
+wrong "tokenizer.model: No such file" generate "$golden" --prompt a
+wrong "--bos: neither" "${generate[@]}" --bos
+wrong "nothing: No such file" "${generate[@]}" --tokenizer nothing
+wrong "expected a sentencepiece model" "${generate[@]}" --tokenizer text
+wrong "--prompt excludes --prompt-file" "${generate[@]}" --prompt-file text
+wrong "--temperature: -1" "${generate[@]}" --temperature=-1
+wrong "--top-k: -2" "${generate[@]}" --top-k=-2
+wrong "--top-p: 0.0" "${generate[@]}" --top-p 0
+wrong "--top-k excludes --greedy" "${generate[@]}" --greedy --top-k 5
+wrong "--max-new-tokens" "${generate[@]}" --max-new-tokens=-1
+wrong "a.state: hidden_size: 32, expected 64" generate wide --prompt a \
   --state-in a.state
-refused "text: " "${generate[@]}" --state-in text
-refused "x: No such file" "${generate[@]}" --state-out x/y
-refused "x: No such file" eval run --data text --json x/y
-refused "run: not a regular file" eval run --data text --json run
-refused "the file of --tokens" score run --tokens text --logits text
-refused "--seed: -1, expected" "${generate[@]}" --seed=-1
-refused "(see timepipe generate --help)" "${generate[@]}" --top-q 1
-refused "hf: is there already" checkpoint export run hf
-refused "run: expected a Hugging Face folder" checkpoint import run x
-refused "timepipe_fixture.safetensors: No such" checkpoint verify-export "$golden"
-refused "run: is there already" checkpoint import "$golden" run
-refused "--dtype" checkpoint export run x --dtype f16
+wrong "text: " "${generate[@]}" --state-in text
+wrong "x: No such file" "${generate[@]}" --state-out x/y
+wrong "x: No such file" eval run --data text --json x/y
+wrong "run: not a regular file" eval run --data text --json run
+wrong "the file of --tokens" score run --tokens text --logits text
+wrong "--seed: -1, expected" "${generate[@]}" --seed=-1
+wrong "(see timepipe generate --help)" "${generate[@]}" --top-q 1
+wrong "hf: is there already" checkpoint export run hf
+wrong "run: expected a Hugging Face folder" checkpoint import run x
+wrong "timepipe_fixture.safetensors: No such" checkpoint verify-export "$golden"
+wrong "run: is there already" checkpoint import "$golden" run
+wrong "--dtype" checkpoint export run x --dtype f16
 sed -i 's/"hidden_size": 32/"hidden_size": 36/' hf2/config.json
-refused "expected [256,36]" checkpoint import hf2 x
+wrong "expected [256,36]" checkpoint import hf2 x
 [ ! -e x ] || fail "a mistake left something"
 sed -i 's/"vocab_size": 256/"vocab_size": 300/' hf/config.json
-refused "expected [300,32]" eval hf --data text
+wrong "expected [300,32]" eval hf --data text
 flipped=run/checkpoints/step-000002
 printf x | dd of=$flipped/shard-00000-of-00001.safetensors bs=1 seek=30000 \
   conv=notrunc 2>dd
-refused "checksum" eval $flipped --data text
+wrong "checksum" eval $flipped --data text
 "$timepipe" eval run --data text >out 2>&1 && fail "read a broken checkpoint"
 grep -q 'broken checkpoint passed over: .*checksum' out || fail "not named" out
 echo "ok: mistakes are named"

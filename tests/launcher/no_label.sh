@@ -2,40 +2,23 @@
 # no_label.sh TIMEPIPE: texts whose tokens have no label. A run that could learn
 # nothing at all is refused before its first step; a step that can't says so,
 # has no loss and leaves the weights as they were.
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 timepipe=$1
-configs=$(cd "$(dirname "$0")/../../configs" && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-fail() {
-  echo "FAILED: $1"
-  [ $# -lt 2 ] || cat "$2"
-  exit 1
-}
 run=(train "$configs/demo.textproto" data.held_out=0 data.sequence_length=32
   train.chunk_tokens=16 model.hidden_size=32 model.intermediate_size=48
   optimizer.steps=21 optimizer.warmup_steps=0 data.bos_id=10 data.seed=1)
-refused() { # refused TEXT OVERRIDE...
-  local text=$1 status=0
-  shift
-  "$timepipe" "${run[@]}" "$@" >out 2>&1 || status=$?
-  [ "$status" -eq 1 ] || fail "status $status: $*" out
-  [ "$(grep -c '' out)" -eq 1 ] || fail "not one line: $*" out
-  grep -qF -- "$text" out || fail "no '$text' from: $*" out
-}
+wrong() { mistake "$1" "$timepipe" "${run[@]}" "${@:2}"; }
 
 printf '\n%.0s' {1..300} >blank
 for ((i = 0; i < 200; ++i)); do echo '{"text": "a"}'; done >short.jsonl
 "$timepipe" data prepare short.jsonl --out short.safetensors >out ||
   fail prepare
 no='has a label, expected one at least'
-refused "data.train: short.safetensors: no token of 100 window(s) $no" \
+wrong "data.train: short.safetensors: no token of 100 window(s) $no" \
   data.train=short.safetensors data.documents=reset
-refused "data.train: blank: no token of 150 window(s) $no" \
+wrong "data.train: blank: no token of 150 window(s) $no" \
   data.train=blank data.documents=carry
-refused "data.train: blank: no token of 9 window(s) $no" \
+wrong "data.train: blank: no token of 9 window(s) $no" \
   data.train=blank data.loss=jax
 echo "ok: nothing to learn from is refused"
 

@@ -1,16 +1,8 @@
 #!/usr/bin/env bash
 # timepipe plan, and what train does with a plan that can't fit:
-#   plan.sh TIMEPIPE CONFIGS
-set -euo pipefail
-timepipe=$1 configs=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-fail() { # fail TEXT [FILE]
-  echo "FAILED: $1" >&2
-  [ $# -lt 2 ] || cat "$2" >&2
-  exit 1
-}
+#   plan.sh TIMEPIPE
+source "$(dirname "$0")/common.sh"
+timepipe=$1
 
 # A configuration without data, whose million tokens no small machine holds.
 long=("$configs/ttt-350m-linear-mamba.textproto" data.sequence_length=1048576

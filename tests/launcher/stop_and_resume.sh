@@ -3,23 +3,8 @@
 # They save, leave with 128 + the signal, and end with the bits of the run that
 # nobody disturbed, resumed on one layout after the other. A second signal, or
 # one to a run without a folder, ends at once.
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 timepipe=$1 mpiexec=$2
-configs=$(cd "$(dirname "$0")/../../configs" && pwd)
-work=$(mktemp -d)
-job=
-leave() {
-  [ -z "$job" ] || kill -KILL "$job" 2>/dev/null || true
-  rm -rf "$work"
-}
-trap leave EXIT
-cd "$work"
-
-fail() {
-  echo "FAILED: $1"
-  [ $# -lt 2 ] || cat "$2"
-  exit 1
-}
 
 head -c 825000 "$timepipe" | base64 -w0 >text
 small=(model.hidden_size=64 model.intermediate_size=96 data.train=text)

@@ -1,18 +1,8 @@
 #!/usr/bin/env bash
 # version.sh TIMEPIPE VERSION CMAKE: the program says its version and commit, in
 # a run's output and logs too; and the commit that is told is that of the folder.
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 timepipe=$1 version=$2 cmake=$3
-source=$(cd "$(dirname "$0")/../.." && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-fail() {
-  echo "FAILED: $1"
-  [ $# -lt 2 ] || cat "$2"
-  exit 1
-}
 
 "$timepipe" --version >out
 grep -qE "^timepipe ${version//./\\.} \(commit [^ ]+\)\$" out || fail "form" out
@@ -21,7 +11,7 @@ grep -qE "^timepipe ${version//./\\.} \(commit [^ ]+\)\$" out || fail "form" out
 grep -q '^timepipe: standard output: No space' err || fail "full disk" err
 
 head -c 1500 "$(command -v bash)" | base64 -w0 >text
-"$timepipe" train "$source/configs/demo.textproto" data.train=text run_dir=run \
+"$timepipe" train "$configs/demo.textproto" data.train=text run_dir=run \
   data.sequence_length=256 train.chunk_tokens=128 model.num_layers=1 \
   model.hidden_size=32 model.intermediate_size=48 model.num_heads=2 \
   data.held_out=0 eval.every=0 optimizer.steps=1 optimizer.warmup_steps=0 >log
@@ -33,7 +23,7 @@ echo "ok: $(cat out)"
 # The commit of a folder: none, its own, one with changes, another folder's.
 commit() { # FOLDER
   "$cmake" -D VERSION=1.2.3 -D SOURCE="$work/$1" -D OUT="$work/made.cc" \
-    -P "$source/launcher/process/version.cmake" >err 2>&1 || fail cmake err
+    -P "$root/launcher/process/version.cmake" >err 2>&1 || fail cmake err
   sed -n 's/.*"timepipe 1\.2\.3 (commit \(.*\))".*/\1/p' made.cc
 }
 git=(git -C repository -c user.name=a -c user.email=a -c init.defaultBranch=a)

@@ -44,16 +44,17 @@ struct Reader {
     return model;
   }
 
-  // Logits of all tokens of a call.
-  std::vector<double> read(std::span<const int64_t> ids) {
+  // Logits of all tokens of a call. last: of a document.
+  std::vector<double> read(std::span<const int64_t> ids, bool last = false) {
     std::vector<double> all;
     int64_t next = 0;
-    decoder.read(ids, [&](int64_t row, const Tensor& logits) {
+    const auto sink = [&](int64_t row, const Tensor& logits) {
       EXPECT_EQ(row, next);
       next += logits.dim(0);
       const std::vector<double> values = testing::to_f64(logits);
       all.insert(all.end(), values.begin(), values.end());
-    });
+    };
+    last ? decoder.read_last(ids, sink) : decoder.read(ids, sink);
     EXPECT_EQ(next, std::ssize(ids));
     return all;
   }
@@ -136,6 +137,46 @@ TEST_P(DecoderTest, GoesOnFromASavedState) {
       EXPECT_EQ(other.read(all.subspan(saved_at)), expected);
     }
   }
+}
+
+// Each in two calls, the second of which has its last mini-batch.
+TEST_P(DecoderTest, DocumentsGoOnFromTheStateOfThoseBefore) {
+  testing::Generator rng(11);
+  const Sequence packed = testing::pack(rng,
+                                        {{0, 13, true},
+                                         {16, 2, false},
+                                         {20, 9, false},
+                                         {32, 1, false},
+                                         {40, 8, false},
+                                         {48, 6, false}},
+                                        54);
+  const testing::Threads one_thread(1);
+  Reader reader(GetParam());
+  testing::Observations observations;
+  testing::run_model({.config = reader.model.config(),
+                      .batch = {packed},
+                      .train = testing::in_chunks(12)},
+                     &observations);
+  const std::vector<double> all = observations.values("logits");
+  const int64_t vocab = reader.model.config().vocab_size;
+  const std::span<const int64_t> ids(packed.ids);
+  for (const Document& document : packed.documents) {
+    const int64_t first = document.first, end = first + document.tokens;
+    const int64_t before = document.tokens > 4 ? 4 : 0;
+    std::vector<double> logits = reader.read(ids.subspan(first, before));
+    const std::vector<double> rest = reader.read(
+        ids.subspan(first + before, document.tokens - before), true);
+    logits.insert(logits.end(), rest.begin(), rest.end());
+    EXPECT_TRUE(testing::close_l2(
+        logits, {all.begin() + first * vocab, all.begin() + end * vocab},
+        2 * tolerance(reader.model.config())));
+    EXPECT_EQ(reader.decoder.state().tokens_read, 0);
+  }
+  reader.read(ids.first(5));
+  EXPECT_THAT([&] { reader.read(ids.first(3), true); },
+              ThrowsMessage<InvalidArgument>(
+                  "last tokens of a document: after 5, expected a multiple of "
+                  "the mini-batch, 4"));
 }
 
 INSTANTIATE_TEST_SUITE_P(AllOptions, DecoderTest,

@@ -32,6 +32,7 @@ TEST(Launched, WithoutALauncherAProcessIsAlone) {
   EXPECT_EQ(alone.processes, 1);
   EXPECT_EQ(alone.rank, 0);
   EXPECT_EQ(alone.on_host, 1);
+  EXPECT_FALSE(alone.by_launcher());
 }
 
 TEST(Launched, ByMpirunInsideOfASlurmJob) {
@@ -46,6 +47,7 @@ TEST(Launched, ByMpirunInsideOfASlurmJob) {
   EXPECT_EQ(rank.rank, 5);
   EXPECT_EQ(rank.on_host, 4);
   EXPECT_FALSE(rank.batch_script);
+  EXPECT_TRUE(rank.by_launcher());
 }
 
 TEST(Launched, BySrun) {
@@ -57,15 +59,17 @@ TEST(Launched, BySrun) {
   EXPECT_EQ(rank.rank, 7);
   EXPECT_EQ(rank.on_host, 4);
   EXPECT_FALSE(rank.batch_script);
+  EXPECT_TRUE(rank.by_launcher());
 }
 
-TEST(Launched, ABatchScriptIsNoRank) {
+TEST(Launched, ABatchScriptOrAShellOfSallocIsNoRank) {
   const Launched script = launched_with({{"SLURM_NTASKS", "16"},
                                          {"SLURM_TASKS_PER_NODE", "16"},
                                          {"SLURM_PROCID", "0"}});
   EXPECT_EQ(script.processes, 16);
   EXPECT_EQ(script.on_host, 1);
   EXPECT_TRUE(script.batch_script);
+  EXPECT_FALSE(script.by_launcher());
 }
 
 }  // namespace

@@ -17,16 +17,11 @@ namespace timepipe {
 namespace {
 
 using ::testing::AllOf;
+using testing::bytes_of;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using testing::TemporaryFile;
 using ::testing::ThrowsMessage;
-
-template <typename T>
-std::string stored(const std::vector<T>& values) {
-  return {reinterpret_cast<const char*>(values.data()),
-          values.size() * sizeof(T)};
-}
 
 // What is wrong with a file of tokens, without its path.
 std::string mistake_of(const std::string& bytes, const std::string& name_end,
@@ -54,22 +49,23 @@ TEST(TokenFile, OtherKindsAreRefusedByName) {
 }
 
 TEST(TokenFile, RawTokensOfAnotherWidthAreNamed) {
-  EXPECT_THAT(mistake_of(stored<uint32_t>({5, 60000, 7, 8}), ".bin"),
+  EXPECT_THAT(mistake_of(bytes_of<uint32_t>({5, 60000, 7, 8}), ".bin"),
               StartsWith(": every second uint16 is 0: uint32 or int32 tokens? "
                          "Set data.token_type = uint32"));
-  EXPECT_EQ(
-      mistake_of(stored<uint32_t>({5, 60000, 7, 8}), ".bin", StoredToken::kU32),
-      "accepted");
-  EXPECT_EQ(mistake_of(stored<uint32_t>({5, 70000, 7, 8}), ".bin"), "accepted");
-  EXPECT_EQ(mistake_of(stored<uint16_t>({5, 0, 7, 0, 5, 0, 7, 1}), ".bin"),
+  EXPECT_EQ(mistake_of(bytes_of<uint32_t>({5, 60000, 7, 8}), ".bin",
+                       StoredToken::kU32),
             "accepted");
-  EXPECT_THAT(mistake_of(stored<int32_t>({5, -100, 7, -1}), ".bin"),
+  EXPECT_EQ(mistake_of(bytes_of<uint32_t>({5, 70000, 7, 8}), ".bin"),
+            "accepted");
+  EXPECT_EQ(mistake_of(bytes_of<uint16_t>({5, 0, 7, 0, 5, 0, 7, 1}), ".bin"),
+            "accepted");
+  EXPECT_THAT(mistake_of(bytes_of<int32_t>({5, -100, 7, -1}), ".bin"),
               StartsWith(": every second uint16 is 0 or has all bits set: "
                          "int32 tokens, some below 0"));
   for (const StoredToken raw : {StoredToken::kU16, StoredToken::kU32}) {
-    EXPECT_THAT(
-        mistake_of(stored<int64_t>({5, 60000, 7, -1, 8, 9, 1, 2}), ".bin", raw),
-        HasSubstr(": int64 tokens, expected uint"));
+    EXPECT_THAT(mistake_of(bytes_of<int64_t>({5, 60000, 7, -1, 8, 9, 1, 2}),
+                           ".bin", raw),
+                HasSubstr(": int64 tokens, expected uint"));
     EXPECT_THAT(mistake_of(std::string(64, '\0'), ".bin", raw),
                 HasSubstr(" tokens are 0, expected"));
   }
@@ -79,7 +75,7 @@ TEST(TokenFile, RawTokensOfAnotherWidthAreNamed) {
 }
 
 TEST(TokenFile, MegatronFilesAreToldByTheirIndex) {
-  const TemporaryFile bin(stored<uint16_t>({1, 2, 3}), ".bin");
+  const TemporaryFile bin(bytes_of<uint16_t>({1, 2, 3}), ".bin");
   const std::string index =
       bin.path().substr(0, bin.path().size() - 4) + ".idx";
   const auto write_index = [&](const std::string& bytes) {

@@ -18,6 +18,7 @@ namespace timepipe {
 namespace {
 
 using ::testing::AllOf;
+using testing::bytes_of;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::TemporaryFile;
@@ -31,12 +32,6 @@ std::string little_endian(uint64_t value) {
 
 std::string file_of(const std::string& header, const std::string& data) {
   return little_endian(header.size()) + header + data;
-}
-
-template <class T>
-std::string bytes_of(const std::vector<T>& values) {
-  return {reinterpret_cast<const char*>(values.data()),
-          values.size() * sizeof(T)};
 }
 
 SafetensorsFile read(const std::string& bytes) {

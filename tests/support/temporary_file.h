@@ -7,8 +7,16 @@
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace timepipe::testing {
+
+// As a file holds these numbers.
+template <class T>
+std::string bytes_of(const std::vector<T>& values) {
+  return {reinterpret_cast<const char*>(values.data()),
+          values.size() * sizeof(T)};
+}
 
 // A file with these bytes while this lives.
 class TemporaryFile {

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,7 @@ std::vector<std::string> hf_goldens() {
 int timepipe(std::vector<std::string> arguments) {
   CLI::App app;
   int status = -1;
+  add_eval(app, status);
   add_score(app, status);
   add_checkpoint(app, status);
   std::ranges::reverse(arguments);  // as CLI11 takes them
@@ -166,6 +168,50 @@ TEST_F(ModelCommands, ScoreGivesTheGoldenLogits) {
       }
     }
   }
+}
+
+// Ids whose documents have so many tokens.
+void write_documents(const std::string& path, std::span<const uint16_t> ids,
+                     const std::vector<int64_t>& lengths) {
+  std::vector<int64_t> starts;
+  int64_t end = 0;
+  for (const int64_t length : lengths) {
+    starts.push_back(end);
+    end += length;
+  }
+  const std::vector<SafetensorsItem> items = {
+      {"documents",
+       "I64",
+       {std::ssize(starts)},
+       std::as_bytes(std::span(starts))},
+      {"tokens", "U16", {end}, std::as_bytes(ids.first(end))}};
+  write_safetensors(path, items);
+}
+
+TEST_F(ModelCommands, EvalReadsDocumentsAsItIsTold) {
+  const std::string golden = hf_goldens().front();
+  std::vector<uint16_t> ids;
+  for (int i = 0; i < 40; ++i) ids.push_back(i * i % 61);
+  const std::span<const uint16_t> all(ids);
+  write_documents(at("both.safetensors"), all, {13, 27});
+  write_documents(at("first.safetensors"), all, {13});
+  write_documents(at("second.safetensors"), all.subspan(13), {27});
+  const auto loss = [&](const std::string& file, const std::string& documents,
+                        int64_t predictions) {
+    EXPECT_EQ(timepipe({"eval", golden, "--data", at(file + ".safetensors"),
+                        "--documents", documents, "--json", at("json")}),
+              0);
+    const auto found = nlohmann::json::parse(read_text(at("json")));
+    EXPECT_EQ(found["documents"], documents);
+    EXPECT_EQ(found["tokens"], predictions);
+    return found["loss"].get<double>();
+  };
+  const double first = loss("first", "reset", 12);
+  const double second = loss("second", "reset", 26);
+  EXPECT_NEAR(loss("both", "reset", 38), (12 * first + 26 * second) / 38, 1e-5);
+  EXPECT_NEAR(loss("second", "joined", 26), second, 1e-5);
+  EXPECT_NE(loss("both", "carry", 38), loss("both", "reset", 38));
+  loss("both", "joined", 39);
 }
 
 TEST_F(ModelCommands, VerifyExportFindsAnotherWeight) {

@@ -217,6 +217,55 @@ TEST_F(Config, ValuesOutOfRangeAreRefused) {
               HasSubstr("optimizer.inner_lr_init: 0, expected more than 0"));
 }
 
+TEST_F(Config, SchedulesTakeWhatTheyRead) {
+  const std::string decays = "optimizer.schedule=warmup_stable_decay";
+  const std::string warms_up = "optimizer.warmup_steps=4";  // of 10
+  const RunConfig config =
+      load(kSmallest, {decays, warms_up, "optimizer.decay_steps=6"});
+  EXPECT_EQ(config.optimizer.schedule, RateSchedule::kWarmupStableDecay);
+  EXPECT_EQ(config.optimizer.decay_steps, 6);
+  for (const char* steps : {"7", "0", "-1"}) {
+    EXPECT_EQ(
+        mistake(kSmallest, {decays, warms_up,
+                            std::string("optimizer.decay_steps=") + steps}),
+        std::string("optimizer.decay_steps: ") + steps +
+            ", expected 1 to optimizer.steps - optimizer.warmup_steps = "
+            "6 with optimizer.schedule = warmup_stable_decay");
+  }
+  for (const char* other : {"cosine", "linear", "constant"}) {
+    const std::string schedule = std::string("optimizer.schedule=") + other;
+    EXPECT_EQ(mistake_in_override(schedule), "accepted");
+    EXPECT_EQ(mistake(kSmallest, {schedule, "optimizer.decay_steps=2"}),
+              "optimizer.decay_steps: 2, expected 0 without "
+              "optimizer.schedule = warmup_stable_decay");
+  }
+  EXPECT_EQ(mistake_in_override("optimizer.schedule=step"),
+            "optimizer.schedule: step, expected cosine or linear or constant "
+            "or warmup_stable_decay");
+  const std::string stays = "optimizer.schedule=constant";
+  EXPECT_EQ(mistake(kSmallest, {stays, "optimizer.end_lr=1e-4"}),
+            "optimizer.end_lr: 0.0001, expected 1.0e-05, the default, with "
+            "optimizer.schedule = constant, which stays at optimizer.lr");
+  EXPECT_EQ(mistake(kSmallest, {stays, "optimizer.lr=1e-9"}), "accepted");
+}
+
+// A configuration from before there were schedules is one with a cosine.
+TEST_F(Config, RunsGoOnWithTheSameScheduleAlone) {
+  const RunConfig before = load(kSmallest);
+  EXPECT_EQ(
+      first_difference(load(kSmallest, {"optimizer.schedule=cosine"}), before),
+      "");
+  EXPECT_EQ(
+      first_difference(load(kSmallest, {"optimizer.schedule=linear"}), before),
+      "optimizer.schedule: {optimizer { schedule: linear }}, expected "
+      "{optimizer { schedule: cosine }}");
+  const std::string decays = "optimizer.schedule=warmup_stable_decay";
+  EXPECT_THAT(
+      first_difference(load(kSmallest, {decays, "optimizer.decay_steps=3"}),
+                       load(kSmallest, {decays, "optimizer.decay_steps=2"})),
+      ::testing::StartsWith("optimizer.decay_steps: "));
+}
+
 TEST_F(Config, ChunkHoldsTheHaloOfTheConvolutions) {
   const std::vector<std::string> overrides = {
       "model.mini_batch_size=2", "train.chunk_tokens=2", "model.pre_conv=true"};

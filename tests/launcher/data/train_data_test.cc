@@ -101,6 +101,35 @@ TEST(TrainData, WeightsAreHonoured) {
               ThrowsMessage<InvalidArgument>(HasSubstr("data.train_weights")));
 }
 
+TEST(TrainData, KnowsHowFarStepsCome) {
+  const TemporaryFile a(bytes(0, 41)), b(bytes(128, 21));  // 10, 5 windows
+  RunConfig run = config({a.path(), b.path()});
+  run.data.batch = 3;
+  for (const bool carries : {false, true}) {
+    run.data.carry_state = carries;
+    const TrainData data(run);
+    EXPECT_EQ(data.after(0).tokens, 0);
+    EXPECT_EQ(data.after(0).epoch, 0);
+    EXPECT_EQ(data.after(5).tokens, 5 * 3 * 4);
+    EXPECT_EQ(data.after(5).epoch, 1);
+    EXPECT_EQ(data.after(7).epoch, 21.0 / 15);
+    EXPECT_TRUE(data.after(7).entry_epochs.empty());
+  }
+  run.data.carry_state = false;
+  run.data.train_weights = {1, 3};
+  run.data.batch = 300;
+  const TrainData data(run);
+  double of_a = 0, of_b = 0;
+  for (int64_t steps = 1; 300 * steps < 2 * TrainData::kCycle; ++steps) {
+    for (const Sequence& s : data.batch(steps - 1)) {
+      ++(s.ids.front() < 128 ? of_a : of_b);
+    }
+    EXPECT_THAT(data.after(steps).entry_epochs,
+                ::testing::ElementsAre(of_a / 10, of_b / 5));
+    EXPECT_EQ(data.after(steps).epoch, (of_a + of_b) / 15);
+  }
+}
+
 TEST(TrainData, PatternsStandForTheFilesThatMatchSorted) {
   const std::string name = TemporaryFile::unused_path().string();
   const std::vector<std::string> ends = {"-10.txt", "-2.txt", "-[.txt"};

@@ -43,9 +43,7 @@ struct Stored {
 template <class T>
 Stored stored(const char* dtype, const Shape& shape,
               const std::vector<T>& values) {
-  return {dtype, shape,
-          std::string(reinterpret_cast<const char*>(values.data()),
-                      values.size() * sizeof(T))};
+  return {dtype, shape, testing::bytes_of(values)};
 }
 
 using Tensors = std::map<std::string, Stored>;

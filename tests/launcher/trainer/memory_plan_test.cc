@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "models/build.h"
 #include "tests/launcher/trainer/training_scenario.h"
 #include "tests/support/threads.h"
@@ -18,7 +20,7 @@ struct Taken {
 };
 
 MemoryPlan plan_of_step(const Scenario& scenario, const Layout& layout,
-                        const Batch& batch, int rank) {
+                        const Batch& batch, int rank, bool saves) {
   const int time = static_cast<int>(layout.time);
   Batch mine;  // sequences are dealt to the data ranks like cards
   for (std::size_t s = rank / time; s < batch.size(); s += layout.data) {
@@ -35,8 +37,8 @@ MemoryPlan plan_of_step(const Scenario& scenario, const Layout& layout,
               .sequences = ChunkedBatch(mine, scenario.chunk_tokens,
                                         scenario.model.mini_batch_size, 0)
                                .shapes(),
-              .keeps_borders = false,
-              .saves = false})
+              .keeps_borders = scenario.carries,
+              .saves = saves})
       .at(rank % time);
 }
 
@@ -53,7 +55,7 @@ std::vector<Taken> taken_by_step(const Scenario& scenario,
     initialise(scenario.model, 3, trainer.model().weights());
     const Batch batch = scenario_batch(scenario, 0);
     Taken& mine = taken[world.rank()];
-    mine.plan = plan_of_step(scenario, layout, batch, world.rank());
+    mine.plan = plan_of_step(scenario, layout, batch, world.rank(), false);
     trainer.step(batch, 1e-3, 1.0, 0);
     const MemoryPool& pool = ctx.pool();
     mine.parameters = pool.peak_bytes(MemoryUse::kParameters);
@@ -135,6 +137,29 @@ TEST(PlanInput, KnowsWhatIsCarriedAndDetached) {
   EXPECT_TRUE(chunks[0].takes_state && chunks[0].detached);
   EXPECT_TRUE(chunks[4].detached);
   EXPECT_FALSE(chunks[5].detached);
+}
+
+TEST(MemoryPlan, SavesCopyWhatSequencesLeftOnTheRank) {
+  const Scenario scenario = carried();
+  for (const Layout& layout : std::vector<Layout>{{1, 1}, {3, 1}, {2, 2}}) {
+    std::vector<int64_t> copied(layout.time * layout.data);
+    run_thread_ranks(static_cast<int>(copied.size()), [&](Communicator& world) {
+      const Threads one_thread(1);
+      Context ctx;
+      Trainer trainer = make_trainer(scenario, layout, ctx, world);
+      initialise(scenario.model, 3, trainer.model().weights());
+      const Batch batch = scenario_batch(scenario, 0);
+      trainer.step(batch, 1e-3, 1.0, 0);
+      int64_t& mine = copied[world.rank()];
+      for (const auto& border : trainer.carried().borders()) {
+        mine += MemoryPool::block_bytes(border.bytes.numel() * sizeof(float));
+      }
+      const MemoryPlan plan =
+          plan_of_step(scenario, layout, batch, world.rank(), true);
+      EXPECT_EQ(plan.snapshot, plan.optimizer + mine);
+    });
+    EXPECT_GT(*std::ranges::max_element(copied), 0);
+  }
 }
 
 TEST(MemoryPlan, SavesTakeACopyAndRanksShareIt) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
 
 #include "models/build.h"
@@ -243,14 +244,20 @@ TEST(Watch, TellsHowFarAStepIs) {
   EXPECT_EQ(digests[0], digests[1]);
 }
 
-TEST(Trainer, NonFiniteStepLeavesTheWeightsAlone) {
-  const ModelConfig model = tiny(InnerModel::kMlp, 1);
+// One rank, and weights to begin with.
+struct Alone {
+  explicit Alone(const ModelConfig& model)
+      : trainer(ctx, *world, model, {.chunk_tokens = 16}, {}, {}) {
+    initialise(model, 1, trainer.model().weights());
+  }
   Context ctx;
-  const auto world = make_self_communicator();
-  TrainConfig train;
-  train.chunk_tokens = 16;
-  Trainer trainer(ctx, *world, model, train, {}, {});
-  initialise(model, 1, trainer.model().weights());
+  std::unique_ptr<Communicator> world = make_self_communicator();
+  Trainer trainer;
+};
+
+TEST(Trainer, NonFiniteStepLeavesTheWeightsAlone) {
+  Alone alone(tiny(InnerModel::kMlp, 1));
+  Trainer& trainer = alone.trainer;
   const uint64_t before = trainer.optimizer().digest();
   Batch batch = one_document(32);
   batch[0].loss_scale = 1e30;  // gradients beyond what the sums can hold
@@ -299,13 +306,8 @@ TEST(Trainer, StepWithoutALabelLeavesTheWeightsAlone) {
 }
 
 TEST(Trainer, LearnsToRepeatOneBatch) {
-  const ModelConfig model = tiny(InnerModel::kLinear, 2);
-  Context ctx;
-  const auto world = make_self_communicator();
-  TrainConfig train;
-  train.chunk_tokens = 16;
-  Trainer trainer(ctx, *world, model, train, {}, {});
-  initialise(model, 1, trainer.model().weights());
+  Alone alone(tiny(InnerModel::kLinear, 2));
+  Trainer& trainer = alone.trainer;
   const Batch batch = one_document(64);
   const double first = trainer.step(batch, 1e-2, 1.0, 0).loss;
   double last = first;

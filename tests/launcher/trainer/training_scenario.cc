@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "launcher/trainer/rates.h"
 #include "models/build.h"
 #include "runtime/rng.h"
 #include "tests/support/sequences.h"
