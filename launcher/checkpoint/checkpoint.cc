@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "launcher/checkpoint/best.h"
 #include "launcher/config/config_text.h"
 #include "launcher/process/job.h"
 #include "launcher/process/rank_log.h"
@@ -185,9 +186,9 @@ void CheckpointWriter::copy_carried() {
   }
 }
 
-CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
-                                                 int64_t skipped_steps,
-                                                 uint64_t digest) {
+CheckpointWriter::Outcome CheckpointWriter::save(
+    int64_t steps, int64_t skipped_steps, uint64_t digest,
+    std::optional<double> held_out_loss) {
   const Outcome before = settle(/*wait=*/true);
   const ParameterStore& weights = trainer_.model().weights();
   ShardedOptimizer& optimizer = trainer_.optimizer();
@@ -216,6 +217,7 @@ CheckpointWriter::Outcome CheckpointWriter::save(int64_t steps,
   pending_.skipped_steps = skipped_steps;
   pending_.updates = optimizer.updates();
   pending_.digest = digest;
+  pending_.held_out_loss = held_out_loss;
   pending_.dtype = weights.dtype();
   pending_.configuration = to_text(config_);
   pending_.parameters = weights.layout().parameters();
@@ -329,19 +331,21 @@ bool CheckpointWriter::commit(const std::vector<WrittenShard>& shards) const {
   return true;
 }
 
-// Keeps the newest and the milestones. What is removed loses its manifest
-// first, so that a kill in between leaves no half checkpoint that looks whole.
+// Keeps the newest, the best and the milestones. What is removed loses its
+// manifest first, so that a kill in between leaves no half checkpoint that
+// looks whole.
 void CheckpointWriter::remove_old() const {
   const CheckpointConfig& c = config_.checkpoint;
   auto all = list_checkpoints(config_.run_dir);
   // Checkpoints of later steps are broken: else the run would have gone on from
   // one of them.
   std::erase_if(all, [&](const auto& c) { return c.first > pending_.steps; });
+  const std::vector<int64_t> best = best_of(all, c.keep_best);
   const auto keep = static_cast<std::size_t>(c.keep_last);
   for (std::size_t i = 0; c.keep_last > 0 && i + keep < all.size(); ++i) {
     const auto& [steps, folder] = all[i];
     if (c.milestone_every > 0 && steps % c.milestone_every == 0) continue;
-    if (steps == pending_.steps) continue;
+    if (steps == pending_.steps || std::ranges::count(best, steps)) continue;
     fs::remove(folder + "/manifest.json");
     fs::remove_all(folder);
   }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,10 @@ class CheckpointWriter {
   enum class Outcome { kNothing, kUnderWay, kCommitted, kFailed };
 
   // Copies the state after `steps` steps and starts to write it; settles a save
-  // that is under way first and returns its outcome. Collective.
-  Outcome save(int64_t steps, int64_t skipped_steps, uint64_t digest);
+  // that is under way first and returns its outcome. held_out_loss: as in
+  // Manifest. Collective.
+  Outcome save(int64_t steps, int64_t skipped_steps, uint64_t digest,
+               std::optional<double> held_out_loss = std::nullopt);
   // Commits the save under way if all ranks have written, or waits for them.
   // Every rank that failed has printed why. Collective, as long as a save is
   // under way.

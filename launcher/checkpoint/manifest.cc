@@ -3,6 +3,7 @@
 #include "launcher/checkpoint/manifest.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -150,6 +151,11 @@ Manifest parse(const json& value, const std::string& where) {
     m.updates = fields.integer("updates", 0, kMostUpdates);
   }
   m.digest = fields.hash("digest");
+  if (fields.has("held_out_loss")) {
+    m.held_out_loss = fields.number("held_out_loss");
+    fields.expect(std::isfinite(*m.held_out_loss), "held_out_loss",
+                  "a finite number");
+  }
   m.dtype = parse_dtype(fields);
   m.configuration = fields.text("configuration");
   if (fields.has("hugging_face")) {
@@ -221,6 +227,7 @@ std::string to_json(const Manifest& manifest) {
   value["skipped_steps"] = manifest.skipped_steps;
   value["updates"] = manifest.updates;
   value["digest"] = hex_text(manifest.digest);
+  if (manifest.held_out_loss) value["held_out_loss"] = *manifest.held_out_loss;
   value["dtype"] = name_of(manifest.dtype);
   value["configuration"] = manifest.configuration;
   if (!manifest.hugging_face.empty()) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,7 @@ struct Manifest {
                               // too; earlier versions don't say: steps that
                               // weren't skipped
   uint64_t digest = 0;        // of the weights
+  std::optional<double> held_out_loss;  // finite; none: not evaluated
   DType dtype = DType::kF32;
   std::string configuration;  // resolved, text format
   std::string hugging_face;   // config.json that the model once came with; else

@@ -1,6 +1,7 @@
 // timepipe checkpoint list, verify and diff
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <exception>
@@ -8,9 +9,12 @@
 #include <memory>
 #include <set>
 
+#include "launcher/checkpoint/best.h"
 #include "launcher/checkpoint/checkpoint_files.h"
 #include "launcher/commands/commands.h"
 #include "launcher/config/config_text.h"
+#include "runtime/byte_text.h"
+#include "runtime/number_text.h"
 
 namespace timepipe {
 namespace {
@@ -27,20 +31,21 @@ int64_t size_of_shards(const Manifest& manifest) {
 
 enum class State { kWhole, kBroken, kGone };
 
-// Checks one checkpoint and prints a line. One that a run removed meanwhile
-// isn't printed.
-State print(const std::string& folder) {
+// Checks one checkpoint and prints a line, with `mark` at its end. One that a
+// run removed meanwhile isn't printed.
+State print(const std::string& folder, const std::string& mark = "") {
   try {
     const CheckpointReader reader(folder);
     reader.verify();
-    std::printf(
-        "%s  step %" PRId64
-        "  %zu shard(s)  %.1f MiB  digest "
-        "%016" PRIx64 "  ok\n",
-        folder.c_str(), reader.manifest().steps,
-        reader.manifest().shards.size(),
-        static_cast<double>(size_of_shards(reader.manifest())) / (1 << 20),
-        reader.manifest().digest);
+    const Manifest& m = reader.manifest();
+    const std::string loss =
+        m.held_out_loss ? "  held-out loss " + significant(*m.held_out_loss, 7)
+                        : "";
+    std::printf("%s  step %" PRId64 "  %zu shard(s)  %s  digest %016" PRIx64
+                "%s  ok%s\n",
+                folder.c_str(), m.steps, m.shards.size(),
+                byte_text(size_of_shards(m)).c_str(), m.digest, loss.c_str(),
+                mark.c_str());
     return State::kWhole;
   } catch (const std::exception& error) {
     if (!is_checkpoint(folder)) return State::kGone;
@@ -55,7 +60,11 @@ int list_all(const std::string& run_dir) {
     const auto checkpoints = list_checkpoints(run_dir);
     require(!checkpoints.empty(), run_dir + ": no checkpoints");
     std::set<State> seen;
-    for (const auto& [steps, folder] : checkpoints) seen.insert(print(folder));
+    const std::vector<int64_t> best = best_of(checkpoints, 1);
+    for (const auto& [steps, folder] : checkpoints) {
+      seen.insert(
+          print(folder, std::ranges::count(best, steps) ? "  best" : ""));
+    }
     if (seen.contains(State::kBroken)) return 1;
     if (seen.contains(State::kWhole)) return 0;
   }

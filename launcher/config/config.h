@@ -43,7 +43,7 @@ enum class OnFailure { kGoOn, kStop };
 
 struct CheckpointConfig {
   int64_t every = 0;
-  int64_t keep_last = 3, milestone_every = 0;
+  int64_t keep_last = 3, keep_best = 0, milestone_every = 0;
   bool background = true;
   OnFailure on_failure = OnFailure::kGoOn;
 };

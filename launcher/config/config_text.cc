@@ -94,6 +94,7 @@ void each_field(Config& c, F&& field) {
   field("parallel.check_memory", c.parallel.check_memory);
   field("checkpoint.every", c.checkpoint.every);
   field("checkpoint.keep_last", c.checkpoint.keep_last);
+  field("checkpoint.keep_best", c.checkpoint.keep_best);
   field("checkpoint.milestone_every", c.checkpoint.milestone_every);
   field("checkpoint.background", c.checkpoint.background);
   field("checkpoint.on_failure", c.checkpoint.on_failure);

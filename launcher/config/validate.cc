@@ -142,6 +142,7 @@ void validate_checkpoint(const RunConfig& config) {
   const CheckpointConfig& c = config.checkpoint;
   expect_range("checkpoint.every", c.every, 0, kMostSteps);
   expect_range("checkpoint.keep_last", c.keep_last, 0, kMostSteps);
+  expect_range("checkpoint.keep_best", c.keep_best, 0, kMostSteps);
   expect_range("checkpoint.milestone_every", c.milestone_every, 0, kMostSteps);
   expect(c.every == 0 || !config.run_dir.empty(), "checkpoint.every", c.every,
          "0 without run_dir: there is no folder to save to");
@@ -149,6 +150,9 @@ void validate_checkpoint(const RunConfig& config) {
              (c.every > 0 && c.milestone_every % c.every == 0),
          "checkpoint.milestone_every", c.milestone_every,
          "a multiple of checkpoint.every = " + std::to_string(c.every));
+  expect(c.keep_best == 0 || (config.eval.every > 0 && !config.run_dir.empty()),
+         "checkpoint.keep_best", c.keep_best,
+         "0 without eval.every and run_dir: no checkpoint has a held-out loss");
   expect_range("eval.every", config.eval.every, 0, kMostSteps);
   expect_range("eval.sequences", config.eval.sequences, 1, kMostRanks);
   expect(config.eval.every == 0 || config.data.held_out > 0 ||

@@ -18,8 +18,9 @@
 namespace timepipe {
 namespace {
 
-// The whole lines of the first `steps` steps.
-std::string lines_of(const std::string& text, int64_t steps) {
+// The whole lines of the first `steps` steps, with their evaluations, but for
+// that of the last of them unless it is `evaluated`.
+std::string lines_of(const std::string& text, int64_t steps, bool evaluated) {
   std::string kept;
   std::size_t begin = 0;
   for (std::size_t end; (end = text.find('\n', begin)) != std::string::npos;
@@ -27,9 +28,10 @@ std::string lines_of(const std::string& text, int64_t steps) {
     const std::string line = text.substr(begin, end - begin);
     const auto value = nlohmann::json::parse(line, nullptr, false);
     if (!value.is_object() || !value.contains("step")) continue;
-    if (value["step"].is_number_integer() && value["step"] <= steps) {
-      kept += line + "\n";
-    }
+    if (!value["step"].is_number_integer()) continue;
+    const bool made_again =
+        !evaluated && value["step"] == steps && value.contains("held_out_loss");
+    if (value["step"] <= steps && !made_again) kept += line + "\n";
   }
   return kept;
 }
@@ -53,12 +55,12 @@ void add_reach(nlohmann::ordered_json& line, const TrainData::Reach& reach) {
 
 }  // namespace
 
-Metrics::Metrics(const std::string& run_dir, int64_t steps,
+Metrics::Metrics(const std::string& run_dir, int64_t steps, bool evaluated,
                  const TrainData& data)
     : data_(data), path_(run_dir + "/metrics.jsonl") {
   std::string before;
   if (std::filesystem::exists(path_)) {
-    before = lines_of(read_text(path_), steps);
+    before = lines_of(read_text(path_), steps, evaluated);
   }
   write_file(path_, before);
   file_.open(path_, std::ios::app | std::ios::binary);

@@ -14,8 +14,10 @@ namespace timepipe {
 class Metrics {
  public:
   // Drops what doesn't belong to the first `steps` steps: lines of steps that
-  // are done again, and a torn last line. Throws IoError.
-  Metrics(const std::string& run_dir, int64_t steps, const TrainData& data);
+  // are done again, the evaluation of the last of them unless it is
+  // `evaluated`, and a torn last line. Throws IoError.
+  Metrics(const std::string& run_dir, int64_t steps, bool evaluated,
+          const TrainData& data);
 
   // Throws IoError.
   void write(int64_t step, const Trainer::StepResult& result, double lr,

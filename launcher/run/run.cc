@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cinttypes>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <optional>
 #include <vector>
 
+#include "launcher/checkpoint/best.h"
 #include "launcher/checkpoint/checkpoint_files.h"
 #include "launcher/config/config_text.h"
 #include "launcher/data/id_scan.h"
@@ -92,31 +94,34 @@ class Run {
                start_.hugging_face),
         steps_done_(start_.steps_done),
         skipped_(start_.skipped_steps),
-        digest_(start_.digest) {
+        digest_(start_.digest),
+        held_out_loss_(start_.held_out_loss) {
     log_line("starts after step " + std::to_string(steps_done_));
   }
 
   // Returns the exit status, as train() below.
   int train() {
     const int64_t steps = config_.optimizer.steps;
-    if (steps_done_ >= steps) {
-      require_an_update(steps_done_);
-      if (speaks()) {
-        std::printf("finished: %" PRId64 " steps done\n", steps_done_);
-      }
-      return 0;
-    }
+    const bool lacks_evaluation = evaluates(steps_done_) && !held_out_loss_;
+    if (steps_done_ >= steps && !lacks_evaluation) return finished();
     answer_signals(has_folder());
     Progress progress(config_, peak_of_all_ranks(measure_peak_flops()),
                       steps_done_, speaks());
     std::optional<Metrics> metrics;
     if (speaks() && has_folder()) {
-      metrics.emplace(config_.run_dir, steps_done_, inputs_.data);
+      metrics.emplace(config_.run_dir, steps_done_, !lacks_evaluation,
+                      inputs_.data);
     }
-    introduce(progress);
+    begin(progress);
 
     int signal = 0;
     int64_t step = steps_done_;
+    if (lacks_evaluation) {  // saved because of a signal
+      if (!evaluate(step, progress, metrics))
+        return leave_unread(step, progress);
+      add_loss_to_checkpoint();
+    }
+    if (step >= steps) return finished();
     while (step < steps && signal == 0) {
       if (!read([&] { return batch(step); })) {
         return leave_unread(step, progress);
@@ -124,12 +129,12 @@ class Run {
       do_step(step, progress, metrics);
       ++step;
       signal = asked_on_any_rank(world_);
+      if (signal == 0 && evaluates(step)) {
+        if (!evaluate(step, progress, metrics))
+          return leave_unread(step, progress);
+        signal = asked_on_any_rank(world_);
+      }
       save_if_due(step, step == steps || signal != 0);
-      if (signal != 0 || !evaluates(step)) continue;
-      if (!evaluate(step, progress, metrics))
-        return leave_unread(step, progress);
-      signal = asked_on_any_rank(world_);
-      if (signal != 0) save_if_due(step, /*leaves=*/true);
     }
     progress.finish();
     if (step < steps) return leave_early(step, signal, progress);
@@ -156,11 +161,19 @@ class Run {
     progress.leave_out();
   }
 
-  void introduce(Progress& progress) {
+  void begin(Progress& progress) const {
     progress.begin();
     if (steps_done_ > 0) {
       progress.say("resumed after step " + std::to_string(steps_done_));
     }
+  }
+
+  int finished() const {
+    require_an_update(steps_done_);
+    if (speaks()) {
+      std::printf("finished: %" PRId64 " steps done\n", steps_done_);
+    }
+    return 0;
   }
 
   void do_step(int64_t step, Progress& progress,
@@ -185,6 +198,7 @@ class Run {
     if (metrics) metrics->write(step, result, lr, time);
     measure_peak_again(step + 1 - steps_done_, progress);
     digest_ = result.digest;
+    held_out_loss_.reset();
     count_skipped(result.finite);
   }
 
@@ -212,15 +226,26 @@ class Run {
   }
 
   void save_if_due(int64_t steps_done, bool leaves) {
-    saves_.after_step(steps_done, skipped_, digest_, leaves);
+    saves_.after_step(steps_done, skipped_, digest_, held_out_loss_, leaves);
   }
 
   bool evaluates(int64_t steps_done) const {
-    return config_.eval.every > 0 && steps_done % config_.eval.every == 0;
+    const int64_t every = config_.eval.every;
+    return every > 0 && steps_done > 0 && steps_done % every == 0;
   }
 
-  // The mean over the first held-out sequences, whatever the step, at once as
-  // many of them as a step has. False if they could not be read. Collective.
+  // The checkpoint that this run goes on from. Collective.
+  void add_loss_to_checkpoint() {
+    prepare_together(world_, [&] {
+      if (!speaks()) return;
+      note_held_out_loss(checkpoint_folder(config_.run_dir, steps_done_),
+                         *held_out_loss_);
+    });
+  }
+
+  // Sets held_out_loss_: the mean over the first held-out sequences, whatever
+  // the step, at once as many of them as a step has. False if they could not be
+  // read. Throws InvalidArgument unless it is finite. Collective.
   bool evaluate(int64_t steps_done, Progress& progress,
                 std::optional<Metrics>& metrics) {
     const int64_t all = config_.eval.sequences;
@@ -242,6 +267,10 @@ class Run {
       if (!read(piece)) return false;
       loss += trainer_.evaluate(std::move(batch_));
     }
+    require(std::isfinite(loss), "step " + std::to_string(steps_done) +
+                                     ": held-out loss " + significant(loss, 7) +
+                                     ", expected a finite number");
+    held_out_loss_ = loss;
     progress.say("step " + std::to_string(steps_done) + ": held-out loss " +
                  significant(loss, 7));
     log_line("step " + std::to_string(steps_done) + ": held-out loss " +
@@ -328,6 +357,7 @@ class Run {
   int64_t steps_done_;  // when the run was started or resumed
   int64_t skipped_, skipped_in_a_row_ = 0;
   uint64_t digest_;
+  std::optional<double> held_out_loss_;  // of the step done last
   Batch batch_;  // of the step or evaluation that is under way
   std::optional<std::string> failure_;
 };

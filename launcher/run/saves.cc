@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "launcher/checkpoint/best.h"
+#include "launcher/process/job.h"
 #include "launcher/process/rank_log.h"
 #include "runtime/error.h"
 #include "runtime/finite.h"
@@ -15,32 +17,55 @@ namespace timepipe {
 Saves::Saves(Context& ctx, Communicator& world, const RunConfig& config,
              Trainer& trainer, std::vector<Manifest::DataFile> data,
              std::string hugging_face)
-    : config_(config),
+    : world_(world),
+      config_(config),
       trainer_(trainer),
       writer_(ctx, world, config, trainer, std::move(data),
               std::move(hugging_face)) {}
 
 void Saves::after_step(int64_t steps_done, int64_t skipped_steps,
-                       uint64_t digest, bool leaves) {
-  const int64_t every = config_.checkpoint.every;
-  const bool due = leaves || (every > 0 && steps_done % every == 0);
+                       uint64_t digest, std::optional<double> held_out_loss,
+                       bool leaves) {
+  const CheckpointConfig& c = config_.checkpoint;
+  const bool may_be_best = held_out_loss && c.keep_best > 0;
+  bool due = leaves || (c.every > 0 && steps_done % c.every == 0);
   const bool has_folder = !config_.run_dir.empty();
-  if (has_folder) check(writer_.settle(/*wait=*/due), /*must=*/false);
-  if (due) require_finite_weights(steps_done);
+  if (has_folder) {
+    check(writer_.settle(/*wait=*/due || may_be_best), /*must=*/false);
+  }
+  due = due || (may_be_best && is_best(steps_done, *held_out_loss));
+  if (due) require_finite_state(steps_done);
   if (!has_folder || !due || steps_done == last_) return;
   last_ = steps_done;
   log_line("checkpoint of step " + std::to_string(steps_done) + " begun");
-  const auto outcome = writer_.save(steps_done, skipped_steps, digest);
+  const auto outcome =
+      writer_.save(steps_done, skipped_steps, digest, held_out_loss);
   check(std::max(outcome, writer_.settle(/*wait=*/leaves)), leaves);
 }
 
-// All ranks have the same weights.
-void Saves::require_finite_weights(int64_t steps_done) {
+// Whether it will be among the checkpoints that keep_best keeps. Collective.
+bool Saves::is_best(int64_t steps_done, double held_out_loss) {
+  return on_any_rank(
+      world_, world_.rank() == 0 &&
+                  is_among_best(config_.run_dir, steps_done, held_out_loss,
+                                config_.checkpoint.keep_best));
+}
+
+// All ranks have the same weights, each its shard of the moments.
+void Saves::require_finite_state(int64_t steps_done) {
+  const std::string step = "step " + std::to_string(steps_done) + ": ";
   const ParameterStore& weights = trainer_.model().weights();
   for (const Parameter& p : weights.layout().parameters()) {
-    require_finite("step " + std::to_string(steps_done) + ": " + p.name,
-                   weights.value(p.name));
+    require_finite(step + p.name, weights.value(p.name));
   }
+  ShardedOptimizer& optimizer = trainer_.optimizer();
+  const auto wrong = failure_together(world_, [&] {
+    require_finite(step + "first moments", optimizer.first_moment());
+    require_finite(step + "second moments", optimizer.second_moment());
+  });
+  require(!wrong, wrong && !wrong->empty()
+                      ? *wrong
+                      : step + "moments of another rank aren't finite");
 }
 
 // What became of the last save. `must`: the run is lost without it.

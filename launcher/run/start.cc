@@ -120,6 +120,7 @@ void resume(Context& ctx, const CheckpointReader& checkpoint,
   restore(ctx, checkpoint, trainer, config.data.batch);
   start.steps_done = manifest.steps;
   start.skipped_steps = manifest.skipped_steps;
+  start.held_out_loss = manifest.held_out_loss;
   start.hugging_face = manifest.hugging_face;
   require(hash_of(trainer.model().weights()) == manifest.digest,
           checkpoint.folder() +
@@ -178,10 +179,6 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
     start_from_state(ctx, config.data.start_state, trainer, config.data.batch);
     state_hash = std::hash<std::string>()(read_text(config.data.start_state));
   });
-  prepare_together(world, [&] {  // only what was not refused
-    if (config.run_dir.empty() || world.rank() != 0) return;
-    write_file(config.run_dir + "/config.textproto", to_text(config));
-  });
   // Made on every rank: another processor or library may round differently,
   // another host see other files.
   require_same_on_all_ranks(world, "number of steps done",
@@ -192,6 +189,10 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
       static_cast<uint64_t>(trainer.optimizer().updates()));
   start.digest = hash_of(weights);
   require_same_on_all_ranks(world, "initial weights", start.digest);
+  prepare_together(world, [&] {  // only what was not refused
+    if (config.run_dir.empty() || world.rank() != 0) return;
+    write_file(config.run_dir + "/config.textproto", to_text(config));
+  });
   return start;
 }
 

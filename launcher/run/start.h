@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,8 @@ namespace timepipe {
 struct RunStart {
   int64_t steps_done = 0, skipped_steps = 0;
   uint64_t digest = 0;  // of the weights
+  // Of the checkpoint; none if the run ended before its evaluation.
+  std::optional<double> held_out_loss;
   // The text of config.json that they came with from a Hugging Face folder, by
   // way of init_from or of earlier runs; else empty.
   std::string hugging_face;
