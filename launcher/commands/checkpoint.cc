@@ -11,6 +11,7 @@
 #include "launcher/checkpoint/checkpoint_files.h"
 #include "launcher/commands/commands.h"
 #include "launcher/config/config_text.h"
+#include "runtime/byte_text.h"
 
 namespace timepipe {
 namespace {
@@ -33,14 +34,13 @@ State print(const std::string& folder) {
   try {
     const CheckpointReader reader(folder);
     reader.verify();
-    std::printf(
-        "%s  step %" PRId64
-        "  %zu shard(s)  %.1f MiB  digest "
-        "%016" PRIx64 "  ok\n",
-        folder.c_str(), reader.manifest().steps,
-        reader.manifest().shards.size(),
-        static_cast<double>(size_of_shards(reader.manifest())) / (1 << 20),
-        reader.manifest().digest);
+    std::printf("%s  step %" PRId64
+                "  %zu shard(s)  %s  digest "
+                "%016" PRIx64 "  ok\n",
+                folder.c_str(), reader.manifest().steps,
+                reader.manifest().shards.size(),
+                byte_text(size_of_shards(reader.manifest())).c_str(),
+                reader.manifest().digest);
     return State::kWhole;
   } catch (const std::exception& error) {
     if (!is_checkpoint(folder)) return State::kGone;

@@ -19,6 +19,7 @@
 #include "launcher/process/standard_output.h"
 #include "launcher/run/metrics.h"
 #include "launcher/tokenizer/require_tokenizer.h"
+#include "runtime/byte_text.h"
 #include "runtime/files.h"
 
 namespace timepipe {
@@ -169,11 +170,10 @@ void report(int64_t prompt, double prompt_seconds, int64_t written,
   std::fprintf(
       stderr,
       "timepipe: prompt of %" PRId64 " tokens: %.2f s, %.0f tokens/s; %" PRId64
-      " new tokens: %.2f s, %.1f tokens/s; %.1f MiB of memory at "
-      "most\n",
+      " new tokens: %.2f s, %.1f tokens/s; %s of memory at most\n",
       prompt, prompt_seconds, static_cast<double>(prompt) / prompt_seconds,
       written, seconds, static_cast<double>(written) / seconds,
-      static_cast<double>(peak_rss_bytes()) / (1 << 20));
+      byte_text(peak_rss_bytes()).c_str());
 }
 
 int generate(const GenerateOptions& options) {
