@@ -38,8 +38,7 @@ struct GenerateOptions {
 bool has_prompt_of_tokens(const GenerateOptions& options) {
   const std::string& path = options.prompt_file;
   if (path.empty()) return false;
-  const MappedFile file(path);
-  const FileContents contents = file_contents(path, file.bytes());
+  const FileContents contents = file_contents(path, InputFile(path));
   if (is_token_file(contents.kind)) return true;
   if (contents.kind == FileKind::kText || contents.kind == FileKind::kJson ||
       contents.kind == FileKind::kJsonLines) {
@@ -107,10 +106,10 @@ void read_prompt(const GenerateOptions& options, const OpenModel& opened,
     }
     prefill.add_file(file, opened.config.model.vocab_size);
   } else if (!path.empty()) {
-    const MappedFile file(path);
+    const InputFile file(path);
     prefill.add_text(text_of(file), path, *tokenizer);
   } else {
-    prefill.add_text(options.prompt, "--prompt", *tokenizer);
+    prefill.add_text(std::string_view(options.prompt), "--prompt", *tokenizer);
   }
 }
 
