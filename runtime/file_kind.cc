@@ -7,7 +7,6 @@
 #include <cstring>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "runtime/error.h"
 #include "runtime/file_marks.h"
@@ -243,11 +242,10 @@ std::size_t bom_bytes(Text text) {
 
 FileContents file_contents(const std::string& name, const FileBytes& bytes) {
   constexpr auto kMostBytes = static_cast<int64_t>(kFileKindBytes);
-  const std::vector<std::byte> first =
-      bytes.read(0, std::min(bytes.size(), kMostBytes));
+  const std::string first =
+      bytes.read_text(0, std::min(bytes.size(), kMostBytes));
   const std::string base = lower_case(Text(name).substr(name.rfind('/') + 1));
-  FileContents contents = contents_of(
-      base, Text(reinterpret_cast<const char*>(first.data()), first.size()));
+  FileContents contents = contents_of(base, first);
   if (contents.unpack.empty()) return contents;
   const Text inner = Text(base).substr(0, base.rfind('.'));
   if (inner.ends_with(".tar") || base.ends_with(".tgz")) {
@@ -286,10 +284,11 @@ void throw_other_kind(const std::string& path, const FileContents& contents,
   throw InvalidArgument(text);
 }
 
-Text text_of(const MappedFile& file) {
-  const Text text(reinterpret_cast<const char*>(file.bytes().data()),
-                  file.bytes().size());
-  return text.substr(bom_bytes(text));
+FileBytes text_of(const InputFile& file) {
+  constexpr int64_t kMarkBytes = 3;
+  const std::string first =
+      FileBytes(file).read_text(0, std::min(file.size_bytes(), kMarkBytes));
+  return {file, static_cast<int64_t>(bom_bytes(first))};
 }
 
 void require_plain_text(const std::string& path, const FileBytes& bytes) {

@@ -62,8 +62,8 @@ bool is_token_file(FileKind kind);
 // Bytes of UTF-8's byte order mark at the start of a text: 0 or 3.
 std::size_t bom_bytes(std::string_view text);
 
-// A file's bytes as a text, without its byte order mark.
-std::string_view text_of(const MappedFile& file);
+// A file's bytes as a text, without its byte order mark. Throws IoError.
+FileBytes text_of(const InputFile& file);
 
 // Throws InvalidArgument if the file is no text: compressed, a pointer of Git
 // LFS, an HTML page. JSON is one, and so is nothing.

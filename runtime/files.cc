@@ -1,9 +1,8 @@
-// Opens, reads and maps files; replaces them whole or not at all.
+// Opens and reads files; replaces them whole or not at all.
 
 #include "runtime/files.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -39,37 +38,12 @@ bool raise_open_files() {
   return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 
-int open_file(const std::string& path, int flags) {
-  const auto open = [&] {
-    return ::open(path.c_str(), flags | O_CLOEXEC, 0666);
-  };
-  int fd = open();
-  // Data sets and checkpoints of many ranks have thousands of files.
-  if (fd < 0 && errno == EMFILE && raise_open_files()) fd = open();
-  if (fd < 0) throw_errno(path);
-  return fd;
-}
-
 struct stat status_of(const std::string& path, int fd) {
   struct stat status = {};
   if (::fstat(fd, &status) != 0) throw_errno(path);
   if (!S_ISREG(status.st_mode)) throw IoError(path + ": not a regular file");
   return status;
 }
-
-class FileDescriptor {
- public:
-  FileDescriptor(const std::string& path, int flags)
-      : fd_(open_file(path, flags)) {}
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  ~FileDescriptor() { ::close(fd_); }
-
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 // write(bytes, count) is write() or the like.
 template <typename Write>
@@ -103,13 +77,20 @@ std::string target_of(const std::string& path) {
 
 }  // namespace
 
-InputFile::InputFile(const std::string& path) : path_(path) {
-  descriptor_ = std::shared_ptr<const int>(new int(open_file(path, O_RDONLY)),
-                                           [](const int* fd) {
-                                             ::close(*fd);
-                                             delete fd;
-                                           });
-  const struct stat status = status_of(path, *descriptor_);
+FileDescriptor::FileDescriptor(const std::string& path, int flags) {
+  const auto open = [&] { return ::open(path.c_str(), flags | O_CLOEXEC); };
+  fd_ = open();
+  // Data sets and checkpoints of many ranks have thousands of files.
+  if (fd_ < 0 && errno == EMFILE && raise_open_files()) fd_ = open();
+  if (fd_ < 0) throw_errno(path);
+}
+
+FileDescriptor::~FileDescriptor() { ::close(fd_); }
+
+InputFile::InputFile(const std::string& path, const std::string& name)
+    : path_(name.empty() ? path : name),
+      descriptor_(std::make_shared<const FileDescriptor>(path, O_RDONLY)) {
+  const struct stat status = status_of(path, descriptor_->get());
   constexpr int64_t kNanoseconds = 1'000'000'000;
   stamp_ = {
       .size_bytes = status.st_size,
@@ -120,50 +101,44 @@ InputFile::InputFile(const std::string& path) : path_(path) {
 
 void InputFile::read(int64_t offset, std::span<std::byte> to) const {
   while (!to.empty()) {
-    const ssize_t count = ::pread(
-        *descriptor_, to.data(), std::min(to.size(), kMostBytesAtOnce), offset);
+    const ssize_t count =
+        ::pread(descriptor_->get(), to.data(),
+                std::min(to.size(), kMostBytesAtOnce), offset);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) throw_errno(path_);
     if (count == 0) {
-      throw IoError(path_ + ": " +
-                    std::to_string(status_of(path_, *descriptor_).st_size) +
-                    " bytes, expected " + std::to_string(size_bytes()) +
-                    " as when it was opened: it was cut short");
+      throw IoError(
+          path_ + ": " +
+          std::to_string(status_of(path_, descriptor_->get()).st_size) +
+          " bytes, expected " + std::to_string(size_bytes()) +
+          " as when it was opened: it was cut short");
     }
     offset += count;
     to = to.subspan(static_cast<std::size_t>(count));
   }
 }
 
+void FileBytes::read(int64_t offset, std::span<std::byte> to) const {
+  if (file_ != nullptr) return file_->read(begin_ + offset, to);
+  std::ranges::copy(
+      memory_.subspan(static_cast<std::size_t>(offset), to.size()), to.begin());
+}
+
 std::vector<std::byte> FileBytes::read(int64_t offset, int64_t count) const {
   std::vector<std::byte> bytes(static_cast<std::size_t>(count));
-  if (file_ != nullptr) {
-    file_->read(offset, bytes);
-  } else {
-    std::ranges::copy(memory_.subspan(static_cast<std::size_t>(offset),
-                                      static_cast<std::size_t>(count)),
-                      bytes.begin());
-  }
+  read(offset, bytes);
   return bytes;
 }
 
-MappedFile::MappedFile(const std::string& path, const std::string& name)
-    : path_(name.empty() ? path : name) {
-  const FileDescriptor file(path, O_RDONLY);
-  size_ = static_cast<std::size_t>(status_of(path, file.get()).st_size);
-  if (size_ == 0) return;  // nothing to map
-  void* bytes = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
-  if (bytes == MAP_FAILED) throw_errno(path);
-  // The mapping outlives the descriptor.
-  bytes_ = {static_cast<const std::byte*>(bytes),
-            [bytes, size = size_](const std::byte*) { ::munmap(bytes, size); }};
+std::string FileBytes::read_text(int64_t offset, int64_t count) const {
+  std::string text(static_cast<std::size_t>(count), '\0');
+  read(offset, std::as_writable_bytes(std::span(text)));
+  return text;
 }
 
 std::string read_text(const std::string& path) {
   const InputFile file(path);
-  std::string text(static_cast<std::size_t>(file.size_bytes()), '\0');
-  file.read(0, std::as_writable_bytes(std::span(text)));
-  return text;
+  return FileBytes(file).read_text(0, file.size_bytes());
 }
 
 std::string temporary_path(const std::string& path) {

@@ -4,19 +4,36 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/tensor.h"
 
 namespace timepipe {
 
+// A file descriptor that is closed with this.
+class FileDescriptor {
+ public:
+  // flags: of open(). Throws IoError naming path and reason.
+  FileDescriptor(const std::string& path, int flags);
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  ~FileDescriptor();
+
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
 // A regular file that is open for reading, at any place. It is read, not
 // mapped: one that is cut short meanwhile is an error, not a signal. Copies
 // share the descriptor.
 class InputFile {
  public:
-  // Throws IoError naming path and reason.
-  explicit InputFile(const std::string& path);
+  // name: path() and what errors of reading say, in place of the path. Throws
+  // IoError naming path and reason.
+  explicit InputFile(const std::string& path, const std::string& name = "");
 
   const std::string& path() const { return path_; }
   // What tells another file, or another version, from the one that was opened.
@@ -35,7 +52,7 @@ class InputFile {
 
  private:
   std::string path_;
-  std::shared_ptr<const int> descriptor_;  // closed with the last copy
+  std::shared_ptr<const FileDescriptor> descriptor_;
   Stamp stamp_;
 };
 
@@ -45,37 +62,28 @@ class FileBytes {
  public:
   FileBytes(ConstBytes memory)  // NOLINT(google-explicit-constructor)
       : memory_(memory) {}
-  FileBytes(const InputFile& file)  // NOLINT(google-explicit-constructor)
-      : file_(&file) {}
+  FileBytes(std::string_view memory)  // NOLINT(google-explicit-constructor)
+      : memory_(std::as_bytes(std::span(memory))) {}
+  // Those of the file from byte `begin` on, one of it or its end.
+  FileBytes(const InputFile& file,  // NOLINT(google-explicit-constructor)
+            int64_t begin = 0)
+      : file_(&file), begin_(begin) {}
 
   int64_t size() const {
-    return file_ != nullptr ? file_->size_bytes()
+    return file_ != nullptr ? file_->size_bytes() - begin_
                             : static_cast<int64_t>(memory_.size());
   }
   // A copy of bytes [offset, offset + count), which must be within size().
   // Throws IoError as InputFile does.
   std::vector<std::byte> read(int64_t offset, int64_t count) const;
+  std::string read_text(int64_t offset, int64_t count) const;
 
  private:
+  void read(int64_t offset, std::span<std::byte> to) const;
+
   ConstBytes memory_;
   const InputFile* file_ = nullptr;
-};
-
-// A regular file in memory, read-only, mapped: pages come when they are read.
-// Copies share the mapping.
-class MappedFile {
- public:
-  // name: path() and what errors say, in place of the path. Throws IoError
-  // naming path and reason.
-  explicit MappedFile(const std::string& path, const std::string& name = "");
-
-  const std::string& path() const { return path_; }
-  ConstBytes bytes() const { return {bytes_.get(), size_}; }
-
- private:
-  std::string path_;
-  std::shared_ptr<const std::byte> bytes_;
-  std::size_t size_ = 0;
+  int64_t begin_ = 0;  // of the file
 };
 
 // The whole file as a text. Throws IoError naming path and reason.

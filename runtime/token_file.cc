@@ -31,12 +31,6 @@ void copy_as(const std::byte* from, std::span<int64_t> ids) {
   }
 }
 
-// The text of a file's bytes from `begin` on.
-std::string text_of(const FileBytes& bytes, int64_t begin, int64_t count) {
-  const std::vector<std::byte> text = bytes.read(begin, count);
-  return {reinterpret_cast<const char*>(text.data()), text.size()};
-}
-
 // All bytes from `begin` on are tokens.
 TokenLayout tokens_from(int64_t begin, FileKind kind, StoredToken type,
                         const FileBytes& bytes, const std::string& where) {
@@ -124,7 +118,7 @@ struct NpyHeader {
 NpyHeader npy_header(const FileBytes& bytes, const std::string& where) {
   constexpr std::string_view kMagic = "\x93NUMPY";
   constexpr int64_t kStart = 12;
-  const std::string start = text_of(bytes, 0, std::min(kStart, bytes.size()));
+  const std::string start = bytes.read_text(0, std::min(kStart, bytes.size()));
   require(start.size() == kStart && start.starts_with(kMagic),
           where + ": not an .npy file");
   const int version = static_cast<unsigned char>(start[6]);
@@ -225,7 +219,7 @@ TokenLayout parse_bin(const FileBytes& bytes, const std::string& where,
 
 NpyTokens parse_npy_array(const FileBytes& bytes, const std::string& where) {
   const NpyHeader at = npy_header(bytes, where);
-  const std::string header = text_of(bytes, at.begin, at.end - at.begin);
+  const std::string header = bytes.read_text(at.begin, at.end - at.begin);
   const StoredToken type = npy_type(npy_value(header, "descr", where), where);
   const Shape shape = npy_shape(npy_value(header, "shape", where), where);
   // One dimension: the same in Fortran's order and in C's.

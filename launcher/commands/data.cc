@@ -17,6 +17,7 @@
 #include "launcher/commands/commands.h"
 #include "launcher/data/prepare.h"
 #include "launcher/process/read_progress.h"
+#include "runtime/byte_text.h"
 #include "runtime/error.h"
 
 namespace timepipe {
@@ -157,13 +158,12 @@ int prepare(const PrepareOptions& options) {
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
           .count();
-  std::printf("%s: %" PRId64 " tokens, %s, of %" PRId64
-              " document(s); tokenizer %s, vocabulary %" PRId64
-              "; %.1f MiB read in %.1f s\n",
-              options.out.c_str(), prepared.tokens, name_of(prepared.type),
-              prepared.documents, prepared.tokenizer.c_str(),
-              prepared.vocab_size,
-              static_cast<double>(prepared.source_bytes) / (1 << 20), seconds);
+  std::printf(
+      "%s: %" PRId64 " tokens, %s, of %" PRId64
+      " document(s); tokenizer %s, vocabulary %" PRId64 "; %s read in %.1f s\n",
+      options.out.c_str(), prepared.tokens, name_of(prepared.type),
+      prepared.documents, prepared.tokenizer.c_str(), prepared.vocab_size,
+      byte_text(prepared.source_bytes).c_str(), seconds);
   if (prepared.left_out > 0) {
     std::printf("left out: %" PRId64 " document(s) without a token\n",
                 prepared.left_out);

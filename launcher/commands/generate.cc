@@ -19,6 +19,7 @@
 #include "launcher/process/standard_output.h"
 #include "launcher/run/metrics.h"
 #include "launcher/tokenizer/require_tokenizer.h"
+#include "runtime/byte_text.h"
 #include "runtime/files.h"
 
 namespace timepipe {
@@ -37,8 +38,7 @@ struct GenerateOptions {
 bool has_prompt_of_tokens(const GenerateOptions& options) {
   const std::string& path = options.prompt_file;
   if (path.empty()) return false;
-  const MappedFile file(path);
-  const FileContents contents = file_contents(path, file.bytes());
+  const FileContents contents = file_contents(path, InputFile(path));
   if (is_token_file(contents.kind)) return true;
   if (contents.kind == FileKind::kText || contents.kind == FileKind::kJson ||
       contents.kind == FileKind::kJsonLines) {
@@ -106,10 +106,10 @@ void read_prompt(const GenerateOptions& options, const OpenModel& opened,
     }
     prefill.add_file(file, opened.config.model.vocab_size);
   } else if (!path.empty()) {
-    const MappedFile file(path);
+    const InputFile file(path);
     prefill.add_text(text_of(file), path, *tokenizer);
   } else {
-    prefill.add_text(options.prompt, "--prompt", *tokenizer);
+    prefill.add_text(std::string_view(options.prompt), "--prompt", *tokenizer);
   }
 }
 
@@ -169,11 +169,10 @@ void report(int64_t prompt, double prompt_seconds, int64_t written,
   std::fprintf(
       stderr,
       "timepipe: prompt of %" PRId64 " tokens: %.2f s, %.0f tokens/s; %" PRId64
-      " new tokens: %.2f s, %.1f tokens/s; %.1f MiB of memory at "
-      "most\n",
+      " new tokens: %.2f s, %.1f tokens/s; %s of memory at most\n",
       prompt, prompt_seconds, static_cast<double>(prompt) / prompt_seconds,
       written, seconds, static_cast<double>(written) / seconds,
-      static_cast<double>(peak_rss_bytes()) / (1 << 20));
+      byte_text(peak_rss_bytes()).c_str());
 }
 
 int generate(const GenerateOptions& options) {

@@ -257,14 +257,33 @@ class LineReader {
   std::size_t num_fields_ = 0;
 };
 
-std::string document_of(Text line, const std::string& field) {
-  require(line.size() <= std::size_t{kMostLineBytes},
-          std::to_string(line.size()) + " bytes, expected at most " +
-              std::to_string(kMostLineBytes));
-  return LineReader(line, field).document();
+}  // namespace
+
+LinesEnd find_lines_end(const FileBytes& text, int64_t begin,
+                        int64_t least_bytes, int64_t window_bytes) {
+  LinesEnd block = {.end = begin};
+  while (block.end < text.size()) {
+    const std::string window = text.read_text(
+        block.end, std::min(window_bytes, text.size() - block.end));
+    const auto least = static_cast<std::size_t>(
+        std::max(begin + least_bytes - block.end, int64_t{0}));
+    const std::size_t found = window.find('\n', least);
+    const bool ends = found != std::string::npos;
+    const auto count = static_cast<int64_t>(ends ? found + 1 : window.size());
+    block.line_feeds +=
+        std::count(window.begin(), window.begin() + count, '\n');
+    block.end += count;
+    if (ends) break;
+  }
+  return block;
 }
 
-}  // namespace
+std::vector<std::byte> read_lines(const FileBytes& text, int64_t begin,
+                                  int64_t end, int64_t least_bytes) {
+  // The last line begins within least_bytes: this is more than it may have.
+  return text.read(begin,
+                   std::min(end - begin, least_bytes + kMostLineBytes + 1));
+}
 
 void parse_jsonl(
     ConstBytes bytes, const std::string& where, const std::string& field,
@@ -273,13 +292,17 @@ void parse_jsonl(
     const std::function<void(const std::string& mistake)>& bad_line) {
   Text rest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   for (int64_t number = first_line; !rest.empty(); ++number) {
-    Text line = rest.substr(0, rest.find('\n'));
+    const Text line = rest.substr(0, rest.find('\n'));
     rest.remove_prefix(std::min(line.size() + 1, rest.size()));
-    line.remove_prefix(bom_bytes(line));  // of files that were joined
-    if (line.find_first_not_of(" \t\r") == Text::npos) continue;
+    const bool too_long = line.size() > std::size_t{kMostLineBytes};
+    // Marks come from files that were joined.
+    const Text object = line.substr(bom_bytes(line));
+    if (!too_long && object.find_first_not_of(" \t\r") == Text::npos) continue;
     std::string text;
     try {
-      text = document_of(line, field);
+      require(!too_long, "more bytes than a line may have, " +
+                             std::to_string(kMostLineBytes));
+      text = LineReader(object, field).document();
     } catch (const InvalidArgument& mistake) {
       bad_line(where + ": line " + std::to_string(number) + ": " +
                mistake.what());

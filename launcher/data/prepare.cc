@@ -29,17 +29,19 @@ namespace {
 
 using Ids = std::span<const int64_t>;
 
-constexpr std::size_t kPartBytes = std::size_t{64} << 10;  // of lines
+constexpr int64_t kPartBytes = int64_t{64} << 10;  // of lines, at least
 // Texts from here on are tokenized one at a time: sentencepiece needs a hundred
 // times their size.
-constexpr std::size_t kLargeBytes = std::size_t{8} << 20;
+constexpr int64_t kLargeBytes = int64_t{8} << 20;
 
 // What one thread reads at a time: a piece of a text, or lines of a .jsonl.
 struct Part {
-  MappedFile file;
-  TextPiece bytes;                  // of the file
+  InputFile file;
+  int64_t begin, end;               // bytes of its text
   bool starts = true, ends = true;  // the document
   int64_t first_line = 0;           // of a .jsonl; 0: a text
+
+  int64_t size() const { return end - begin; }
 };
 
 // Tokens of a part as they are stored.
@@ -62,39 +64,34 @@ class Cutter {
     if (!file_.has_value()) {
       if (input_ == inputs_.size()) return std::nullopt;
       file_.emplace(inputs_[input_++].open());
-      if (text_of(*file_).empty()) throw IoError(file_->path() + ": empty");
       begin_ = 0;
       line_ = 1;
     }
-    Part part = inputs_[input_ - 1].json_lines ? lines() : piece();
-    begin_ = part.bytes.end;
-    if (begin_ == text_of(*file_).size()) file_.reset();
+    const FileBytes text = text_of(*file_);
+    Part part = inputs_[input_ - 1].json_lines ? lines(text) : piece(text);
+    begin_ = part.end;
+    if (begin_ == text.size()) file_.reset();
     return part;
   }
 
  private:
-  Part piece() const {
-    const std::string_view text = text_of(*file_);
-    const TextPiece piece = tokenizer_.piece_at(text, begin_);
-    return {*file_, piece, begin_ == 0, piece.end == text.size()};
+  Part piece(const FileBytes& text) const {
+    const int64_t end = tokenizer_.piece_end(text, begin_);
+    return {*file_, begin_, end, begin_ == 0, end == text.size()};
   }
 
-  Part lines() {
-    const std::string_view text = text_of(*file_).substr(begin_);
-    std::size_t size = text.size();
-    if (size > kPartBytes) {
-      size = std::min(text.find('\n', kPartBytes), size - 1) + 1;
-    }
-    Part part = {*file_, {begin_, begin_ + size}, true, true, line_};
-    line_ += std::ranges::count(text.substr(0, size), '\n');
+  Part lines(const FileBytes& text) {
+    const LinesEnd block = find_lines_end(text, begin_, kPartBytes);
+    Part part = {*file_, begin_, block.end, true, true, line_};
+    line_ += block.line_feeds;
     return part;
   }
 
   const std::vector<TextInput>& inputs_;
   const Tokenizer& tokenizer_;
   std::size_t input_ = 0;
-  std::optional<MappedFile> file_;  // inputs_[input_ - 1], until it is read
-  std::size_t begin_ = 0;
+  std::optional<InputFile> file_;  // inputs_[input_ - 1], until it is read
+  int64_t begin_ = 0;
   int64_t line_ = 1;
 };
 
@@ -140,18 +137,18 @@ class Encoder {
 
   Encoded encode(const Part& part) {
     Encoded out;
-    out.source_bytes = static_cast<int64_t>(part.bytes.size());
-    const std::string_view text = text_of(part.file);
+    out.source_bytes = part.size();
+    const FileBytes text = text_of(part.file);
+    const std::string& where = part.file.path();
     if (part.first_line == 0) {
-      require_no_nul(part);
-      add_text(tokenizer_.encode_piece(text, part.bytes, part.file.path()),
-               part, out);
+      const TextPiece piece =
+          tokenizer_.read_piece(text, part.begin, part.end, where);
+      require_no_nul(piece, where);
+      add_text(tokenizer_.encode_piece(piece, where), part, out);
       return out;
     }
     parse_jsonl(
-        std::as_bytes(
-            std::span(text.substr(part.bytes.begin, part.bytes.size()))),
-        part.file.path(), form_.field,
+        read_lines(text, part.begin, part.end, kPartBytes), where, form_.field,
         [&](std::string_view document) { add_document(document, part, out); },
         part.first_line,
         [&](const std::string& mistake) {
@@ -162,14 +159,12 @@ class Encoder {
   }
 
  private:
-  void require_no_nul(const Part& part) const {
+  void require_no_nul(const TextPiece& piece, const std::string& where) const {
     if (form_.any_bytes) return;
-    const std::size_t at = text_of(part.file)
-                               .substr(part.bytes.begin, part.bytes.size())
-                               .find('\0');
+    const std::size_t at = piece.text().find('\0');
     require(at == std::string_view::npos,
-            part.file.path() + ": byte " +
-                std::to_string(part.bytes.begin + at) +
+            where + ": byte " +
+                std::to_string(piece.begin + static_cast<int64_t>(at)) +
                 " is 0, expected a text; --text takes any bytes");
   }
 
@@ -191,7 +186,7 @@ class Encoder {
     append(form_.before, out);
     const int64_t begin = out.tokens;
     tokenizer_.encode(text, part.file.path(),
-                      [&](Ids ids, std::size_t) { append(ids, out); });
+                      [&](Ids ids, int64_t) { append(ids, out); });
     if (out.tokens == begin) {
       out.tokens = start;
       out.bytes.resize(static_cast<std::size_t>(start * bytes_of(form_.type)));
@@ -358,10 +353,11 @@ Prepared prepare_tokens(const PrepareOptions& options,
       threads, [&] { return cutter.next(); },
       [&](int thread, const Part& part) {
         std::unique_lock lock(large, std::defer_lock);
-        if (part.bytes.size() > kLargeBytes) {
+        if (part.size() > kLargeBytes) {
           lock.lock();
-          if (part.first_line == 0 && part.bytes.size() <= kMostTextBytes) {
-            tell(part.file.path() + ": " + std::to_string(part.bytes.size()) +
+          if (part.first_line == 0 &&
+              std::cmp_less_equal(part.size(), kMostTextBytes)) {
+            tell(part.file.path() + ": " + std::to_string(part.size()) +
                  " bytes at once; no progress is shown meanwhile");
           }
         }

@@ -21,9 +21,9 @@ namespace {
 constexpr char kStandardInput[] = "standard input";
 
 // All that comes from `descriptor`, until its end.
-MappedFile keep(int descriptor, const std::string& name,
-                const std::string& keep_as) {
-  NewFile file(keep_as);  // which goes with its .part; the mapping stays
+InputFile keep(int descriptor, const std::string& name,
+               const std::string& keep_as) {
+  NewFile file(keep_as);  // which goes with its .part; its bytes stay
   std::vector<std::byte> block(std::size_t{1} << 20);
   while (true) {
     const ssize_t count = ::read(descriptor, block.data(), block.size());
@@ -32,7 +32,7 @@ MappedFile keep(int descriptor, const std::string& name,
     if (count == 0) break;
     file.append(std::span(block).first(static_cast<std::size_t>(count)));
   }
-  return MappedFile(file.part(), name);
+  return InputFile(file.part(), name);
 }
 
 bool is_stream(const std::string& path) {
@@ -42,25 +42,12 @@ bool is_stream(const std::string& path) {
          type == std::filesystem::file_type::character;
 }
 
-MappedFile keep_stream(const std::string& path, const std::string& keep_as) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw IoError(path + ": " + std::strerror(errno));
-  try {
-    MappedFile file = keep(descriptor, path, keep_as);
-    ::close(descriptor);
-    return file;
-  } catch (...) {
-    ::close(descriptor);
-    throw;
-  }
-}
-
-void look_at(TextInput& input, const MappedFile& file,
-             const TextInputOptions& options) {
-  if (text_of(file).empty()) throw IoError(input.path + ": empty");
-  input.bytes = static_cast<int64_t>(text_of(file).size());
+void look_at(TextInput& input, const TextInputOptions& options) {
+  const InputFile file = input.open();
+  input.bytes = text_of(file).size();
+  if (input.bytes == 0) throw IoError(input.path + ": empty");
   if (options.any_bytes) return;
-  const FileContents contents = file_contents(input.path, file.bytes());
+  const FileContents contents = file_contents(input.path, file);
   input.json_lines = contents.kind == FileKind::kJsonLines;
   require(!options.field || contents.kind != FileKind::kText,
           "--field: " + input.path + " is a text, expected JSON lines");
@@ -80,6 +67,17 @@ void look_at(TextInput& input, const MappedFile& file,
 
 }  // namespace
 
+InputFile TextInput::open() const {
+  InputFile file = kept ? *kept : InputFile(path);
+  const int64_t now = text_of(file).size();
+  if (now < bytes) {
+    throw IoError(path + ": " + std::to_string(now) + " bytes, expected " +
+                  std::to_string(bytes) +
+                  " as when it was looked at: it was cut short");
+  }
+  return file;
+}
+
 std::vector<TextInput> open_inputs(const TextInputOptions& options) {
   require(std::ranges::count(options.paths, "-") <= 1,
           "-: given twice, expected standard input once");
@@ -89,9 +87,10 @@ std::vector<TextInput> open_inputs(const TextInputOptions& options) {
     if (path == "-") {
       input.kept = keep(STDIN_FILENO, kStandardInput, options.keep_as);
     } else if (is_stream(path)) {
-      input.kept = keep_stream(path, options.keep_as);
+      const FileDescriptor stream(path, O_RDONLY);
+      input.kept = keep(stream.get(), path, options.keep_as);
     }
-    look_at(input, input.open(), options);
+    look_at(input, options);
     inputs.push_back(std::move(input));
   }
   return inputs;

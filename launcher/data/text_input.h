@@ -15,9 +15,10 @@ struct TextInput {
   bool json_lines = false;
   int64_t bytes = 0;  // without a byte order mark
   // What isn't a regular file, such as a pipe: all that it gave.
-  std::optional<MappedFile> kept = {};
+  std::optional<InputFile> kept = {};
 
-  MappedFile open() const { return kept ? *kept : MappedFile(path); }
+  // Throws IoError naming the path, also if there is less of it than `bytes`.
+  InputFile open() const;
 };
 
 struct TextInputOptions {

@@ -38,13 +38,13 @@ void Prefill::add(std::span<const int64_t> ids) {
   }
 }
 
-void Prefill::add_text(std::string_view text, const std::string& where,
+void Prefill::add_text(const FileBytes& text, const std::string& where,
                        Tokenizer& tokenizer) {
-  ReadProgress progress(kWhat, std::ssize(text), "bytes");
+  ReadProgress progress(kWhat, text.size(), "bytes");
   tokenizer.encode(text, where,
-                   [&](std::span<const int64_t> ids, std::size_t bytes) {
+                   [&](std::span<const int64_t> ids, int64_t bytes) {
                      add(ids);
-                     progress.add(static_cast<int64_t>(bytes));
+                     progress.add(bytes);
                    });
 }
 

@@ -19,8 +19,8 @@ class Prefill {
 
   void add(std::span<const int64_t> ids);
   // Throws InvalidArgument ("WHERE: byte N: what") if it isn't what the
-  // tokenizer reads. Progress on stderr.
-  void add_text(std::string_view text, const std::string& where,
+  // tokenizer reads, IoError. Progress on stderr.
+  void add_text(const FileBytes& text, const std::string& where,
                 Tokenizer& tokenizer);
   void add_file(const TokenFile& file, int64_t vocab_size);
 

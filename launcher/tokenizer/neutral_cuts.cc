@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <string>
 
 #include "launcher/tokenizer/utf8.h"
 
@@ -156,6 +157,35 @@ bool NeutralCuts::at(std::string_view text, std::size_t at) const {
 bool NeutralCuts::joins(uint64_t before, uint32_t after) const {
   return std::ranges::binary_search(joined_,
                                     before << 32 | space_as_sign(after));
+}
+
+// A cut depends on one character before it and one after it.
+std::vector<int64_t> NeutralCuts::cuts_in(const FileBytes& text, int64_t after,
+                                          int64_t last) const {
+  const int64_t begin = std::max(after - kMostCharacterBytes, int64_t{0});
+  const int64_t end = std::min(last + kMostCharacterBytes, text.size());
+  const std::string window = text.read_text(begin, end - begin);
+  std::vector<int64_t> cuts;
+  for (int64_t cut = after + 1; cut <= last; ++cut) {
+    if (at(window, static_cast<std::size_t>(cut - begin))) cuts.push_back(cut);
+  }
+  return cuts;
+}
+
+int64_t NeutralCuts::piece_end(const FileBytes& text, int64_t begin,
+                               int64_t most_bytes, int64_t window_bytes) const {
+  const int64_t half = begin + most_bytes / 2, full = begin + most_bytes;
+  if (!anywhere_ || full >= text.size()) return text.size();
+  for (int64_t last = full; last > half; last -= window_bytes) {
+    const auto cuts = cuts_in(text, std::max(half, last - window_bytes), last);
+    if (!cuts.empty()) return cuts.back();
+  }
+  for (int64_t after = full; after < text.size(); after += window_bytes) {
+    const auto cuts =
+        cuts_in(text, after, std::min(after + window_bytes, text.size() - 1));
+    if (!cuts.empty()) return cuts.front();
+  }
+  return text.size();
 }
 
 }  // namespace timepipe

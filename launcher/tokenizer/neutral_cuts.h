@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "launcher/tokenizer/character_map.h"
+#include "runtime/files.h"
 
 namespace timepipe {
 
@@ -33,11 +34,20 @@ class NeutralCuts {
   bool anywhere() const { return anywhere_; }
   // Whether text may be cut before byte `at`, 0 < at < text.size().
   bool at(std::string_view text, std::size_t at) const;
+  // Where a piece of the text that begins at byte `begin` ends: at the last
+  // neutral cut in the second half of most_bytes, or else at the first one
+  // after, or with the text. window_bytes are looked at at once; their number
+  // changes nothing. Throws IoError.
+  int64_t piece_end(const FileBytes& text, int64_t begin, int64_t most_bytes,
+                    int64_t window_bytes = 1024) const;
 
  private:
   void read_piece(std::string_view message);
   void read_trainer(std::string_view message);
   bool joins(uint64_t before, uint32_t after) const;
+  // Those after byte `after` and up to `last`, which is in the text.
+  std::vector<int64_t> cuts_in(const FileBytes& text, int64_t after,
+                               int64_t last) const;
 
   bool anywhere_ = true;
   uint64_t type_ = 0;  // of the model

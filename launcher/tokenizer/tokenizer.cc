@@ -22,7 +22,8 @@ namespace timepipe {
 namespace {
 
 constexpr char kBytes[] = "bytes";
-constexpr std::size_t kPieceBytes = std::size_t{64} << 10;
+constexpr int64_t kPieceBytes = int64_t{64} << 10;
+constexpr int64_t kMostModelBytes = int64_t{1} << 30;
 
 void require_in_vocabulary(std::span<const int64_t> ids, int64_t vocab_size) {
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -31,6 +32,10 @@ void require_in_vocabulary(std::span<const int64_t> ids, int64_t vocab_size) {
                           std::to_string(ids[i]) + ", expected one in [0, " +
                           std::to_string(vocab_size) + ")");
   }
+}
+
+std::string byte_of(const std::string& where, int64_t at) {
+  return where + ": byte " + std::to_string(at);
 }
 
 class BytesTokenizer : public Tokenizer {
@@ -42,15 +47,15 @@ class BytesTokenizer : public Tokenizer {
   std::optional<int64_t> eos_id() const override { return std::nullopt; }
   bool is_byte_of_text(int64_t) const override { return true; }
 
-  TextPiece piece_at(std::string_view text, std::size_t begin) const override {
-    return {begin, begin + std::min(text.size() - begin, kPieceBytes)};
+  int64_t piece_end(const FileBytes& text, int64_t begin) const override {
+    return std::min(text.size(), begin + kPieceBytes);
   }
-  std::vector<int64_t> encode_piece(std::string_view text, TextPiece piece,
+  std::vector<int64_t> encode_piece(const TextPiece& piece,
                                     const std::string&) override {
-    std::vector<int64_t> ids(piece.size());
-    std::ranges::transform(
-        text.substr(piece.begin, piece.size()), ids.begin(),
-        [](char c) { return int64_t{static_cast<unsigned char>(c)}; });
+    std::vector<int64_t> ids(piece.text().size());
+    std::ranges::transform(piece.text(), ids.begin(), [](char c) {
+      return int64_t{static_cast<unsigned char>(c)};
+    });
     return ids;
   }
   std::string decode(std::span<const int64_t> ids) override {
@@ -59,11 +64,11 @@ class BytesTokenizer : public Tokenizer {
   }
 };
 
-MappedFile open_model(const std::string& path) {
+std::string read_model(const std::string& path) {
   try {
-    MappedFile file(path);
-    if (file.bytes().empty()) throw IoError(path + ": empty");
-    const FileContents contents = file_contents(path, file.bytes());
+    const InputFile file(path);
+    if (file.size_bytes() == 0) throw IoError(path + ": empty");
+    const FileContents contents = file_contents(path, file);
     // The library says what is wrong with bytes that no other format has.
     if (contents.kind != FileKind::kSentencepiece &&
         contents.kind != FileKind::kBinary) {
@@ -75,7 +80,11 @@ MappedFile open_model(const std::string& path) {
                             : "a sentencepiece model",
                        false);
     }
-    return file;
+    require(file.size_bytes() <= kMostModelBytes,
+            path + ": " + std::to_string(file.size_bytes()) +
+                " bytes, expected a sentencepiece model, at most " +
+                std::to_string(kMostModelBytes));
+    return FileBytes(file).read_text(0, file.size_bytes());
   } catch (const IoError& error) {
     throw IoError(std::string(error.what()) +
                   ", expected the tokenizer bytes or the path of a "
@@ -83,33 +92,30 @@ MappedFile open_model(const std::string& path) {
   }
 }
 
-std::string fingerprint_of(ConstBytes model) {
+std::string fingerprint_of(std::string_view model) {
   char text[32];
   std::snprintf(text, sizeof(text), "xxh64:%016" PRIx64,
                 XXH64(model.data(), model.size(), 0));
   return text;
 }
 
-std::string_view view(ConstBytes bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 class SentencepieceTokenizer : public Tokenizer {
  public:
-  explicit SentencepieceTokenizer(const MappedFile& model)
-      : name_(std::filesystem::path(model.path()).filename().string()),
-        fingerprint_(fingerprint_of(model.bytes())),
-        cuts_(view(model.bytes())),
+  // model: the bytes of the file at `path`.
+  SentencepieceTokenizer(const std::string& path, const std::string& model)
+      : name_(std::filesystem::path(path).filename().string()),
+        fingerprint_(fingerprint_of(model)),
+        cuts_(model),
         process_(tokenizer_program()) {
     std::string answer;
     try {
-      answer = process_.request(TokenizerMessage::kOpen, view(model.bytes()));
+      answer = process_.request(TokenizerMessage::kOpen, model);
     } catch (const InvalidArgument& error) {
-      throw InvalidArgument(model.path() + ": " + error.what());
+      throw InvalidArgument(path + ": " + error.what());
     } catch (const IoError& error) {
-      throw IoError(model.path() + ": not read: " + error.what());
+      throw IoError(path + ": not read: " + error.what());
     }
-    require(answer.size() >= sizeof(opened_), model.path() + ": short answer");
+    require(answer.size() >= sizeof(opened_), path + ": short answer");
     std::memcpy(&opened_, answer.data(), sizeof(opened_));
     is_byte_ = answer.substr(sizeof(opened_));
   }
@@ -128,41 +134,22 @@ class SentencepieceTokenizer : public Tokenizer {
            is_byte_[static_cast<std::size_t>(id)] == '\1';
   }
 
-  // Ends at the last neutral cut in the second half of 64 KiB, or else at the
-  // first one after.
-  TextPiece piece_at(std::string_view text, std::size_t begin) const override {
-    if (!cuts_.anywhere() || text.size() - begin <= kPieceBytes) {
-      return {begin, text.size()};
-    }
-    for (std::size_t i = kPieceBytes; i > kPieceBytes / 2; --i) {
-      if (cuts_.at(text, begin + i)) return {begin, begin + i};
-    }
-    std::size_t end = begin + kPieceBytes + 1;
-    while (end < text.size() && !cuts_.at(text, end)) ++end;
-    return {begin, end};
+  int64_t piece_end(const FileBytes& text, int64_t begin) const override {
+    return cuts_.piece_end(text, begin, kPieceBytes);
   }
 
-  std::vector<int64_t> encode_piece(std::string_view text, TextPiece piece,
+  std::vector<int64_t> encode_piece(const TextPiece& piece,
                                     const std::string& where) override {
-    const std::string at = where + ": byte " + std::to_string(piece.begin);
-    require(piece.size() <= kMostTextBytes,
-            at + ": " + std::to_string(piece.size()) + " bytes that " + name_ +
-                " reads as a whole, expected at most " +
-                std::to_string(kMostTextBytes) +
-                ": a cut might change ids; make it several documents");
-    const std::size_t valid =
-        valid_utf8_bytes(text.substr(piece.begin, piece.size()));
-    require(valid == piece.size(),
-            where + ": byte " + std::to_string(piece.begin + valid) +
+    const std::size_t valid = valid_utf8_bytes(piece.text());
+    require(valid == piece.text().size(),
+            byte_of(where, piece.begin + static_cast<int64_t>(valid)) +
                 ": not UTF-8, which " + name_ + " reads");
-    const std::size_t context =
-        last_character(text.substr(0, piece.begin)).size();
     try {
-      return widen(process_.request(
-          TokenizerMessage::kEncode,
-          text.substr(piece.begin - context, context + piece.size()), context));
+      return widen(process_.request(TokenizerMessage::kEncode, piece.bytes,
+                                    piece.context));
     } catch (const InvalidArgument& error) {
-      throw InvalidArgument(at + ": " + name_ + ": " + error.what());
+      throw InvalidArgument(byte_of(where, piece.begin) + ": " + name_ + ": " +
+                            error.what());
     }
   }
 
@@ -197,20 +184,38 @@ class SentencepieceTokenizer : public Tokenizer {
 
 }  // namespace
 
+TextPiece Tokenizer::read_piece(const FileBytes& text, int64_t begin,
+                                int64_t end, const std::string& where) const {
+  require(std::cmp_less_equal(end - begin, kMostTextBytes),
+          byte_of(where, begin) + ": " + std::to_string(end - begin) +
+              " bytes that " + name() + " reads as a whole, expected at most " +
+              std::to_string(kMostTextBytes) +
+              ": a cut might change ids; make it several documents");
+  const int64_t before = std::min<int64_t>(begin, kMostCharacterBytes);
+  TextPiece piece = {
+      .begin = begin,
+      .bytes = text.read_text(begin - before, end - begin + before)};
+  const auto context = static_cast<std::size_t>(before);
+  piece.context =
+      last_character(std::string_view(piece.bytes).substr(0, context)).size();
+  piece.bytes.erase(0, context - piece.context);
+  return piece;
+}
+
 void Tokenizer::encode(
-    std::string_view text, const std::string& where,
-    const std::function<void(std::span<const int64_t>, std::size_t)>& take) {
-  for (std::size_t at = 0; at < text.size();) {
-    const TextPiece piece = piece_at(text, at);
-    take(encode_piece(text, piece, where), piece.size());
-    at = piece.end;
+    const FileBytes& text, const std::string& where,
+    const std::function<void(std::span<const int64_t>, int64_t)>& take) {
+  for (int64_t begin = 0; begin < text.size();) {
+    const int64_t end = piece_end(text, begin);
+    take(encode_piece(read_piece(text, begin, end, where), where), end - begin);
+    begin = end;
   }
 }
 
 std::vector<int64_t> Tokenizer::encode(std::string_view text,
                                        const std::string& where) {
   std::vector<int64_t> ids;
-  encode(text, where, [&](std::span<const int64_t> more, std::size_t) {
+  encode(text, where, [&](std::span<const int64_t> more, int64_t) {
     ids.insert(ids.end(), more.begin(), more.end());
   });
   return ids;
@@ -218,12 +223,12 @@ std::vector<int64_t> Tokenizer::encode(std::string_view text,
 
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name) {
   if (name == kBytes) return std::make_unique<BytesTokenizer>();
-  return std::make_unique<SentencepieceTokenizer>(open_model(name));
+  return std::make_unique<SentencepieceTokenizer>(name, read_model(name));
 }
 
 std::string tokenizer_fingerprint(const std::string& name) {
   if (name == kBytes) return kBytes;
-  return fingerprint_of(open_model(name).bytes());
+  return fingerprint_of(read_model(name));
 }
 
 int64_t bytes_of_text(Tokenizer& tokenizer, std::span<const int64_t> ids) {

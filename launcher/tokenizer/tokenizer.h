@@ -10,12 +10,19 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/files.h"
+
 namespace timepipe {
 
-// A part of a text that is made into tokens by itself.
+// A part of a text that is made into tokens by itself, in memory.
 struct TextPiece {
-  std::size_t begin, end;  // bytes of the text
-  std::size_t size() const { return end - begin; }
+  int64_t begin = 0;        // byte of the text
+  std::size_t context = 0;  // bytes before it that are here too: a character's
+  std::string bytes;        // those and its own
+
+  std::string_view text() const {
+    return std::string_view(bytes).substr(context);
+  }
 };
 
 // Turns text into ids and back. For one thread at a time.
@@ -37,23 +44,26 @@ class Tokenizer {
   // Whether the id is a byte, perhaps a part of a character only.
   virtual bool is_byte_of_text(int64_t id) const = 0;
 
-  // The piece that begins at byte `begin`, one of the text.
-  virtual TextPiece piece_at(std::string_view text,
-                             std::size_t begin) const = 0;
-  // Ids of a piece of the text. Throws InvalidArgument ("WHERE: byte N: what")
-  // if it isn't what the tokenizer reads, or more than that reads at once.
-  virtual std::vector<int64_t> encode_piece(std::string_view text,
-                                            TextPiece piece,
+  // Where the piece that begins at byte `begin`, one of the text, ends. Throws
+  // IoError.
+  virtual int64_t piece_end(const FileBytes& text, int64_t begin) const = 0;
+  // Ids of such a piece. Throws InvalidArgument ("WHERE: byte N: what") if it
+  // isn't what the tokenizer reads.
+  virtual std::vector<int64_t> encode_piece(const TextPiece& piece,
                                             const std::string& where) = 0;
   // Throws InvalidArgument naming the first id that isn't in the vocabulary.
   virtual std::string decode(std::span<const int64_t> ids) = 0;
 
+  // Bytes [begin, end) of the text, a piece. Throws InvalidArgument if it is
+  // more than may be read at once, IoError.
+  TextPiece read_piece(const FileBytes& text, int64_t begin, int64_t end,
+                       const std::string& where) const;
   // Ids of a whole text; `where` names it in errors.
   std::vector<int64_t> encode(std::string_view text, const std::string& where);
   // The same, each piece as it comes; take(ids, bytes of the text).
   void encode(
-      std::string_view text, const std::string& where,
-      const std::function<void(std::span<const int64_t>, std::size_t)>& take);
+      const FileBytes& text, const std::string& where,
+      const std::function<void(std::span<const int64_t>, int64_t)>& take);
 };
 
 // name: "bytes", or the path of a sentencepiece model, which is run by the

@@ -42,9 +42,10 @@ Utf8Character first_character(std::string_view text) {
 }
 
 std::string_view last_character(std::string_view text) {
-  constexpr std::size_t kMostBytes = 4;
+  const std::size_t most =
+      std::min(text.size(), std::size_t{kMostCharacterBytes});
   std::size_t size = 0;
-  while (size < std::min(kMostBytes, text.size())) {
+  while (size < most) {
     ++size;
     if ((text[text.size() - size] & 0xC0) != 0x80) break;
   }

@@ -6,6 +6,8 @@
 
 namespace timepipe {
 
+constexpr int kMostCharacterBytes = 4;
+
 struct Utf8Character {
   std::size_t bytes = 0;  // 0: none
   uint32_t code = 0;

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# cut_short.sh TIMEPIPE MPIEXEC: data that change under a run. A file that is
-# cut short is named, with status 1, after what was trained is saved, and the
-# run goes on from there when the file is back; an id that the model doesn't
-# have is named before the first step.
+# cut_short.sh TIMEPIPE MPIEXEC SPM_TRAIN: data that change under a run. A file
+# that is cut short is named, with status 1, after what was trained is saved,
+# and the run goes on from there when the file is back; an id that the model
+# doesn't have is named before the first step. A text that is cut short while
+# it is made into tokens is named, and nothing is left of them.
 source "$(dirname "$0")/common.sh"
-timepipe=$1 mpiexec=$2
+timepipe=$1 mpiexec=$2 spm_train=$3
 
 head -c 4500 "$(command -v bash)" | base64 -w0 >text
 run=(train "$configs/demo.textproto" data.sequence_length=256
@@ -74,3 +75,57 @@ done
   >out 2>&1 || fail "good ids" out
 grep -q '"tokens": 9000' ids/scanned.json || fail "not remembered" ids/scanned.json
 echo "ok: ids are looked through before the first step"
+
+for ((i = 0; i < 400; ++i)); do
+  echo "Line $i of the text says what lines of a text say: $((i * i)) cafés"
+done >line.txt
+"$spm_train" --input=line.txt --model_prefix=small --vocab_size=120 \
+  --model_type=bpe --hard_vocab_limit=false >out 2>&1 || fail spm_train out
+sed 's/.*/{"text": "&"}/' line.txt >line.jsonl
+
+# prepare INPUT...: into none.safetensors, in the background.
+prepare() {
+  set -m
+  "$timepipe" data prepare "$@" --out none.safetensors >out 2>&1 &
+  job=$!
+  set +m
+}
+# names_cut INPUT SIZE WHEN: what comes of it then, for one of SIZE bytes.
+names_cut() {
+  local status=0
+  wait $job || status=$?
+  job=
+  [ "$status" -eq 1 ] || fail "$1: status $status" out
+  tail -n 1 out | grep -qx "timepipe: $1: 100 bytes, expected $2 as when it was\
+ $3: it was cut short" || fail "$1: what came" out
+  [ -z "$(find . -name 'none*')" ] || fail "$1: tokens are left"
+}
+
+# cut_prepare INPUT THREADS: cuts what takes seconds to be made into tokens when
+# the first ones are written.
+cut_prepare() {
+  local input=$1 size written=0
+  for ((i = 0; i < 600; ++i)); do cat "line.${input##*.}"; done >"$input"
+  size=$(stat -c %s "$input")
+  prepare "$input" --tokenizer small.model --threads "$2"
+  until [ "$written" -gt 4096 ]; do
+    kill -0 $job 2>/dev/null || fail "ended before $input was cut" out
+    read -rt 0.01 <> <(:) || true
+    written=$(stat -c %s none.safetensors.*.part 2>/dev/null) || written=0
+  done
+  truncate -s 100 "$input"
+  names_cut "$input" "$size" opened
+}
+cut_prepare whole.txt 1
+cut_prepare whole.txt 2
+cut_prepare whole.jsonl 2
+
+# One that loses its end before its turn: when the pipe after it is opened, it
+# was looked at.
+mkfifo later
+cp line.txt whole.txt
+prepare whole.txt later
+timeout 60 bash -c 'exec >later && truncate -s 100 whole.txt && echo text' ||
+  fail "nobody reads the pipe" out
+names_cut whole.txt "$(stat -c %s line.txt)" "looked at"
+echo "ok: texts that are cut short are named, and no tokens are left"

@@ -118,7 +118,7 @@ grep -qE '^([0-9]+ ){3}$' out || fail "no ids" out
 echo "ok: generate"
 
 # Memory: a long prompt needs no more than a short one, but for the piece of it
-# that is made into tokens at once and what is mapped of its file.
+# that is made into tokens at once.
 peak() { # TOKENS
   head -c "$1" /dev/zero | tr '\0' a >long
   run generate run --prompt-file long --max-new-tokens 100

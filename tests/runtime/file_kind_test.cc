@@ -249,6 +249,14 @@ TEST(FileKind, PlainTextHasNoMarkAndIsOne) {
                 .bom_bytes,
             3);
   EXPECT_EQ(contents("a", "\xef\xbb").bom_bytes, 0);
+  for (const std::string text : {"a\xef\xbb\xbf", "\xef\xbb", ""}) {
+    const TemporaryFile marked("\xef\xbb\xbf" + text), plain(text);
+    for (const TemporaryFile* file : {&marked, &plain}) {
+      const InputFile input(file->path());
+      const FileBytes bytes = text_of(input);
+      EXPECT_EQ(bytes.read_text(0, bytes.size()), text);
+    }
+  }
   EXPECT_EQ(read_plain_text(TemporaryFile("\xef\xbb\xbf{\n1").path()), "{\n1");
   EXPECT_EQ(read_plain_text(TemporaryFile("").path()), "");
   EXPECT_EQ(read_plain_text(TemporaryFile("{\n\"a\": 1\n}").path()),

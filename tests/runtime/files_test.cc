@@ -10,6 +10,7 @@
 #include <fstream>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/error.h"
@@ -33,6 +34,33 @@ TEST(InputFile, NamesTheFileThatWasCutShort) {
   EXPECT_THAT([&] { input.read(99'990, bytes); },
               ThrowsMessage<IoError>(HasSubstr(
                   file.path() + ": 99995 bytes, expected 100000 as when")));
+}
+
+TEST(InputFile, MayHaveAnotherName) {
+  const TemporaryFile file("text");
+  const InputFile input(file.path(), "standard input");
+  EXPECT_EQ(input.path(), "standard input");
+  fs::resize_file(file.path(), 2);
+  EXPECT_THAT([&] { FileBytes(input).read_text(0, 4); },
+              ThrowsMessage<IoError>(
+                  "standard input: 2 bytes, expected 4 as when it was opened: "
+                  "it was cut short"));
+}
+
+TEST(FileBytes, AreThoseOfAFileOrOfMemory) {
+  const std::string text = "abcdefgh";
+  const TemporaryFile file("123" + text);
+  const InputFile input(file.path());
+  for (const FileBytes& bytes :
+       {FileBytes(input, 3), FileBytes(std::string_view(text))}) {
+    EXPECT_EQ(bytes.size(), 8);
+    EXPECT_EQ(bytes.read_text(0, 8), text);
+    EXPECT_EQ(bytes.read_text(5, 2), "fg");
+    EXPECT_EQ(bytes.read_text(8, 0), "");
+    EXPECT_EQ(bytes.read(7, 1), std::vector{std::byte{'h'}});
+  }
+  EXPECT_EQ(FileBytes(input).size(), 11);
+  EXPECT_EQ(FileBytes(input, 11).size(), 0);
 }
 
 TEST(InputFile, KnowsAnotherVersion) {

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace timepipe {
@@ -147,7 +149,47 @@ TEST(Jsonl, DeepNestingAndLongLinesAreRefusedOrPassed) {
                    ", \"text\": \"b\"}"),
               ElementsAre("b"));
   expect_mistake("\n" + std::string(kMostLineBytes + 1, 'a'),
-                 "67108865 bytes, expected at most 67108864");
+                 "more bytes than a line may have, 67108864");
+  expect_mistake("\n" + std::string(kMostLineBytes + 1, ' '),
+                 "more bytes than a line may have, 67108864");
+}
+
+TEST(Jsonl, BlocksOfLinesEndAtTheSamePlacesWhateverIsLookedAtAtOnce) {
+  const std::string lines = "\xef\xbb\xbf{}\r\n\n\r\n{\"caf\xc3\xa9\"}\n" +
+                            std::string(20, 'a') + "\n\nend";
+  for (int64_t begin = 0; begin < std::ssize(lines); ++begin) {
+    for (const int64_t least : {1, 2, 5, 30, 100}) {
+      const std::size_t feed =
+          lines.find('\n', static_cast<std::size_t>(begin + least));
+      const int64_t end = feed == std::string::npos
+                              ? std::ssize(lines)
+                              : static_cast<int64_t>(feed) + 1;
+      for (const int64_t window : {1, 2, 3, 7, 100}) {
+        const LinesEnd found =
+            find_lines_end(std::string_view(lines), begin, least, window);
+        EXPECT_EQ(found.end, end) << begin << ", " << least << ", " << window;
+        EXPECT_EQ(found.line_feeds,
+                  std::count(lines.begin() + begin, lines.begin() + end, '\n'))
+            << begin << ", " << least << ", " << window;
+      }
+    }
+  }
+}
+
+TEST(Jsonl, OfALineThatIsTooLongTheStartIsRead) {
+  std::string lines = kGood + std::string(kMostLineBytes + 100, ' ') + "\n";
+  const int64_t least = std::ssize(kGood);
+  const LinesEnd block = find_lines_end(std::string_view(lines), 0, least);
+  EXPECT_EQ(block.end, std::ssize(lines));
+  const std::vector<std::byte> read =
+      read_lines(std::string_view(lines), 0, block.end, least);
+  EXPECT_EQ(std::ssize(read), least + kMostLineBytes + 1);
+  lines.resize(read.size());
+  const Lines all = read_all(lines);
+  EXPECT_THAT(all.texts, ElementsAre("a"));
+  EXPECT_THAT(all.mistakes,
+              ElementsAre("a.jsonl: line 2: more bytes than a line may have, " +
+                          std::to_string(kMostLineBytes)));
 }
 
 TEST(Jsonl, CountsLinesFromWhereItIsTold) {

@@ -15,92 +15,24 @@
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
 #include "tests/launcher/commands/tiny_model.h"
-#include "tests/launcher/tokenizer/reference_ids.h"
+#include "tests/launcher/data/prepared.h"
 #include "tests/support/temporary_file.h"
 
 namespace timepipe {
 namespace {
 
+using testing::documents_of;
 using ::testing::ElementsAre;
+using testing::file_of;
 using ::testing::HasSubstr;
+using testing::ids_of;
+using testing::json_line;
+using testing::long_text;
+using testing::Output;
+using testing::prepare;
 using testing::TemporaryFile;
 using ::testing::ThrowsMessage;
 using testing::TinyModel;
-
-// A name for a file that is gone with this.
-struct Output {
-  std::string path = TemporaryFile::unused_path().string() + ".safetensors";
-  ~Output() {
-    std::error_code ignored;
-    std::filesystem::remove(path, ignored);
-  }
-};
-
-Prepared prepare(PrepareOptions options) {
-  int64_t done = 0;
-  int64_t all = 0;
-  Prepared prepared =
-      prepare_tokens(options, [&](int64_t bytes, int64_t total) {
-        EXPECT_GT(bytes, done);
-        done = bytes;
-        all = total;
-      });
-  EXPECT_EQ(done, all);
-  EXPECT_EQ(prepared.source_bytes, all);
-  return prepared;
-}
-
-// The bytes of the file that `options` make, with any number of threads.
-std::string file_of(PrepareOptions options) {
-  std::string bytes;
-  for (const int threads : {1, 3}) {
-    const Output out;
-    options.out = out.path;
-    options.threads = threads;
-    prepare(options);
-    const std::string file = read_text(out.path);
-    if (threads == 1) bytes = file;
-    EXPECT_EQ(file, bytes) << threads;
-    EXPECT_EQ(testing::entries_beginning_with(out.path), 1);
-  }
-  return bytes;
-}
-
-// The ids of each document.
-std::vector<std::vector<int64_t>> documents_of(const std::string& bytes) {
-  const TemporaryFile copy(bytes, ".safetensors");
-  const TokenFile file(copy.path());
-  const std::vector<int64_t>& starts = file.layout().documents;
-  std::vector<std::vector<int64_t>> documents(starts.size());
-  for (std::size_t i = 0; i < starts.size(); ++i) {
-    const int64_t end =
-        i + 1 < starts.size() ? starts[i + 1] : file.num_tokens();
-    documents[i].resize(static_cast<std::size_t>(end - starts[i]));
-    file.read(starts[i], documents[i], 1 << 20);
-  }
-  return documents;
-}
-
-std::vector<int64_t> ids_of(Tokenizer& tokenizer, const std::string& text,
-                            bool eos) {
-  std::vector<int64_t> ids = tokenizer.encode(text, "");
-  if (eos) ids.push_back(*tokenizer.eos_id());
-  return ids;
-}
-
-std::string long_text(std::size_t size) {
-  std::string text;
-  while (text.size() < size) {
-    text += testing::sample_text() + std::to_string(text.size());
-  }
-  return text;
-}
-
-std::string json_line(const std::string& text) {
-  std::string line = R"({"id": [1, {"text": 2}], "text": ")";
-  for (const char c : text) line += c == '\n' ? "\\n" : std::string(1, c);
-  return line + "\"}\n";
-}
 
 TEST(Prepare, BytesOfTextsAndLines) {
   const std::string a = long_text(200'000), b = "b\xff";
@@ -126,24 +58,6 @@ TEST(Prepare, BytesOfTextsAndLines) {
   EXPECT_EQ(tensors.entry("documents").begin % 8, 0);
 }
 
-TEST(Prepare, ManyLinesInSeveralParts) {
-  std::string lines;
-  std::vector<std::string> texts;
-  for (int i = 0; i < 4000; ++i) {
-    texts.push_back("document " + std::to_string(i) + std::string(i % 90, '.'));
-    lines += json_line(texts.back());
-  }
-  texts.push_back(long_text(100'000));
-  lines += json_line(texts.back());
-  const TemporaryFile file(lines, ".jsonl");
-  const auto documents = documents_of(file_of({.inputs = {file.path()}}));
-  ASSERT_EQ(documents.size(), texts.size());
-  const auto tokenizer = make_tokenizer("bytes");
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    EXPECT_EQ(tokenizer->decode(documents[i]), texts[i]);
-  }
-}
-
 TEST(Prepare, SentencepieceWithAndWithoutMarks) {
   const TinyModel model(testing::kBytePairs);
   const auto tokenizer = make_tokenizer(model.path());
@@ -167,19 +81,6 @@ TEST(Prepare, SentencepieceWithAndWithoutMarks) {
   std::vector<int64_t> with_bos = ids_of(*tokenizer, b, false);
   with_bos.insert(with_bos.begin(), 1);
   EXPECT_EQ(documents_of(file_of(options))[0], with_bos);
-}
-
-TEST(Prepare, LongTextsHaveTheIdsThatSentencepieceGives) {
-  const TinyModel model(testing::kBytePairs);
-  std::string text;
-  while (text.size() < 100'000) {
-    text += "river\xe4\xb8\xad \n" + std::to_string(text.size());
-  }
-  const TemporaryFile file(text), json(json_line(text), ".jsonl");
-  const std::vector<int64_t> ids = testing::reference_ids(model.path(), text);
-  EXPECT_TRUE(documents_of(file_of({.inputs = {file.path(), json.path()},
-                                    .tokenizer = model.path(),
-                                    .eos = false})) == std::vector({ids, ids}));
 }
 
 TEST(Prepare, TextsWithoutTokensAreLeftOut) {

@@ -6,13 +6,16 @@
 #include <filesystem>
 #include <map>
 #include <random>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "launcher/tokenizer/character_map.h"
 #include "launcher/tokenizer/neutral_cuts.h"
 #include "launcher/tokenizer/tokenizer.h"
 #include "runtime/error.h"
+#include "runtime/file_kind.h"
 #include "runtime/files.h"
 #include "tests/launcher/commands/tiny_model.h"
 #include "tests/launcher/tokenizer/reference_ids.h"
@@ -121,14 +124,14 @@ TEST(WholeTexts, BytePairsAreCutWhereNoPieceJoins) {
   for (const TinyModel* model : {&identity, &maps}) {
     const auto tokenizer = make_tokenizer(model->path());
     for (const auto& [kind, text] : texts()) {
-      const TextPiece piece = tokenizer->piece_at(text, 1000);
-      EXPECT_EQ(piece.begin, 1000);
+      constexpr int64_t kBegin = 1000;
+      const int64_t end = tokenizer->piece_end(std::string_view(text), kBegin);
       if (kind == "spaces alone" || kind == "one letter" ||
           (kind == "Chinese" && model == &maps)) {
-        EXPECT_EQ(piece.end, text.size()) << kind;
+        EXPECT_EQ(end, std::ssize(text)) << kind;
       } else {
-        EXPECT_LE(piece.size(), std::size_t{64} << 10) << kind;
-        EXPECT_GT(piece.size(), std::size_t{32} << 10) << kind;
+        EXPECT_LE(end - kBegin, 64 << 10) << kind;
+        EXPECT_GT(end - kBegin, 32 << 10) << kind;
       }
     }
   }
@@ -139,13 +142,33 @@ TEST(WholeTexts, LargerOnesThanAreReadAtOnceAreRefused) {
   const auto tokenizer = make_tokenizer(model.path());
   const TemporaryFile file("");
   std::filesystem::resize_file(file.path(), (std::size_t{256} << 20) + 1);
-  const MappedFile mapped(file.path());
-  const std::string_view text(
-      reinterpret_cast<const char*>(mapped.bytes().data()),
-      mapped.bytes().size());
-  EXPECT_THAT([&] { tokenizer->encode(text, "a.txt"); },
-              ThrowsMessage<InvalidArgument>(
-                  HasSubstr("a.txt: byte 0: 268435457 bytes")));
+  const InputFile text(file.path());
+  EXPECT_THAT(
+      [&] {
+        tokenizer->encode(text, "a.txt",
+                          [](std::span<const int64_t>, int64_t) {});
+      },
+      ThrowsMessage<InvalidArgument>(
+          HasSubstr("a.txt: byte 0: 268435457 bytes")));
+}
+
+// Which is read piece by piece, after bytes that aren't of the text.
+TEST(WholeTexts, HaveTheSameIdsFromAFile) {
+  const TinyModel model(kBytePairs);
+  const auto tokenizer = make_tokenizer(model.path());
+  for (const auto& [kind, text] : texts()) {
+    const TemporaryFile file("\xef\xbb\xbf" + text);
+    const InputFile input(file.path());
+    std::vector<int64_t> ids;
+    int64_t bytes = 0;
+    tokenizer->encode(text_of(input), "",
+                      [&](std::span<const int64_t> more, int64_t count) {
+                        ids.insert(ids.end(), more.begin(), more.end());
+                        bytes += count;
+                      });
+    EXPECT_TRUE(ids == tokenizer->encode(text, "")) << kind;
+    EXPECT_EQ(bytes, std::ssize(text)) << kind;
+  }
 }
 
 // Fields of a serialized ModelProto.
@@ -212,6 +235,46 @@ TEST(NeutralCuts, AreBetweenAsciiThatIsMappedByItself) {
   EXPECT_FALSE(cuts.at("caf\xc3\xa9 runs", 5));
   EXPECT_FALSE(cuts.at("wxe\xcc\x81", 2)) << "e may become another letter";
   EXPECT_FALSE(cuts.at("e\xcc\x81", 1));
+}
+
+// The definition of NeutralCuts::piece_end, with all of the text in sight.
+int64_t piece_end(const NeutralCuts& cuts, std::string_view text, int64_t begin,
+                  int64_t most) {
+  const auto size = std::ssize(text);
+  const auto cut = [&](int64_t at) {
+    return cuts.at(text, static_cast<std::size_t>(at));
+  };
+  if (begin + most >= size) return size;
+  for (int64_t at = begin + most; at > begin + most / 2; --at) {
+    if (cut(at)) return at;
+  }
+  for (int64_t at = begin + most + 1; at < size; ++at) {
+    if (cut(at)) return at;
+  }
+  return size;
+}
+
+TEST(NeutralCuts, EndPiecesAtTheSamePlacesWhateverIsLookedAtAtOnce) {
+  const TinyModel identity(kBytePairs), maps(kMapsCharacters);
+  for (const TinyModel* model : {&identity, &maps}) {
+    const NeutralCuts cuts(read_text(model->path()));
+    for (const auto& [kind, whole] : texts()) {
+      // Characters of one to four bytes, one of them cut at the end.
+      const std::string text = whole.substr(0, 400) + "\xf0\x9f\x98\x80 and " +
+                               whole.substr(0, 200) + "\xc3";
+      for (const int64_t window : {1, 2, 3, 4, 5, 7, 64, 1000}) {
+        for (const int64_t most : {10, 64, 150}) {
+          for (int64_t begin = 0; begin < std::ssize(text); begin += 37) {
+            EXPECT_EQ(
+                cuts.piece_end(std::string_view(text), begin, most, window),
+                piece_end(cuts, text, begin, most))
+                << kind << ", window " << window << ", " << most
+                << " bytes at most from " << begin;
+          }
+        }
+      }
+    }
+  }
 }
 
 // A map of one text, of two characters, to `becomes`.
