@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <thread>
 
+#include "launcher/checkpoint/best.h"
 #include "runtime/error.h"
 #include "runtime/files.h"
 #include "tests/support/temporary_file.h"
@@ -15,6 +17,7 @@ namespace timepipe {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::TemporaryFile;
 using ::testing::ThrowsMessage;
@@ -36,7 +39,7 @@ class RunFolder {
 
   // As CheckpointWriter does: whole once the manifest is there, and no longer
   // once it is not.
-  void add(int64_t steps) const {
+  void add(int64_t steps, std::optional<double> held_out_loss = {}) const {
     fs::create_directories(folder(steps));
     const std::string shard = "/shard-00000-of-00001.safetensors";
     fs::copy_file(kMade + shard, folder(steps) + shard);
@@ -45,6 +48,7 @@ class RunFolder {
     text.replace(text.find(of_three), of_three.size(),
                  "\"steps\": " + std::to_string(steps));
     write_file(folder(steps) + "/manifest.json", text);
+    if (held_out_loss) note_held_out_loss(folder(steps), *held_out_loss);
   }
   void remove(int64_t steps) const {
     fs::remove(folder(steps) + "/manifest.json");
@@ -56,6 +60,42 @@ class RunFolder {
       std::string(TIMEPIPE_EARLIER_RUNS) + "/joined/checkpoints/step-000003";
   std::string path_, manifest_;
 };
+
+TEST(BestCheckpoints, HaveTheLowestLossesTheEarlierOfEqualOnesFirst) {
+  const RunFolder run;
+  run.add(1, 0.5);
+  run.add(2, 0.25);
+  run.add(3);
+  run.add(4, 0.125);
+  run.add(5, 0.25);
+  run.add(6, 0.0625);
+  write_file(run.folder(6) + "/manifest.json", "broken");
+  const auto all = list_checkpoints(run.path());
+  EXPECT_THAT(best_of(all, 0), ElementsAre());
+  EXPECT_THAT(best_of(all, 1), ElementsAre(4));
+  EXPECT_THAT(best_of(all, 3), ElementsAre(4, 2, 5));
+  EXPECT_THAT(best_of(all, 9), ElementsAre(4, 2, 5, 1));
+  EXPECT_FALSE(is_among_best(run.path(), 7, 0.0625, 0));
+  EXPECT_TRUE(is_among_best(run.path(), 7, 0.0625, 1));
+  EXPECT_FALSE(is_among_best(run.path(), 7, 0.125, 1));
+  EXPECT_TRUE(is_among_best(run.path(), 7, 0.125, 2));
+  EXPECT_FALSE(is_among_best(run.path(), 7, 0.25, 3));
+  EXPECT_TRUE(is_among_best(run.path(), 4, 0.25, 2));  // later ones don't count
+}
+
+TEST(BestCheckpoints, ALossThatIsNotedChangesNothingElse) {
+  const RunFolder run;
+  run.add(3);
+  const CheckpointReader before(run.folder(3));
+  note_held_out_loss(run.folder(3), 2.1);
+  note_held_out_loss(run.folder(3), 1.0 / 3);
+  CheckpointReader after(run.folder(3));
+  after.verify();
+  EXPECT_EQ(after.manifest().held_out_loss, 1.0 / 3);
+  Manifest manifest = after.manifest();
+  manifest.held_out_loss.reset();
+  EXPECT_EQ(to_json(manifest), to_json(before.manifest()));
+}
 
 std::string unexpected(const std::string& line) {
   ADD_FAILURE() << line;

@@ -21,6 +21,7 @@ Manifest example() {
   manifest.skipped_steps = 2;
   manifest.updates = 4;  // and a step without a label
   manifest.digest = 0xfedcba9876543210;
+  manifest.held_out_loss = 1.0 / 3;
   manifest.configuration = "device: \"cpu\"\n";
   manifest.parameters = {{"a", {4, 5}, 0, 20}, {"b", {3}, 32, 3}};
   manifest.shards = {{"shard-00000-of-00002.safetensors", 100},
@@ -54,6 +55,7 @@ TEST(Manifest, ReadsWhatItWrote) {
   EXPECT_EQ(read.steps, 7);
   EXPECT_EQ(read.updates, 4);
   EXPECT_EQ(read.digest, 0xfedcba9876543210);
+  EXPECT_EQ(read.held_out_loss, 1.0 / 3);
   EXPECT_EQ(read.pieces[2].xxh64, 0xffffffffffffffff);
   EXPECT_EQ(read.pieces[4].tensor(), "adam_m.a@16");
   EXPECT_EQ(read.parameters[1].offset, 32);  // as in the flat buffer
@@ -116,6 +118,7 @@ TEST(Manifest, RefusesNumbersOutOfRange) {
   expect_refused(with("/skipped_steps", 8), "M: skipped_steps: 8");
   expect_refused(with("/updates", -1), "M: updates: -1, expected 0 to");
   expect_refused(with("/digest", "12"), "16 hexadecimal");
+  expect_refused(with("/held_out_loss", "low"), "held_out_loss: ");
   expect_refused(with("/digest", "-edcba9876543210"), "16 hexadecimal");
   expect_refused(with("/dtype", "i64"), "M: dtype: i64");
   expect_refused(with("/parameters/0/shape/0", 1e300), "parameter 0: shape");

@@ -185,6 +185,7 @@ TEST_F(Config, ValuesOutOfRangeAreRefused) {
                                "checkpoint.every=3",
                                "init_optimizer=true",
                                "checkpoint.keep_last=-1",
+                               "checkpoint.keep_best=1",
                                "checkpoint.milestone_every=5",
                                "eval.every=1",
                                "eval.sequences=0",
