@@ -15,8 +15,8 @@ namespace timepipe {
 struct RunStart {
   int64_t steps_done = 0, skipped_steps = 0;
   uint64_t digest = 0;  // of the weights
-  // The text of config.json that they came with from a Hugging Face folder, by
-  // way of init_from or of earlier runs; else empty.
+  // The text of config.json that says what they came with from a Hugging Face
+  // folder, by way of init_from or of earlier runs; else empty.
   std::string hugging_face;
 };
 
