@@ -1,5 +1,8 @@
 #include "runtime/control_groups.h"
 
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -37,12 +40,21 @@ std::vector<Mount> mounts_of(const std::string& controller, bool second,
   return mounts;
 }
 
+// Unless it isn't there, or is there under another name.
+void add_group(const std::string& folder, std::vector<ControlGroup>& groups) {
+  struct stat status = {};
+  if (::stat(folder.c_str(), &status) != 0) return;
+  const uint64_t id = status.st_ino ^ (uint64_t{status.st_dev} << 40);
+  if (std::ranges::find(groups, id, &ControlGroup::id) != groups.end()) return;
+  groups.push_back({folder, id});
+}
+
 }  // namespace
 
 // /proc/self/cgroup: HIERARCHY:CONTROLLERS:PATH.
-std::vector<std::string> control_groups(const std::string& controller,
-                                        const std::string& root) {
-  std::vector<std::string> folders;
+std::vector<ControlGroup> control_groups(const std::string& controller,
+                                         const std::string& root) {
+  std::vector<ControlGroup> groups;
   std::ifstream file(root + "/proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
     const auto colon = line.find(':'), next = line.find(':', colon + 1);
@@ -56,12 +68,12 @@ std::vector<std::string> control_groups(const std::string& controller,
       std::string below =
           path.starts_with(above + "/") ? path.substr(above.size()) : "";
       for (; below.size() > 1; below.resize(below.rfind('/'))) {
-        folders.push_back(root + mount.folder + below);
+        add_group(root + mount.folder + below, groups);
       }
-      folders.push_back(root + mount.folder);
+      add_group(root + mount.folder, groups);
     }
   }
-  return folders;
+  return groups;
 }
 
 }  // namespace timepipe

@@ -44,30 +44,34 @@ constexpr Names kVersions[] = {
      "total_active_file"},
     {"memory.max", "memory.current", "inactive_file", "active_file"}};
 
-void lower_to(const std::string& folder, const Names& names,
-              AvailableMemory& least) {
-  const std::string limit_file = folder + "/" + names.limit;
+void add_limit(const ControlGroup& group, const Names& names,
+               std::vector<AvailableMemory>& limits) {
+  const std::string limit_file = group.folder + "/" + names.limit;
   const auto limit = number_in(limit_file);
-  const auto used = number_in(folder + "/" + names.used);
+  const auto used = number_in(group.folder + "/" + names.used);
   if (!limit || !used) return;
-  const std::string stat = folder + "/memory.stat";
+  const std::string stat = group.folder + "/memory.stat";
   const int64_t files = number_in(stat, names.inactive).value_or(0) +
                         number_in(stat, names.active).value_or(0);
   const int64_t left = *limit - *used + std::min(files, *used);
-  if (left < least.bytes) least = {std::max<int64_t>(left, 0), limit_file};
+  limits.push_back({std::max<int64_t>(left, 0), limit_file, group.id});
 }
 
 }  // namespace
 
-AvailableMemory available_memory(const std::string& root) {
+std::vector<AvailableMemory> memory_limits(const std::string& root) {
   const std::string meminfo = root + "/proc/meminfo";
   const auto kib = number_in(meminfo, "MemAvailable:");
   if (!kib) throw IoError(meminfo + ": no MemAvailable, expected in KiB");
-  AvailableMemory least{*kib * 1024, meminfo};
-  for (const std::string& folder : control_groups("memory", root)) {
-    for (const Names& names : kVersions) lower_to(folder, names, least);
+  std::vector<AvailableMemory> limits = {{*kib * 1024, meminfo}};
+  for (const ControlGroup& group : control_groups("memory", root)) {
+    for (const Names& names : kVersions) add_limit(group, names, limits);
   }
-  return least;
+  return limits;
+}
+
+AvailableMemory available_memory(const std::string& root) {
+  return std::ranges::min(memory_limits(root), {}, &AvailableMemory::bytes);
 }
 
 uint64_t host_id(const std::string& root) {

@@ -15,7 +15,6 @@
 #include "launcher/huggingface/hf_folder.h"
 #include "launcher/tokenizer/tokenizer.h"
 #include "models/model_size.h"
-#include "runtime/files.h"
 
 namespace timepipe {
 namespace {
@@ -55,7 +54,7 @@ int import_folder(const std::string& hf_folder, const std::string& run_dir) {
   // Throws unless what the model gives is finite.
   logits_of(ctx, *opened.model, fixture_ids(opened.config.model));
   write_weights_checkpoint(run_dir, opened.config,
-                           read_text(hf_folder + "/config.json"), weights);
+                           hf_config_text(opened.hf, "float32"), weights);
   std::printf("imported %zu tensors, %" PRId64
               " elements, into %s (no tensor missing, none left over; a short "
               "forward pass is finite)\n",

@@ -207,6 +207,12 @@ HfConfig parse_hf_config(const std::string& text, const std::string& where) {
   return c;
 }
 
+void take_generation_ends(const std::string& text, const std::string& where,
+                          HfConfig& config) {
+  const json object = json::parse(text, nullptr, false);
+  Fields(object, where).take("eos_token_id", config.eos_token_ids);
+}
+
 std::string hf_config_text(const HfConfig& config,
                            const std::string& torch_dtype) {
   const ModelConfig& m = config.model;

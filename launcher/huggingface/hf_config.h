@@ -26,6 +26,12 @@ struct HfConfig {
 // can't honour.
 HfConfig parse_hf_config(const std::string& text, const std::string& where);
 
+// Sets what the text of generation_config.json says of end tokens, in the same
+// forms; that counts, in transformers, whatever config.json says. Nothing else
+// of it is read. Throws InvalidArgument, likewise.
+void take_generation_ends(const std::string& text, const std::string& where,
+                          HfConfig& config);
+
 // The text that save_pretrained writes; torch_dtype: "float32", "bfloat16".
 std::string hf_config_text(const HfConfig& config,
                            const std::string& torch_dtype);

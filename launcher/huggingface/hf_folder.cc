@@ -24,6 +24,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kConfig = "/config.json";
+constexpr const char* kGeneration = "/generation_config.json";
 
 struct StoredTensor {
   const Parameter* parameter;
@@ -150,7 +151,14 @@ void require_hf_weights(const std::string& folder) {
 }
 
 HfConfig read_hf_config(const std::string& folder) {
-  return parse_hf_config(read_plain_text(folder + kConfig), folder + kConfig);
+  const auto text = [&](const char* name) {
+    return read_plain_text(folder + name);
+  };
+  HfConfig config = parse_hf_config(text(kConfig), folder + kConfig);
+  if (fs::exists(folder + kGeneration)) {
+    take_generation_ends(text(kGeneration), folder + kGeneration, config);
+  }
+  return config;
 }
 
 void write_hf_folder(const std::string& folder, const HfConfig& config,

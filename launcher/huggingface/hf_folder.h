@@ -11,8 +11,8 @@ namespace timepipe {
 
 // A folder as save_pretrained writes it: config.json, and model.safetensors or
 // shards with model.safetensors.index.json; where both are there, the former,
-// as transformers does. Tokenizer files and generation_config.json are neither
-// read nor written.
+// as transformers does. generation_config.json is read, if it is there, for its
+// end tokens; it isn't written, nor are tokenizer files read or written.
 
 inline constexpr const char* kHfWeights = "model.safetensors";
 inline constexpr const char* kHfIndex = "model.safetensors.index.json";
@@ -22,7 +22,7 @@ bool is_hf_folder(const std::string& folder);
 // naming those of another form that lie there (pytorch_model.bin).
 void require_hf_weights(const std::string& folder);
 
-// Throws IoError or InvalidArgument.
+// Of config.json and generation_config.json. Throws IoError or InvalidArgument.
 HfConfig read_hf_config(const std::string& folder);
 
 // Copies the folder's tensors (F32, F16, BF16: exact; F64: rounded if the

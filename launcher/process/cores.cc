@@ -3,7 +3,6 @@
 #include "launcher/process/cores.h"
 
 #include <sched.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #ifdef _OPENMP
@@ -75,11 +74,9 @@ int64_t limit_in(const std::string& folder) {
 
 std::vector<Cores::Limit> limits_of_groups(const std::string& root) {
   std::vector<Cores::Limit> limits;
-  for (const std::string& folder : control_groups("cpu", root)) {
-    const int64_t limit = limit_in(folder);
-    struct stat status = {};
-    if (limit == 0 || ::stat(folder.c_str(), &status) != 0) continue;
-    limits.push_back({status.st_ino ^ (uint64_t{status.st_dev} << 40), limit});
+  for (const ControlGroup& group : control_groups("cpu", root)) {
+    const int64_t limit = limit_in(group.folder);
+    if (limit > 0) limits.push_back({group.id, limit});
   }
   return limits;
 }
@@ -88,10 +85,10 @@ std::vector<Cores::Limit> limits_of_groups(const std::string& root) {
 int64_t cores_of_host(const std::vector<int64_t>& own,
                       const std::string& root) {
   auto cpus = numbers_of(line_of(root + "/sys/devices/system/cpu/online"));
-  for (const std::string& folder : control_groups("cpuset", root)) {
+  for (const ControlGroup& group : control_groups("cpuset", root)) {
     for (const char* name :
          {"/cpuset.cpus.effective", "/cpuset.effective_cpus", "/cpuset.cpus"}) {
-      const auto allowed = numbers_of(line_of(folder + name));
+      const auto allowed = numbers_of(line_of(group.folder + name));
       if (allowed.empty()) continue;
       std::erase_if(cpus, [&](int64_t cpu) {
         return !std::ranges::binary_search(allowed, cpu);

@@ -1,9 +1,11 @@
-// Before anything is allocated: does the plan of all ranks fit their hosts?
+// Before anything is allocated: does the plan of all ranks fit their hosts
+// and control groups?
 
 #include "launcher/run/memory_check.h"
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "launcher/process/job.h"
 #include "runtime/byte_text.h"
@@ -13,29 +15,34 @@
 namespace timepipe {
 
 std::string memory_shortage(const std::vector<RankMemory>& ranks) {
-  struct Host {
+  struct Group {
     int64_t ranks = 0, first = 0, needed = 0, available = 0;
   };
-  std::map<uint64_t, Host> hosts;
+  std::map<std::pair<uint64_t, uint64_t>, Group> groups;  // of hosts
   for (std::size_t r = 0; r < ranks.size(); ++r) {
-    Host& host = hosts[ranks[r].host];
-    if (host.ranks++ == 0) {
-      host.first = static_cast<int64_t>(r);
-      host.available = ranks[r].available;
+    for (const RankMemory::Limit& limit : ranks[r].limits) {
+      Group& group = groups[{ranks[r].host, limit.group}];
+      if (group.ranks++ == 0) {
+        group.first = static_cast<int64_t>(r);
+        group.available = limit.available;
+      }
+      group.needed += ranks[r].needed;
+      group.available = std::min(group.available, limit.available);
     }
-    host.needed += ranks[r].needed;
-    host.available = std::min(host.available, ranks[r].available);
   }
   const auto shortage = [](const auto& entry) {
     return entry.second.needed - entry.second.available;
   };
-  const auto worst = std::ranges::max_element(hosts, {}, shortage);
-  if (worst == hosts.end() || shortage(*worst) <= 0) return "";
-  const Host& host = worst->second;
-  return std::to_string(host.ranks) + " rank(s) of the host of rank " +
-         std::to_string(host.first) + " need " + byte_text(host.needed) +
-         ", expected at most the " + byte_text(host.available) +
-         " that it has available: " + byte_text(shortage(*worst)) + " too much";
+  const auto worst = std::ranges::max_element(groups, {}, shortage);
+  if (worst == groups.end() || shortage(*worst) <= 0) return "";
+  const auto& [key, group] = *worst;
+  const bool whole_host = key.second == 0;
+  return std::to_string(group.ranks) + " rank(s) of the " +
+         (whole_host ? "host" : "control group") + " of rank " +
+         std::to_string(group.first) + " need " + byte_text(group.needed) +
+         ", expected at most the " + byte_text(group.available) + " that " +
+         (whole_host ? "it has available" : "its limit leaves") + ": " +
+         byte_text(shortage(*worst)) + " too much";
 }
 
 std::string memory_advice(const MemoryPlan& plan) {
@@ -59,18 +66,24 @@ std::string memory_advice(const MemoryPlan& plan) {
 }
 
 void require_memory(Communicator& world, const MemoryPlan& mine) {
-  AvailableMemory here{};
-  prepare_together(world, [&] { here = available_memory(); });
+  std::vector<RankMemory::Limit> own;
+  prepare_together(world, [&] {
+    for (const AvailableMemory& limit : memory_limits()) {
+      own.push_back({limit.group, limit.bytes});
+    }
+  });
   const auto hosts = gather_values(world, host_id());
   const auto needed = gather_values(world, mine.total());
-  const auto available = gather_values(world, here.bytes);
+  const auto counts = gather_values(world, std::ssize(own));
+  const auto limits = gather_values(world, own, counts);
   std::vector<RankMemory> ranks;
+  auto next = limits.begin();
   for (std::size_t r = 0; r < hosts.size(); ++r) {
-    ranks.push_back({hosts[r], needed[r], available[r]});
+    ranks.push_back({hosts[r], needed[r], {next, next + counts[r]}});
+    next += counts[r];
   }
   const std::string shortage = memory_shortage(ranks);
-  require(shortage.empty(), "memory: " + shortage + " (" + here.limit + "); " +
-                                memory_advice(mine) +
+  require(shortage.empty(), "memory: " + shortage + "; " + memory_advice(mine) +
                                 "; `timepipe plan` shows what others take, "
                                 "parallel.check_memory=false starts anyway");
 }

@@ -10,12 +10,18 @@ namespace timepipe {
 
 // A rank, as far as its host's memory depends on it.
 struct RankMemory {
+  struct Limit {
+    uint64_t group;  // of its host; 0: all of it
+    int64_t available;
+  };
   uint64_t host;  // the same number on all ranks of a host
-  int64_t needed, available;
+  int64_t needed;
+  std::vector<Limit> limits;
 };
 
-// What is wrong, in one line, if the ranks of a host need more than the least
-// that one of them sees available there; "" if nothing is.
+// What is wrong, in one line, if the ranks of a host, or of a control group
+// there, need more than the least that one of them sees available to all of
+// them; "" if nothing is.
 std::string memory_shortage(const std::vector<RankMemory>& ranks);
 
 // Which field to change for less of what the plan has most of.

@@ -127,8 +127,8 @@ void resume(Context& ctx, const CheckpointReader& checkpoint,
               ": the weights read aren't those of the step's digest");
 }
 
-// Sets weights, and moments with init_optimizer. Returns the text of
-// config.json that the weights once came with, or "".
+// Sets weights, and moments with init_optimizer. Returns what the weights once
+// came with, as RunStart::hugging_face.
 std::string start_from(Context& ctx, const RunConfig& config, Trainer& trainer,
                        const std::function<void(const std::string&)>& say) {
   ParameterStore& weights = trainer.model().weights();
@@ -136,9 +136,10 @@ std::string start_from(Context& ctx, const RunConfig& config, Trainer& trainer,
     require(!config.init_optimizer,
             "init_optimizer: true, expected false: " + config.init_from +
                 " is a Hugging Face folder, which has no moments");
-    require_model(config, read_hf_config(config.init_from).model);
+    const HfConfig hf = read_hf_config(config.init_from);
+    require_model(config, hf.model);
     read_hf_weights(config.init_from, weights, say);
-    return read_text(config.init_from + "/config.json");
+    return hf_config_text(hf, "float32");
   }
   require_hf_weights(config.init_from);
   const CheckpointReader checkpoint = open_checkpoint(config.init_from, say);

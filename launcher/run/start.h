@@ -18,8 +18,8 @@ struct RunStart {
   uint64_t digest = 0;  // of the weights
   // Of the checkpoint; none if the run ended before its evaluation.
   std::optional<double> held_out_loss;
-  // The text of config.json that they came with from a Hugging Face folder, by
-  // way of init_from or of earlier runs; else empty.
+  // The text of config.json that says what they came with from a Hugging Face
+  // folder, by way of init_from or of earlier runs; else empty.
   std::string hugging_face;
 };
 

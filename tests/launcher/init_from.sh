@@ -35,6 +35,18 @@ grep -q '"max_position_embeddings": 4096' back/config.json &&
   grep -q '\[2,3\]' || fail "another config.json" back/config.json
 echo "ok: positions and ends of texts are kept"
 
+# The end tokens of generation_config.json count, and go along.
+echo '{"eos_token_id": [5, 7]}' >hf/generation_config.json
+run "${train[@]}" run_dir=ends init_from=hf optimizer.steps=1
+run checkpoint import hf ends2
+for name in ends ends2; do
+  run checkpoint export $name $name.hf
+  tr -d ' \n' <$name.hf/config.json | grep -q '"eos_token_id":\[5,7\]' ||
+    fail "other end tokens" $name.hf/config.json
+done
+rm hf/generation_config.json
+echo "ok: end tokens of generation_config.json"
+
 # A text ends at any of them: with these all, at once.
 tr '\n' ' ' <back/config.json |
   sed "s/\[ *2, *3 *\]/[$(seq -s, 0 255)]/" >config

@@ -60,6 +60,24 @@ TEST_F(HostMemory, AGroupAboveOursCounts) {
   EXPECT_THAT(memory.limit, EndsWith("/sys/fs/cgroup/slice/job/memory.max"));
 }
 
+TEST_F(HostMemory, LimitsAreOfTheHostAndOfEachGroupOnce) {
+  put("/proc/self/mountinfo",
+      "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n"
+      "31 24 0:26 / /sys/fs/cgroup/. rw - cgroup2 cgroup rw\n");
+  put("/proc/self/cgroup", "0::/job/step\n");
+  for (const std::string group : {"/job", "/job/step"}) {
+    put("/sys/fs/cgroup" + group + "/memory.max", "5000\n");
+    put("/sys/fs/cgroup" + group + "/memory.current", "1000\n");
+  }
+  const std::vector<AvailableMemory> limits = memory_limits(root_);
+  ASSERT_EQ(limits.size(), 3);
+  EXPECT_EQ(limits[0].bytes, 1000 * 1024);
+  EXPECT_EQ(limits[0].group, 0);
+  EXPECT_EQ(limits[1].bytes, 4000);
+  EXPECT_THAT(limits[1].limit, EndsWith("/job/step/memory.max"));
+  EXPECT_NE(limits[1].group, limits[2].group);
+}
+
 TEST_F(HostMemory, VersionOneAndPathsOfTheHostInAContainer) {
   put("/proc/self/cgroup", "4:cpu:/a\n3:memory:/docker/0123\n0::/\n");
   mount("/docker/0123 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory");

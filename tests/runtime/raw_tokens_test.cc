@@ -17,9 +17,9 @@ namespace timepipe {
 namespace {
 
 using ::testing::AllOf;
-using testing::bytes_of;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
+using testing::stored_bytes;
 using testing::TemporaryFile;
 using ::testing::ThrowsMessage;
 
@@ -49,21 +49,22 @@ TEST(TokenFile, OtherKindsAreRefusedByName) {
 }
 
 TEST(TokenFile, RawTokensOfAnotherWidthAreNamed) {
-  EXPECT_THAT(mistake_of(bytes_of<uint32_t>({5, 60000, 7, 8}), ".bin"),
+  EXPECT_THAT(mistake_of(stored_bytes<uint32_t>({5, 60000, 7, 8}), ".bin"),
               StartsWith(": every second uint16 is 0: uint32 or int32 tokens? "
                          "Set data.token_type = uint32"));
-  EXPECT_EQ(mistake_of(bytes_of<uint32_t>({5, 60000, 7, 8}), ".bin",
+  EXPECT_EQ(mistake_of(stored_bytes<uint32_t>({5, 60000, 7, 8}), ".bin",
                        StoredToken::kU32),
             "accepted");
-  EXPECT_EQ(mistake_of(bytes_of<uint32_t>({5, 70000, 7, 8}), ".bin"),
+  EXPECT_EQ(mistake_of(stored_bytes<uint32_t>({5, 70000, 7, 8}), ".bin"),
             "accepted");
-  EXPECT_EQ(mistake_of(bytes_of<uint16_t>({5, 0, 7, 0, 5, 0, 7, 1}), ".bin"),
-            "accepted");
-  EXPECT_THAT(mistake_of(bytes_of<int32_t>({5, -100, 7, -1}), ".bin"),
+  EXPECT_EQ(
+      mistake_of(stored_bytes<uint16_t>({5, 0, 7, 0, 5, 0, 7, 1}), ".bin"),
+      "accepted");
+  EXPECT_THAT(mistake_of(stored_bytes<int32_t>({5, -100, 7, -1}), ".bin"),
               StartsWith(": every second uint16 is 0 or has all bits set: "
                          "int32 tokens, some below 0"));
   for (const StoredToken raw : {StoredToken::kU16, StoredToken::kU32}) {
-    EXPECT_THAT(mistake_of(bytes_of<int64_t>({5, 60000, 7, -1, 8, 9, 1, 2}),
+    EXPECT_THAT(mistake_of(stored_bytes<int64_t>({5, 60000, 7, -1, 8, 9, 1, 2}),
                            ".bin", raw),
                 HasSubstr(": int64 tokens, expected uint"));
     EXPECT_THAT(mistake_of(std::string(64, '\0'), ".bin", raw),
@@ -75,7 +76,7 @@ TEST(TokenFile, RawTokensOfAnotherWidthAreNamed) {
 }
 
 TEST(TokenFile, MegatronFilesAreToldByTheirIndex) {
-  const TemporaryFile bin(bytes_of<uint16_t>({1, 2, 3}), ".bin");
+  const TemporaryFile bin(stored_bytes<uint16_t>({1, 2, 3}), ".bin");
   const std::string index =
       bin.path().substr(0, bin.path().size() - 4) + ".idx";
   const auto write_index = [&](const std::string& bytes) {

@@ -18,9 +18,9 @@ namespace timepipe {
 namespace {
 
 using ::testing::AllOf;
-using testing::bytes_of;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::stored_bytes;
 using testing::TemporaryFile;
 using ::testing::ThrowsMessage;
 
@@ -62,8 +62,8 @@ TEST(Safetensors, ReadsEveryType) {
           "b":{"dtype":"F64","shape":[],"data_offsets":[28,36]},
           "c":{"dtype":"I64","shape":[2],"data_offsets":[0,16]},
           "e":{"dtype":"F32","shape":[4,0],"data_offsets":[36,36]}})",
-      bytes_of<int64_t>({-7, 1LL << 40}) + bytes_of<float>({1, -2.5, 3}) +
-          bytes_of<double>({0.1})));
+      stored_bytes<int64_t>({-7, 1LL << 40}) +
+          stored_bytes<float>({1, -2.5, 3}) + stored_bytes<double>({0.1})));
   EXPECT_THAT(file.names(), ElementsAre("a", "b", "c", "e"));
   EXPECT_TRUE(file.contains("a"));
   EXPECT_FALSE(file.contains("__metadata__"));
@@ -133,7 +133,7 @@ TEST(Safetensors, WhatIsWrittenIsRead) {
 TEST(Safetensors, TensorsOutliveTheFile) {
   const Tensor w =
       read(file_of(R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
-                   bytes_of<float>({4.5})))
+                   stored_bytes<float>({4.5})))
           .get("w");
   EXPECT_THAT(testing::to_f64(w), ElementsAre(4.5));
 }
@@ -148,7 +148,7 @@ TEST(Safetensors, ReadsNullMetadataPaddingAndUnknownFields) {
       R"(  {"__metadata__":null,
           "w":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"extra":[{}]}}
         )",
-      bytes_of<float>({4.5})));
+      stored_bytes<float>({4.5})));
   EXPECT_TRUE(file.metadata().empty());
   EXPECT_THAT(testing::to_f64(file.get("w")), ElementsAre(4.5));
 }

@@ -19,10 +19,10 @@ namespace timepipe {
 namespace {
 
 using ::testing::AllOf;
-using testing::bytes_of;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
+using testing::stored_bytes;
 using testing::TemporaryFile;
 using ::testing::ThrowsMessage;
 
@@ -43,7 +43,7 @@ std::string llmc(int32_t magic, int32_t version, int32_t count,
   header[0] = magic;
   header[1] = version;
   header[2] = count;
-  return bytes_of(header) + tokens;
+  return stored_bytes(header) + tokens;
 }
 
 std::string npy(int version, const std::string& header,
@@ -63,7 +63,7 @@ std::string npy_dictionary(const std::string& descr, const std::string& shape) {
 
 std::string safetensors(const std::string& dtype, const std::string& tokens,
                         int64_t count, const std::vector<int64_t>& documents) {
-  const std::string starts = bytes_of(documents);
+  const std::string starts = stored_bytes(documents);
   const std::vector<SafetensorsItem> items = {
       {"tokens", dtype, {count}, as_bytes(tokens)},
       {"documents",
@@ -95,15 +95,16 @@ TEST(TokenFile, ByteOrderMarkIsNoPartOfAText) {
 
 TEST(TokenFile, KindDoesNotDependOnLetterCaseOrNameAlone) {
   const std::string numbers =
-      npy(1, npy_dictionary("<u2", "(2,)"), bytes_of<uint16_t>({3, 65535}));
+      npy(1, npy_dictionary("<u2", "(2,)"), stored_bytes<uint16_t>({3, 65535}));
   for (const char* end : {".NPY", ".dat", ".bin"}) {
     const TemporaryFile file(numbers, end);
     EXPECT_THAT(read(TokenFile(file.path()), 0, 2), ElementsAre(3, 65535));
   }
   const TemporaryFile saved(
-      safetensors("U16", bytes_of<uint16_t>({5, 6}), 2, {0}), ".SafeTensors");
+      safetensors("U16", stored_bytes<uint16_t>({5, 6}), 2, {0}),
+      ".SafeTensors");
   EXPECT_THAT(read(TokenFile(saved.path()), 0, 2), ElementsAre(5, 6));
-  const TemporaryFile bin(bytes_of<uint16_t>({1, 65535}), ".BIN");
+  const TemporaryFile bin(stored_bytes<uint16_t>({1, 65535}), ".BIN");
   EXPECT_THAT(read(TokenFile(bin.path()), 0, 2), ElementsAre(1, 65535));
 }
 
@@ -120,7 +121,7 @@ TEST(TokenFile, CopyKeepsTheFileOpen) {
 }
 
 TEST(TokenFile, RawBinHasTheTypeThatIsAskedFor) {
-  const TemporaryFile bin(bytes_of<uint16_t>({1, 65535, 7, 8}), ".bin");
+  const TemporaryFile bin(stored_bytes<uint16_t>({1, 65535, 7, 8}), ".bin");
   EXPECT_THAT(read(TokenFile(bin.path()), 1, 2), ElementsAre(65535, 7));
   const TokenFile wide(bin.path(), StoredToken::kU32);
   EXPECT_THAT(read(wide, 0, 2), ElementsAre(0xffff0001, 0x00080007));
@@ -128,21 +129,21 @@ TEST(TokenFile, RawBinHasTheTypeThatIsAskedFor) {
 
 TEST(TokenFile, LlmcHeaderTellsTheType) {
   const TemporaryFile narrow(
-      llmc(20240520, 1, 3, bytes_of<uint16_t>({50256, 1, 2})), ".bin");
+      llmc(20240520, 1, 3, stored_bytes<uint16_t>({50256, 1, 2})), ".bin");
   EXPECT_THAT(read(TokenFile(narrow.path(), StoredToken::kU32), 0, 3),
               ElementsAre(50256, 1, 2));
   const TemporaryFile wide(
-      llmc(20240801, 7, 2, bytes_of<uint32_t>({128000, 5})), ".bin");
+      llmc(20240801, 7, 2, stored_bytes<uint32_t>({128000, 5})), ".bin");
   EXPECT_THAT(read(TokenFile(wide.path()), 0, 2), ElementsAre(128000, 5));
 }
 
 TEST(TokenFile, NpyOfEveryVersionAndType) {
   const TemporaryFile u2(
-      npy(1, npy_dictionary("<u2", "(2,)"), bytes_of<uint16_t>({3, 65535})),
+      npy(1, npy_dictionary("<u2", "(2,)"), stored_bytes<uint16_t>({3, 65535})),
       ".npy");
   EXPECT_THAT(read(TokenFile(u2.path()), 0, 2), ElementsAre(3, 65535));
   const TemporaryFile i8(npy(2, npy_dictionary("<i8", "(2,)"),
-                             bytes_of<int64_t>({3, int64_t{1} << 33})),
+                             stored_bytes<int64_t>({3, int64_t{1} << 33})),
                          ".npy");
   EXPECT_THAT(read(TokenFile(i8.path()), 1, 1), ElementsAre(int64_t{1} << 33));
   const TemporaryFile u1(npy(3, npy_dictionary("|u1", "(3,)"), "abc"), ".npy");
@@ -151,7 +152,7 @@ TEST(TokenFile, NpyOfEveryVersionAndType) {
 
 TEST(TokenFile, SafetensorsHasDocumentsAndMetadata) {
   const TemporaryFile saved(
-      safetensors("U16", bytes_of<uint16_t>({5, 6, 7}), 3, {0, 2}),
+      safetensors("U16", stored_bytes<uint16_t>({5, 6, 7}), 3, {0, 2}),
       ".safetensors");
   const TokenFile file(saved.path());
   EXPECT_THAT(read(file, 0, 3), ElementsAre(5, 6, 7));
@@ -168,7 +169,7 @@ TEST(TokenFile, RefusesMalformedBin) {
                   "f.bin: 3 bytes of tokens, expected a multiple of 2"));
   EXPECT_THAT(
       [&] {
-        parse(bytes_of<int32_t>({20240520, 1}));
+        parse(stored_bytes<int32_t>({20240520, 1}));
       },
       ThrowsMessage<InvalidArgument>(HasSubstr("too short")));
   EXPECT_THAT(
@@ -224,14 +225,15 @@ TEST(TokenFile, RefusesMalformedSafetensors) {
 }
 
 TEST(TokenFile, RefusesIdsOutsideTheVocabulary) {
-  const TemporaryFile bin(bytes_of<uint16_t>({1, 2, 300}), ".bin");
+  const TemporaryFile bin(stored_bytes<uint16_t>({1, 2, 300}), ".bin");
   const TokenFile file(bin.path());
   EXPECT_THAT(read(file, 0, 2, 3), ElementsAre(1, 2));
   EXPECT_THAT([&] { read(file, 1, 2, 300); },
               ThrowsMessage<InvalidArgument>(
                   bin.path() + ": token 2: id 300, expected one in [0, 300)"));
   const TemporaryFile negative(
-      npy(1, npy_dictionary("<i4", "(1,)"), bytes_of<int32_t>({-1})), ".npy");
+      npy(1, npy_dictionary("<i4", "(1,)"), stored_bytes<int32_t>({-1})),
+      ".npy");
   EXPECT_THAT([&] { read(TokenFile(negative.path()), 0, 1, 300); },
               ThrowsMessage<InvalidArgument>(HasSubstr("id -1")));
 }
@@ -239,7 +241,7 @@ TEST(TokenFile, RefusesIdsOutsideTheVocabulary) {
 TEST(TokenFile, NamesTheFileThatWasCutShort) {
   std::vector<uint16_t> ids(100'000);
   for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = i % 50'021;
-  const TemporaryFile bin(bytes_of(ids), ".bin");
+  const TemporaryFile bin(stored_bytes(ids), ".bin");
   const TokenFile file(bin.path());
   EXPECT_THAT(read(file, 99'998, 2), ElementsAre(99'998 % 50'021, 49'978));
   std::filesystem::resize_file(bin.path(), 150'000);
@@ -273,15 +275,17 @@ TEST(TokenFile, NamesFilesThatItCannotRead) {
 
 TEST(TokenFile, HashIsThatOfTheTokensInAnyForm) {
   const TemporaryFile text("abc"),
-      bin(bytes_of<uint16_t>({'a', 'b', 'c'}), ".bin"),
+      bin(stored_bytes<uint16_t>({'a', 'b', 'c'}), ".bin"),
       npy_file(npy(1, npy_dictionary("<i8", "(3,)"),
-                   bytes_of<int64_t>({'a', 'b', 'c'})),
+                   stored_bytes<int64_t>({'a', 'b', 'c'})),
                ".npy"),
-      saved(safetensors("U32", bytes_of<uint32_t>({'a', 'b', 'c'}), 3, {0, 2}),
+      saved(safetensors("U32", stored_bytes<uint32_t>({'a', 'b', 'c'}), 3,
+                        {0, 2}),
             ".safetensors"),
-      again(safetensors("U32", bytes_of<uint32_t>({'a', 'b', 'c'}), 3, {0, 1}),
+      again(safetensors("U32", stored_bytes<uint32_t>({'a', 'b', 'c'}), 3,
+                        {0, 1}),
             ".safetensors"),
-      other("abd"), longer(bytes_of<uint16_t>({'a', 'b', 'c', 0}), ".bin");
+      other("abd"), longer(stored_bytes<uint16_t>({'a', 'b', 'c', 0}), ".bin");
   const auto hash = [](const TemporaryFile& file) {
     return TokenFile(file.path()).hash();
   };

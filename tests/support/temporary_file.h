@@ -13,7 +13,7 @@ namespace timepipe::testing {
 
 // As a file holds these numbers.
 template <class T>
-std::string bytes_of(const std::vector<T>& values) {
+std::string stored_bytes(const std::vector<T>& values) {
   return {reinterpret_cast<const char*>(values.data()),
           values.size() * sizeof(T)};
 }

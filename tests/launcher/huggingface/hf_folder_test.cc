@@ -280,6 +280,27 @@ TEST_F(HfFolder, ByteOrderMarksArePassedOverAndPointersNamed) {
               HasSubstr("config.json: a pointer of Git LFS"));
 }
 
+TEST_F(HfFolder, EndTokensOfGenerationConfigCount) {
+  const std::string path = copy_of_golden("generation"),
+                    generation = path + "/generation_config.json";
+  const auto ends = [&](const std::string& text) {
+    write_file(generation, text);
+    return read_hf_config(path).eos_token_ids;
+  };
+  EXPECT_THAT(ends(R"({"eos_token_id": [7, 3], "top_k": 5})"),
+              ElementsAre(7, 3));
+  EXPECT_THAT(ends(R"({"eos_token_id": 5})"), ElementsAre(5));
+  EXPECT_THAT(ends(R"({"eos_token_id": null})"), ElementsAre());
+  EXPECT_THAT(ends(R"({"bos_token_id": 5})"), ElementsAre(2));
+  EXPECT_EQ(read_hf_config(path).bos_token_id, 1);
+  EXPECT_THAT(
+      error_of([&] { ends(R"({"eos_token_id": "a"})"); }),
+      HasSubstr("/generation_config.json: eos_token_id: \"a\", expect"));
+  EXPECT_EQ(error_of([&] { ends("[]"); }), generation + ": not a JSON object");
+  fs::remove(generation);
+  EXPECT_THAT(read_hf_config(path).eos_token_ids, ElementsAre(2));
+}
+
 TEST_F(HfFolder, WeightsOfAnotherFormAreNamed) {
   const std::string path = copy_of_golden("torch");
   require_hf_weights(path);

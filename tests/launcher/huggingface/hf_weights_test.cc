@@ -43,7 +43,7 @@ struct Stored {
 template <class T>
 Stored stored(const char* dtype, const Shape& shape,
               const std::vector<T>& values) {
-  return {dtype, shape, testing::bytes_of(values)};
+  return {dtype, shape, testing::stored_bytes(values)};
 }
 
 using Tensors = std::map<std::string, Stored>;

@@ -13,23 +13,41 @@ using ::testing::HasSubstr;
 
 constexpr int64_t kGiB = int64_t{1} << 30;
 
+// Of a host without control groups.
+RankMemory rank(uint64_t host, int64_t needed, int64_t available) {
+  return {host, needed * kGiB, {{0, available * kGiB}}};
+}
+
 TEST(MemoryShortage, AddsUpTheRanksOfAHost) {
-  EXPECT_EQ(memory_shortage({{7, 3 * kGiB, 8 * kGiB}}), "");
-  EXPECT_EQ(memory_shortage({{7, 4 * kGiB, 8 * kGiB}, {7, 4 * kGiB, 8 * kGiB}}),
-            "");
-  EXPECT_THAT(
-      memory_shortage({{7, 4 * kGiB, 9 * kGiB}, {7, 5 * kGiB, 8 * kGiB}}),
-      AllOf(HasSubstr("2 rank(s) of the host of rank 0 need 9.00 GiB"),
-            HasSubstr("8.00 GiB"), HasSubstr("1.00 GiB too much")));
+  EXPECT_EQ(memory_shortage({rank(7, 3, 8)}), "");
+  EXPECT_EQ(memory_shortage({rank(7, 4, 8), rank(7, 4, 8)}), "");
+  EXPECT_THAT(memory_shortage({rank(7, 4, 9), rank(7, 5, 8)}),
+              AllOf(HasSubstr("2 rank(s) of the host of rank 0 need 9.00 GiB"),
+                    HasSubstr("8.00 GiB"), HasSubstr("1.00 GiB too much")));
 }
 
 TEST(MemoryShortage, NamesTheHostThatMissesMost) {
-  EXPECT_EQ(memory_shortage({{1, 5 * kGiB, 8 * kGiB}, {2, 5 * kGiB, 8 * kGiB}}),
-            "");
+  EXPECT_EQ(memory_shortage({rank(1, 5, 8), rank(2, 5, 8)}), "");
+  EXPECT_THAT(memory_shortage({rank(1, 9, 8), rank(2, 12, 8)}),
+              AllOf(HasSubstr("host of rank 1 need 12.00 GiB"),
+                    HasSubstr("4.00 GiB too much")));
+}
+
+// Two containers of a host: a limit for each, and the host for both.
+TEST(MemoryShortage, AddsUpTheRanksOfAControlGroup) {
+  const auto in_group = [](uint64_t group, int64_t needed, int64_t limit) {
+    RankMemory memory = rank(7, needed, 16);
+    memory.limits.push_back({group, limit * kGiB});
+    return memory;
+  };
+  EXPECT_EQ(memory_shortage({in_group(1, 5, 6), in_group(2, 9, 10)}), "");
   EXPECT_THAT(
-      memory_shortage({{1, 9 * kGiB, 8 * kGiB}, {2, 12 * kGiB, 8 * kGiB}}),
-      AllOf(HasSubstr("host of rank 1 need 12.00 GiB"),
-            HasSubstr("4.00 GiB too much")));
+      memory_shortage(
+          {in_group(1, 5, 6), in_group(2, 4, 7), in_group(2, 4, 7)}),
+      AllOf(HasSubstr("2 rank(s) of the control group of rank 1 need 8.00 GiB"),
+            HasSubstr("the 7.00 GiB that its limit leaves: 1.00 GiB too")));
+  EXPECT_THAT(memory_shortage({in_group(1, 8, 9), in_group(2, 9, 10)}),
+              HasSubstr("2 rank(s) of the host of rank 0 need 17.00 GiB"));
 }
 
 TEST(MemoryAdvice, IsAboutWhatThereIsMostOf) {
