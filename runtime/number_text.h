@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <string>
@@ -7,8 +8,9 @@
 namespace timepipe {
 
 // With so many significant digits, zeros kept: 7 of them give "5.976258" and
-// "1.000000e-09".
+// "1.000000e-09". A NaN has no sign.
 inline std::string significant(double value, int digits) {
+  if (std::isnan(value)) return "nan";
   char text[64];
   std::snprintf(text, sizeof(text), "%#.*g", digits, value);
   return text;

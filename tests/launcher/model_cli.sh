@@ -47,7 +47,7 @@ for documents in reset carry; do
   [ "$(value documents)" = "\"$documents\"" ] || fail "not named" eval.json
 done
 refused "data.bos_id: -1, expected the token that starts a document" \
-  eval run --data text --documents reset
+  "$timepipe" eval run --data text --documents reset
 
 # All of the file in one window.
 run eval run --data text --context 0 --json eval.json
@@ -113,6 +113,10 @@ mv out x
 printf x >>prompt
 run "${sampled[@]}" 3 --prompt-file prompt
 cmp out x || fail "a saved state hasn't read what was written"
+run "${sampled[@]}" 3 --prompt-file - < <(printf '\xef\xbb\xbf'; cat prompt)
+cmp out x || fail "another text from standard input"
+mistake "standard input: a gzip file, expected a text" \
+  "$timepipe" generate run --prompt-file - < <(gzip -c prompt)
 run generate run --prompt "$a" --greedy --max-new-tokens 3 --ids
 grep -qE '^([0-9]+ ){3}$' out || fail "no ids" out
 echo "ok: generate"

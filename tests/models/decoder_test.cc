@@ -155,7 +155,8 @@ TEST_P(DecoderTest, DocumentsGoOnFromTheStateOfThoseBefore) {
   testing::Observations observations;
   testing::run_model({.config = reader.model.config(),
                       .batch = {packed},
-                      .train = testing::in_chunks(12)},
+                      .train = testing::in_chunks(12),
+                      .trains = false},
                      &observations);
   const std::vector<double> all = observations.values("logits");
   const int64_t vocab = reader.model.config().vocab_size;

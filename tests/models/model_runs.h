@@ -74,6 +74,7 @@ struct ModelRun {
   std::function<void(ParameterStore&)> weights = [](ParameterStore& store) {
     randomise(3, store);
   };
+  bool trains = true;  // else the loss alone, no gradient
 };
 
 inline TrainConfig in_chunks(int64_t chunk_tokens, int64_t hot_rounds = 1,
@@ -100,6 +101,10 @@ inline ModelResult run_rank(Context& ctx, Communicator& world,
         observations->observer(trainer.grid(), run.batch));
   }
   ModelResult result;
+  if (!run.trains) {
+    result.loss = trainer.evaluate(run.batch);
+    return result;
+  }
   result.loss = trainer.forward_backward(run.batch);
   EXPECT_TRUE(trainer.optimizer().reduce(trainer.gradients()).finite);
   result.gradient = trainer.optimizer().gather_gradient();
