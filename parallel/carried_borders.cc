@@ -29,7 +29,12 @@ void for_each_border(const ScheduleShape& shape, F&& f) {
 std::list<Outgoing> CarriedBorders::hand_over(Context& ctx, Communicator& time,
                                               const ScheduleShape& shape) {
   std::list<Outgoing> outgoing;
-  std::vector<Request> receives;
+  struct Receive {
+    int from;
+    Request request;
+  };
+  std::vector<Receive> receives;
+  std::map<int, std::vector<Tag>> sent;  // to this rank, by each other
   std::map<std::pair<int, int>, int64_t> numbers;  // of messages from, to
   for_each_border(shape, [&](int32_t sequence, LayerBorder border) {
     if (!shape.continues(sequence, border)) return;
@@ -52,10 +57,17 @@ std::list<Outgoing> CarriedBorders::hand_over(Context& ctx, Communicator& time,
     } else if (time.rank() == to) {
       bytes = ctx.allocate({shape.bytes(border) / size_of(DType::kF32)},
                            DType::kF32, MemoryUse::kBorders);
-      receives.push_back(time.irecv(bytes.bytes(), from, tag));
+      receives.push_back({from, time.irecv(bytes.bytes(), from, tag)});
+      sent[from].push_back(tag);
     }
   });
-  for (Request& receive : receives) receive.wait();
+  for (Receive& receive : receives) {
+    try {
+      receive.request.wait();
+    } catch (const Misplaced& misplaced) {
+      throw misplaced.named(sent[receive.from]);
+    }
+  }
   return outgoing;
 }
 
@@ -76,6 +88,8 @@ void CarriedBorders::keep(const ScheduleShape& shape, int rank,
     kept_.insert_or_assign(key(sequence, border), std::move(entry));
   });
 }
+
+void CarriedBorders::discard() { kept_.clear(); }
 
 void CarriedBorders::advance() { taken_ = std::exchange(kept_, {}); }
 

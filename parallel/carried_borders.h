@@ -37,7 +37,8 @@ class CarriedBorders {
   };
 
   // Brings those that first chunks take to the ranks of these chunks. Returns
-  // what is still on its way from here. Collective over `time`.
+  // what is still on its way from here. Throws as Executor::run(). Collective
+  // over `time`.
   std::list<Outgoing> hand_over(Context& ctx, Communicator& time,
                                 const ScheduleShape& shape);
   // What the first chunk of a sequence, which is on this rank, takes.
@@ -47,9 +48,10 @@ class CarriedBorders {
   // rank has computed.
   using Take = std::function<Tensor(int64_t sequence, LayerBorder border)>;
   void keep(const ScheduleShape& shape, int rank, const Take& take);
-  // The next run goes on from what was kept last. Without this call from what
-  // the last one went on from.
+  // The next run goes on from what was kept last.
   void advance();
+  // It goes on from what the last one went on from: nothing was kept.
+  void discard();
 
   // What the next run goes on from, in the order of sequences and layers.
   std::vector<Entry> entries() const;

@@ -55,6 +55,15 @@ Misplaced::Misplaced(Tag expected, int peer, int64_t came)
       expected(expected),
       came(came) {}
 
+InvalidArgument Misplaced::named(const std::vector<Tag>& sent) const {
+  std::string text = what();
+  for (const Tag& tag : sent) {
+    if (tag.gradient != expected.gradient || tag.number != came) continue;
+    text += ": it is " + tag.to_string();
+  }
+  return InvalidArgument(text);
+}
+
 bool Request::test() {
   if (impl_ && impl_->test()) impl_.reset();
   return !impl_;

@@ -34,6 +34,9 @@ class Misplaced : public InvalidArgument {
  public:
   Misplaced(Tag expected, int peer, int64_t came);  // peer: of the world
 
+  // The same, and which message came if it is one of `sent`: those of the peer.
+  InvalidArgument named(const std::vector<Tag>& sent) const;
+
   const Tag expected;
   const int64_t came;  // the number
 };

@@ -5,6 +5,7 @@
 #include <glog/logging.h>
 
 #include <utility>
+#include <vector>
 
 namespace timepipe {
 namespace {
@@ -15,17 +16,13 @@ Tag tag_of(const Operation& message) {
           message.layer,    message.number};
 }
 
-// Names the message that came, if the list knows it.
-[[noreturn]] void fail(const Misplaced& misplaced,
-                       const OperationList& operations) {
-  std::string text = misplaced.what();
+// Of the messages that a list receives: from one peer in each direction.
+std::vector<Tag> received(const OperationList& operations) {
+  std::vector<Tag> tags;
   for (const Operation& op : operations) {
-    if (op.kind != Operation::Kind::kReceive) continue;
-    const Tag tag = tag_of(op);
-    if (tag.gradient != misplaced.expected.gradient) continue;
-    if (tag.number == misplaced.came) text += ": it is " + tag.to_string();
+    if (op.kind == Operation::Kind::kReceive) tags.push_back(tag_of(op));
   }
-  throw InvalidArgument(text);
+  return tags;
 }
 
 }  // namespace
@@ -38,7 +35,7 @@ void Executor::run(const ScheduleShape& shape, const OperationList& operations,
     try {
       run(shape, op, gradients);
     } catch (const Misplaced& misplaced) {
-      fail(misplaced, operations);
+      throw misplaced.named(received(operations));
     }
     progress();
     ++done;

@@ -17,7 +17,11 @@ void CarriedState::begin_step(Batch& batch, int64_t step) const {
 }
 
 void CarriedState::end_step(const Batch& batch, int64_t step, bool finite) {
-  if (finite) between_runs_.advance();
+  if (finite) {
+    between_runs_.advance();
+  } else {
+    between_runs_.discard();
+  }
   left_after_.resize(batch.size(), -1);
   for (std::size_t s = 0; s < batch.size(); ++s) {
     if (finite) {

@@ -89,5 +89,35 @@ TEST(Executor, NamesTwoMessagesThatChangedPlaces) {
             "gradient of state of layer 0, chunk 2, sequence 0");
 }
 
+// Rank 1 has what two layers carry to the next run, and sends it in another
+// order than rank 0 expects.
+TEST(CarriedBorders, NameTwoMessagesThatChangedPlaces) {
+  ScheduleShape shape = whole_layers(2, 2, 3, 0);
+  for (LayerShape& layer : shape.layers) layer.border_bytes = {0, 0, 1000};
+  shape.sequences[0].front().takes_state = true;
+  const auto hand_over = [&](Communicator& time) {
+    if (time.rank() == 1) {
+      const std::vector<std::byte> bytes(1000);
+      std::vector<Request> sends;
+      for (const int32_t layer : {1, 0}) {
+        sends.push_back(
+            time.isend(bytes, 0, {Border::kState, false, 0, 0, layer, layer}));
+      }
+      for (Request& send : sends) send.wait();
+      return;
+    }
+    Context ctx;
+    CarriedBorders carried;
+    carried.set(
+        {{0, {Border::kState, 0}, 1, {}}, {0, {Border::kState, 1}, 1, {}}});
+    carried.hand_over(ctx, time, shape);
+  };
+  EXPECT_EQ(
+      text_thrown<InvalidArgument>([&] { run_thread_ranks(2, hand_over); }),
+      "state of layer 0, chunk 0, sequence 0 from rank 1: message 1 of its "
+      "direction came, expected message 0: it is state of layer 1, chunk 0, "
+      "sequence 0");
+}
+
 }  // namespace
 }  // namespace timepipe

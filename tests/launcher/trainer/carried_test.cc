@@ -156,6 +156,30 @@ TEST(CarriedStates, SayWhenASequenceContinues) {
   EXPECT_EQ(start_after({true, false, true}, 3), "from all");
 }
 
+// Also where the next step leaves nothing itself.
+TEST(CarriedStates, OfASkippedStepAreNotKept) {
+  const auto world = make_self_communicator();
+  const ProcessGrid grid(*world, 1, 1);
+  CarriedState carried(grid);
+  Context ctx;
+  ScheduleShape shape;
+  shape.layers.resize(1);
+  shape.layers[0].border_bytes = {0, 0, 8};
+  shape.sequences = {{{.tokens = 8,
+                       .takes_state = false,
+                       .takes_halo = false,
+                       .detached = false}}};
+  shape.keeps_borders = true;
+  carried.between_runs().keep(shape, 0, [&](int64_t, LayerBorder) {
+    return ctx.zeros({2}, DType::kF32);
+  });
+  Batch batch = {that_goes_on()};
+  carried.end_step(batch, 0, /*finite=*/false);
+  batch[0].hands_on = false;
+  carried.end_step(batch, 1, /*finite=*/true);
+  EXPECT_TRUE(carried.between_runs().entries().empty());
+}
+
 // After it sequences go on from the state of the step before, convolutions
 // afresh; those that it began begin again.
 TEST(CarriedStates, SkippedStepLeavesNoTrace) {
