@@ -53,10 +53,9 @@ void validate_schedule(const OptimizerConfig& o) {
          "0 without optimizer.warmup_steps");
   if (o.schedule == RateSchedule::kConstant) {
     const double unset = OptimizerConfig().end_lr;
-    expect(o.end_lr == unset, "optimizer.end_lr", o.end_lr,
-           significant(unset, 2) +
-               ", the default, with optimizer.schedule = constant, which stays "
-               "at optimizer.lr");
+    expect(o.end_lr == unset || o.end_lr == o.lr, "optimizer.end_lr", o.end_lr,
+           "optimizer.lr = " + significant(o.lr, 6) +
+               " or unset with optimizer.schedule = constant");
   } else {
     expect(o.end_lr <= o.lr, "optimizer.end_lr", o.end_lr,
            "at most optimizer.lr = " + significant(o.lr, 6));

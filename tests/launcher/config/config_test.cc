@@ -245,8 +245,11 @@ TEST_F(Config, SchedulesTakeWhatTheyRead) {
             "or warmup_stable_decay");
   const std::string stays = "optimizer.schedule=constant";
   EXPECT_EQ(mistake(kSmallest, {stays, "optimizer.end_lr=1e-4"}),
-            "optimizer.end_lr: 0.0001, expected 1.0e-05, the default, with "
-            "optimizer.schedule = constant, which stays at optimizer.lr");
+            "optimizer.end_lr: 0.0001, expected optimizer.lr = 0.00100000 or "
+            "unset with optimizer.schedule = constant");
+  EXPECT_EQ(
+      mistake(kSmallest, {stays, "optimizer.lr=2e-4", "optimizer.end_lr=2e-4"}),
+      "accepted");
   EXPECT_EQ(mistake(kSmallest, {stays, "optimizer.lr=1e-9"}), "accepted");
 }
 
