@@ -245,7 +245,7 @@ TEST_F(Config, SchedulesTakeWhatTheyRead) {
             "or warmup_stable_decay");
   const std::string stays = "optimizer.schedule=constant";
   EXPECT_EQ(mistake(kSmallest, {stays, "optimizer.end_lr=1e-4"}),
-            "optimizer.end_lr: 0.0001, expected optimizer.lr = 0.00100000 or "
+            "optimizer.end_lr: 0.0001, expected optimizer.lr = 0.00300000 or "
             "unset with optimizer.schedule = constant");
   EXPECT_EQ(
       mistake(kSmallest, {stays, "optimizer.lr=2e-4", "optimizer.end_lr=2e-4"}),
