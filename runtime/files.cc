@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <sstream>
 #include <utility>
 
@@ -41,7 +42,9 @@ bool raise_open_files() {
 struct stat status_of(const std::string& path, int fd) {
   struct stat status = {};
   if (::fstat(fd, &status) != 0) throw_errno(path);
-  if (!S_ISREG(status.st_mode)) throw IoError(path + ": not a regular file");
+  if (!S_ISREG(status.st_mode)) {
+    throw IoError(path + ": not a regular file, such as a pipe or a folder");
+  }
   return status;
 }
 
@@ -61,6 +64,9 @@ void sync(const std::string& path, int fd) {
   if (::fsync(fd) != 0) throw_errno(path);
 }
 
+// Of an open file, with or without a name of its own.
+std::string path_of(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
+
 // Where a file of this name is to be made.
 std::string target_of(const std::string& path) {
   namespace fs = std::filesystem;
@@ -69,10 +75,29 @@ std::string target_of(const std::string& path) {
   if (fs::exists(status) && !fs::is_regular_file(status)) {
     throw IoError(path + ": not a regular file, expected a file or a new name");
   }
-  if (!fs::is_symlink(fs::symlink_status(path, error))) return path;
-  const fs::path target = fs::weakly_canonical(path, error);
-  if (error) throw IoError(path + ": " + error.message());
+  constexpr int kMostLinks = 40;  // of Linux
+  fs::path target = path;
+  for (int links = 0; fs::is_symlink(fs::symlink_status(target, error));) {
+    if (++links > kMostLinks) {
+      throw IoError(path + ": too many levels of symbolic links");
+    }
+    // Relative to its folder, unless it is absolute.
+    target = target.parent_path() / fs::read_symlink(target, error);
+    if (error) throw IoError(path + ": " + error.message());
+  }
   return target.string();
+}
+
+// An open file without a name in the folder where `path` is to be made: it goes
+// with the process, however that ends. -1 where the file system, or a process
+// without /proc, can't have one.
+int open_without_name(const std::string& path) {
+  const auto folder = std::filesystem::path(path).parent_path();
+  const std::string name = folder.empty() ? "." : folder.string();
+  const int fd = ::open(name.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  if (fd < 0 || ::access(path_of(fd).c_str(), W_OK) == 0) return fd;
+  ::close(fd);
+  return -1;
 }
 
 }  // namespace
@@ -141,6 +166,32 @@ std::string read_text(const std::string& path) {
   return FileBytes(file).read_text(0, file.size_bytes());
 }
 
+bool is_stream(const std::string& path) {
+  std::error_code ignored;
+  const auto type = std::filesystem::status(path, ignored).type();
+  return path == kStandardInput || type == std::filesystem::file_type::fifo ||
+         type == std::filesystem::file_type::character;
+}
+
+void read_stream(const std::string& path,
+                 const std::function<void(ConstBytes)>& take) {
+  std::optional<FileDescriptor> opened;
+  if (path != kStandardInput) opened.emplace(path, O_RDONLY);
+  const int fd = opened ? opened->get() : STDIN_FILENO;
+  std::vector<std::byte> block(std::size_t{1} << 20);
+  while (true) {
+    const ssize_t count = ::read(fd, block.data(), block.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw_errno(name_of_stream(path));
+    if (count == 0) return;
+    take(std::span(block).first(static_cast<std::size_t>(count)));
+  }
+}
+
+std::string name_of_stream(const std::string& path) {
+  return path == kStandardInput ? "standard input" : path;
+}
+
 std::string temporary_path(const std::string& path) {
   constexpr std::size_t kLongestName = 255;  // of Linux
   static std::atomic<int64_t> count = 0;
@@ -154,17 +205,34 @@ std::string temporary_path(const std::string& path) {
 }
 
 NewFile::NewFile(const std::string& path) : path_(target_of(path)) {
-  do {  // until a name that no dead process of this number has left
+  fd_ = open_without_name(path_);
+  while (fd_ <
+         0) {  // until a name that no dead process of this number has left
     part_ = temporary_path(path_);
     fd_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  } while (fd_ < 0 && errno == EEXIST);
-  if (fd_ < 0) throw_errno(path_);
+    if (fd_ < 0 && errno != EEXIST) throw_errno(path_);
+  }
 }
 
 NewFile::~NewFile() {
-  if (part_.empty()) return;
   if (fd_ >= 0) ::close(fd_);
-  ::unlink(part_.c_str());
+  if (!part_.empty()) ::unlink(part_.c_str());
+}
+
+InputFile NewFile::read_back(const std::string& name) const {
+  return InputFile(path_of(fd_), name);
+}
+
+void NewFile::give_name() {
+  const std::string open = path_of(fd_);
+  for (int linked = -1; linked != 0;) {
+    part_ = temporary_path(path_);
+    linked = ::linkat(AT_FDCWD, open.c_str(), AT_FDCWD, part_.c_str(),
+                      AT_SYMLINK_FOLLOW);
+    if (linked == 0 || errno == EEXIST) continue;
+    part_.clear();
+    throw_errno(path_);
+  }
 }
 
 void NewFile::append(ConstBytes bytes) {
@@ -183,6 +251,7 @@ void NewFile::overwrite(int64_t offset, ConstBytes bytes) {
 
 void NewFile::commit() {
   sync(path_, fd_);
+  if (part_.empty()) give_name();
   // Network file systems report some failures of writing only here.
   if (::close(std::exchange(fd_, -1)) != 0) throw_errno(path_);
   if (::rename(part_.c_str(), path_.c_str()) != 0) throw_errno(path_);

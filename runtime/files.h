@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -89,14 +90,28 @@ class FileBytes {
 // The whole file as a text. Throws IoError naming path and reason.
 std::string read_text(const std::string& path);
 
+inline constexpr const char* kStandardInput = "-";  // as a path
+
+// Whether a path can be read only once, from its front: standard input, a pipe,
+// a device.
+bool is_stream(const std::string& path);
+// Calls take(bytes) for all that it gives, piece by piece. Throws IoError
+// naming the path and the reason.
+void read_stream(const std::string& path,
+                 const std::function<void(ConstBytes)>& take);
+// What errors call a stream: "standard input", or its path.
+std::string name_of_stream(const std::string& path);
+
 // A name beside the path's, PATH.HOST-PID-N.part, another one at each call and
 // in each process of the hosts that share the folder.
 std::string temporary_path(const std::string& path);
 
-// A file that is made piece by piece, whole or not at all: it is written under
-// a temporary name; what had the name stays until commit(). Of several that
-// make the same file at once the last one counts. A link is followed. All throw
-// IoError naming path and reason (a full disk, no permission).
+// A file that is made piece by piece, whole or not at all: it is written
+// without a name, so that nothing of it is left if the process is killed, or
+// where that can't be (network file systems) under a temporary one; what had
+// its name stays until commit(). Of several that make the same file at once the
+// last one counts. A link is followed. All throw IoError naming path and reason
+// (a full disk, no permission).
 class NewFile {
  public:
   // Throws IoError also if the name is that of a folder, a device or the like.
@@ -105,7 +120,9 @@ class NewFile {
   NewFile& operator=(const NewFile&) = delete;
   ~NewFile();  // without commit() what was written goes
 
-  const std::string& part() const { return part_; }  // until commit()
+  // The bytes so far, to be read under another name; they last as long as what
+  // is returned.
+  InputFile read_back(const std::string& name) const;
   void append(ConstBytes bytes);
   // Over bytes that were appended before.
   void overwrite(int64_t offset, ConstBytes bytes);
@@ -113,7 +130,10 @@ class NewFile {
   void commit();
 
  private:
-  std::string path_, part_;
+  void give_name();
+
+  std::string path_;
+  std::string part_;  // temporary name; empty: none
   int fd_ = -1;
 };
 

@@ -7,8 +7,6 @@
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
-#include <iostream>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -35,12 +33,14 @@ struct GenerateOptions {
   bool bos = false, ignore_eos = false, ids = false;
 };
 
-constexpr const char* kStandardInput = "-";
-
-// A text, without its byte order mark. Throws InvalidArgument unless it is one.
-std::string read_standard_input() {
-  std::string text(std::istreambuf_iterator<char>(std::cin), {});
-  require_plain_text("standard input", std::string_view(text));
+// All of a stream, without a byte order mark. Throws InvalidArgument unless it
+// is a text.
+std::string read_text_stream(const std::string& path) {
+  std::string text;
+  read_stream(path, [&](ConstBytes bytes) {
+    text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  });
+  require_plain_text(name_of_stream(path), std::string_view(text));
   return text.substr(bom_bytes(text));
 }
 
@@ -48,7 +48,7 @@ std::string read_standard_input() {
 // that nor a text; JSON is one.
 bool has_prompt_of_tokens(const GenerateOptions& options) {
   const std::string& path = options.prompt_file;
-  if (path.empty() || path == kStandardInput) return false;
+  if (path.empty() || is_stream(path)) return false;
   const FileContents contents = file_contents(path, InputFile(path));
   if (is_token_file(contents.kind)) return true;
   if (contents.kind == FileKind::kText || contents.kind == FileKind::kJson ||
@@ -116,9 +116,9 @@ void read_prompt(const GenerateOptions& options, const OpenModel& opened,
       require_tokenizer(file.layout(), path, tokenizer_name(options, opened));
     }
     prefill.add_file(file, opened.config.model.vocab_size);
-  } else if (path == kStandardInput) {
-    prefill.add_text(std::string_view(read_standard_input()), "standard input",
-                     *tokenizer);
+  } else if (is_stream(path)) {
+    prefill.add_text(std::string_view(read_text_stream(path)),
+                     name_of_stream(path), *tokenizer);
   } else if (!path.empty()) {
     const InputFile file(path);
     prefill.add_text(text_of(file), path, *tokenizer);
@@ -264,7 +264,7 @@ void add_generate(CLI::App& app, int& status) {
   CLI::Option* file = command.add_option(
       "--prompt-file", o->prompt_file,
       "File with it, of any length: a text, or tokens (.safetensors, .bin, "
-      ".npy); -: standard input, a text");
+      ".npy); a text from a pipe, or standard input: -");
   file->excludes(prompt);
   command.add_option("--max-new-tokens", o->max_new_tokens, "Tokens to write")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))

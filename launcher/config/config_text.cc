@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <charconv>
-#include <sstream>
+#include <map>
 #include <string_view>
 #include <type_traits>
 
@@ -237,6 +237,24 @@ std::string set_from_text(const Slot& slot, const std::string& text) {
   }
 }
 
+// "a,b" is two items, "a\,b" one with a comma, "" none.
+std::vector<std::string> items_of(const std::string& path,
+                                  const std::string& value) {
+  std::vector<std::string> items;
+  if (!value.empty()) items.emplace_back();
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (value[i] == ',') {
+      items.emplace_back();
+    } else {
+      if (value.compare(i, 2, "\\,") == 0) ++i;
+      items.back() += value[i];
+    }
+  }
+  require(std::ranges::count(items, "") == 0,
+          path + ": " + value + ", expected no empty item between commas");
+  return items;
+}
+
 void apply_override(Message& root, const std::string& text) {
   const std::size_t equals = text.find('=');
   require(equals != std::string::npos,
@@ -250,8 +268,21 @@ void apply_override(Message& root, const std::string& text) {
   };
   if (!slot.field->is_repeated()) return set(value);
   slot.reflection().ClearField(slot.message, slot.field);
-  std::istringstream items(value);
-  for (std::string item; std::getline(items, item, ',');) set(item);
+  for (const std::string& item : items_of(path, value)) set(item);
+}
+
+// The last of those for a field counts. Not for a list: a shell makes two of
+// data.train={a,b}.txt, and both are meant.
+void apply_overrides(Message& root, const std::vector<std::string>& overrides) {
+  std::map<std::string, std::string> lists;
+  for (const std::string& text : overrides) {
+    apply_override(root, text);
+    const std::string path = text.substr(0, text.find('='));
+    if (!find(root, path).field->is_repeated()) continue;
+    const std::string& first = lists.try_emplace(path, text).first->second;
+    require(first == text, path + ": given twice, expected once, with commas: " +
+                               path + "=A,B");
+  }
 }
 
 RunConfig from_message(schema::RunConfig& message) {
@@ -290,7 +321,7 @@ bool may_differ(const std::string& field) {
 RunConfig load_config(const std::string& path,
                       const std::vector<std::string>& overrides) {
   schema::RunConfig message = read_config(path, read_config_text);
-  for (const std::string& text : overrides) apply_override(message, text);
+  apply_overrides(message, overrides);
   require(!message.has_base(), "base: " + message.base() +
                                    ", expected in a file, not on the command "
                                    "line");

@@ -9,8 +9,9 @@ namespace timepipe {
 
 // Reads a file of the schema in text format over the file that it names as its
 // base, applies the overrides ("model.num_layers=4"; a list is replaced:
-// "data.train=a.txt,b.txt") in their order and validates the result. Throws
-// IoError, or InvalidArgument that names file:line:column or the override.
+// "data.train=a.txt,b.txt", with "\," for a comma in a name) in their order,
+// of which a list may be given once, and validates the result. Throws IoError,
+// or InvalidArgument that names file:line:column or the override.
 RunConfig load_config(const std::string& path,
                       const std::vector<std::string>& overrides = {});
 

@@ -2,14 +2,7 @@
 
 #include "launcher/data/text_input.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <span>
 #include <utility>
 
 #include "runtime/error.h"
@@ -18,28 +11,10 @@
 namespace timepipe {
 namespace {
 
-constexpr char kStandardInput[] = "standard input";
-
-// All that comes from `descriptor`, until its end.
-InputFile keep(int descriptor, const std::string& name,
-               const std::string& keep_as) {
-  NewFile file(keep_as);  // which goes with its .part; its bytes stay
-  std::vector<std::byte> block(std::size_t{1} << 20);
-  while (true) {
-    const ssize_t count = ::read(descriptor, block.data(), block.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw IoError(name + ": " + std::strerror(errno));
-    if (count == 0) break;
-    file.append(std::span(block).first(static_cast<std::size_t>(count)));
-  }
-  return InputFile(file.part(), name);
-}
-
-bool is_stream(const std::string& path) {
-  std::error_code ignored;
-  const auto type = std::filesystem::status(path, ignored).type();
-  return type == std::filesystem::file_type::fifo ||
-         type == std::filesystem::file_type::character;
+InputFile keep(const std::string& stream, const std::string& keep_as) {
+  NewFile file(keep_as);
+  read_stream(stream, [&](ConstBytes bytes) { file.append(bytes); });
+  return file.read_back(name_of_stream(stream));
 }
 
 void look_at(TextInput& input, const TextInputOptions& options) {
@@ -79,17 +54,12 @@ InputFile TextInput::open() const {
 }
 
 std::vector<TextInput> open_inputs(const TextInputOptions& options) {
-  require(std::ranges::count(options.paths, "-") <= 1,
+  require(std::ranges::count(options.paths, kStandardInput) <= 1,
           "-: given twice, expected standard input once");
   std::vector<TextInput> inputs;
   for (const std::string& path : options.paths) {
-    TextInput input = {.path = path == "-" ? kStandardInput : path};
-    if (path == "-") {
-      input.kept = keep(STDIN_FILENO, kStandardInput, options.keep_as);
-    } else if (is_stream(path)) {
-      const FileDescriptor stream(path, O_RDONLY);
-      input.kept = keep(stream.get(), path, options.keep_as);
-    }
+    TextInput input = {.path = name_of_stream(path)};
+    if (is_stream(path)) input.kept = keep(path, options.keep_as);
     look_at(input, options);
     inputs.push_back(std::move(input));
   }

@@ -25,7 +25,7 @@ struct TextInputOptions {
   std::vector<std::string> paths;    // "-": standard input
   std::optional<std::string> field;  // all are JSON lines with this field
   bool any_bytes = false;            // all are texts, whatever they look like
-  // What a pipe gives lies in a file of this name and .part until it is read.
+  // What a pipe gives lies beside a file of this name until it is read.
   std::string keep_as;
 };
 

@@ -101,6 +101,15 @@ names_cut() {
   [ -z "$(find . -name 'none*')" ] || fail "$1: tokens are left"
 }
 
+# Bytes of the file that the job makes, which has no name yet, or one of its own.
+written() {
+  local fd bytes=0
+  for fd in /proc/$job/fd/*; do
+    [[ $(readlink "$fd") =~ ' (deleted)'$|'.part'$ ]] || continue
+    bytes=$(stat -L -c %s "$fd" 2>/dev/null) || bytes=0
+  done
+  echo "$bytes"
+}
 # cut_prepare INPUT THREADS: cuts what takes seconds to be made into tokens when
 # the first ones are written.
 cut_prepare() {
@@ -111,7 +120,7 @@ cut_prepare() {
   until [ "$written" -gt 4096 ]; do
     kill -0 $job 2>/dev/null || fail "ended before $input was cut" out
     read -rt 0.01 <> <(:) || true
-    written=$(stat -c %s none.safetensors.*.part 2>/dev/null) || written=0
+    written=$(written)
   done
   truncate -s 100 "$input"
   names_cut "$input" "$size" opened

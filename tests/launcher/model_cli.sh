@@ -115,6 +115,8 @@ run "${sampled[@]}" 3 --prompt-file prompt
 cmp out x || fail "a saved state hasn't read what was written"
 run "${sampled[@]}" 3 --prompt-file - < <(printf '\xef\xbb\xbf'; cat prompt)
 cmp out x || fail "another text from standard input"
+run "${sampled[@]}" 3 --prompt-file <(cat prompt)
+cmp out x || fail "another text from a pipe"
 mistake "standard input: a gzip file, expected a text" \
   "$timepipe" generate run --prompt-file - < <(gzip -c prompt)
 run generate run --prompt "$a" --greedy --max-new-tokens 3 --ids

@@ -58,7 +58,7 @@ for run in four ranks; do
     fail "$run: other held-out loss than $(held_out one)" "$run"
 done
 head -c 290000 /dev/zero | tr '\0' x >long
-"$timepipe" train "${held[@]}" data.train=long data.sequence_length=2 \
+"$timepipe" train "${held[@]/=text/=long}" data.sequence_length=2 \
   data.batch=500 eval.sequences=70000 optimizer.steps=1 \
   optimizer.warmup_steps=0 model.num_layers=1 >many ||
   fail "many held-out sequences" many
@@ -70,7 +70,7 @@ grep -q '^timepipe: parallel.time x parallel.data: 3 x 1 = 3 ranks, but this '\
 'job has 2, expected parallel.time=2 or mpirun -n 3$' \
   out || fail "no line about the layout" out
 [ "$(grep -c '^timepipe:' out)" -eq 1 ] || fail "more than one line" out
-refused "none: No such file" "$timepipe" train "${tiny[@]}" data.train=none
+refused "none: No such file" "$timepipe" train "${tiny[@]/=text/=none}"
 echo "ok: mistakes end with one line"
 
 "$mpiexec" -n 3 "$timepipe" train "${tiny[@]}" parallel.time=3 \

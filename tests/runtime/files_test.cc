@@ -1,16 +1,21 @@
 #include "runtime/files.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "runtime/error.h"
@@ -91,6 +96,73 @@ TEST(NewFile, FollowsALink) {
   write_file(link.path(), "new");
   EXPECT_TRUE(fs::is_symlink(link.path()));
   EXPECT_EQ(read_text(target.path()), "new");
+}
+
+TEST(NewFile, FollowsLinksToWhereThereIsNothingYet) {
+  const TemporaryFile folder("");
+  fs::remove(folder.path());
+  fs::create_directories(folder.path() + "/scratch");
+  fs::create_symlink("scratch/target", folder.path() + "/link");
+  fs::create_symlink("link", folder.path() + "/first");
+  write_file(folder.path() + "/first", "new");
+  EXPECT_EQ(fs::read_symlink(folder.path() + "/first"), "link");
+  EXPECT_EQ(fs::read_symlink(folder.path() + "/link"), "scratch/target");
+  EXPECT_EQ(read_text(folder.path() + "/scratch/target"), "new");
+
+  fs::create_symlink("circle", folder.path() + "/circle");
+  EXPECT_THAT([&] { write_file(folder.path() + "/circle", "text"); },
+              ThrowsMessage<IoError>(
+                  HasSubstr("/circle: too many levels of symbolic links")));
+  fs::remove_all(folder.path());
+}
+
+// Network file systems have no files without a name.
+TEST(NewFile, LeavesNothingIfItsProcessIsKilled) {
+  const std::string path = TemporaryFile::unused_path().string();
+  const int nameless =
+      ::open(fs::path(path).parent_path().c_str(), O_TMPFILE | O_WRONLY, 0600);
+  if (nameless >= 0) ::close(nameless);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    NewFile file(path);
+    file.append(std::as_bytes(std::span("half of it")));
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(testing::entries_beginning_with(path), nameless >= 0 ? 0 : 1);
+}
+
+TEST(NewFile, CanBeReadBackAfterItIsGone) {
+  const std::string path = TemporaryFile::unused_path().string();
+  std::optional<InputFile> kept;
+  {
+    NewFile file(path);
+    file.append(std::as_bytes(std::span("text", 4)));
+    kept = file.read_back("a name");
+  }
+  EXPECT_EQ(FileBytes(*kept).read_text(0, 4), "text");
+  EXPECT_EQ(kept->path(), "a name");
+  EXPECT_EQ(testing::entries_beginning_with(path), 0);
+}
+
+TEST(Stream, IsReadToItsEnd) {
+  const TemporaryFile pipe(""), file("");
+  fs::remove(pipe.path());
+  ASSERT_EQ(::mkfifo(pipe.path().c_str(), 0600), 0);
+  EXPECT_TRUE(is_stream(pipe.path()));
+  EXPECT_TRUE(is_stream("-"));
+  EXPECT_TRUE(is_stream("/dev/null"));
+  EXPECT_FALSE(is_stream(file.path()));
+  EXPECT_FALSE(is_stream("/"));
+  const std::string sent(3 << 20, 'x');
+  std::jthread writer([&] { std::ofstream(pipe.path()) << sent; });
+  std::size_t came = 0;
+  read_stream(pipe.path(), [&](ConstBytes bytes) { came += bytes.size(); });
+  EXPECT_EQ(came, sent.size());
+  EXPECT_EQ(name_of_stream(pipe.path()), pipe.path());
+  EXPECT_EQ(name_of_stream("-"), "standard input");
 }
 
 TEST(NewFile, LeavesWhatIsNoFile) {

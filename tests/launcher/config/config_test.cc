@@ -99,6 +99,25 @@ TEST_F(Config, TextOfAConfigurationLoadsAsTheSame) {
   EXPECT_THAT(text, HasSubstr("layer: mlp"));
 }
 
+TEST_F(Config, ListsAreGivenOnceWithCommas) {
+  using Files = std::vector<std::string>;
+  EXPECT_EQ(load(kSmallest, {"data.train=a,b\\,c,d\\e"}).data.train,
+            (Files{"a", "b,c", "d\\e"}));
+  EXPECT_EQ(load(kSmallest, {"data.train="}).data.train, Files());
+  EXPECT_EQ(load(kSmallest, {"data.train=a", "data.train=a"}).data.train,
+            Files{"a"});
+  EXPECT_EQ(mistake(kSmallest, {"data.train=a", "data.train=b"}),
+            "data.train: given twice, expected once, with commas: "
+            "data.train=A,B");
+  EXPECT_EQ(mistake(kSmallest, {"data.train=a,,b"}),
+            "data.train: a,,b, expected no empty item between commas");
+  EXPECT_EQ(mistake(kSmallest, {"data.train=a,"}),
+            "data.train: a,, expected no empty item between commas");
+  EXPECT_EQ(load(kSmallest, {"optimizer.steps=20", "optimizer.steps=30"})
+                .optimizer.steps,
+            30);
+}
+
 TEST_F(Config, ErrorsInTheFileNamePlaceAndField) {
   EXPECT_THAT(mistake("model {\n  layers: 4\n}"),
               AllOf(HasSubstr(path_ + ":2:"), HasSubstr("\"layers\"")));

@@ -158,6 +158,13 @@ TEST(TrainData, PatternsStandForTheFilesThatMatchSorted) {
   EXPECT_THAT([&] { TrainData data(run); },
               ThrowsMessage<InvalidArgument>("data.train: " + name +
                                              "-x*: no file matches"));
+  std::filesystem::create_symlink(name + "-circle", name + "-circle");
+  run.data.train = {name + "-circle/*", b.path()};
+  EXPECT_THAT(
+      [&] { TrainData data(run); },
+      ThrowsMessage<IoError>("data.train: " + name + "-circle/*: " + name +
+                             "-circle: Too many levels of symbolic links"));
+  std::filesystem::remove(name + "-circle");
   run.data.train = {b.path(), b.path()};
   run.eval.data = {name + "-[12]*.txt"};
   EXPECT_EQ(TrainData(run).num_held_out(), 20);
