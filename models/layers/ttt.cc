@@ -64,8 +64,7 @@ std::unique_ptr<SequenceLayer::Lane> TttLayer::make_lane(Context& ctx,
   if (config_.use_gate) lane->g = take(rows);
   lane->o_mean = take({tokens});
   lane->o_rstd = take({tokens});
-  lane->checkpoints =
-      take({shape_.num_checkpoints(tokens), shape_.state_size()});
+  lane->kept = take({ttt_scan_kept_elements(shape_, tokens)});
   return lane;
 }
 
@@ -141,9 +140,7 @@ void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
 
 void TttLayer::scan(Context& ctx, const ChunkView& view, TttLane& lane,
                     const Tensor& state_in, Tensor& state_out) const {
-  Tensor o = rows(lane.o, view);
-  Tensor checkpoints =
-      lane.checkpoints.slice(0, shape_.num_checkpoints(view.tokens));
+  Tensor o = rows(lane.o, view), kept = kept_of(lane, view);
   ttt_scan_forward(ctx, {.shape = shape_,
                          .xq = rows(lane.xq, view),
                          .xk = rows(lane.xk, view),
@@ -157,7 +154,7 @@ void TttLayer::scan(Context& ctx, const ChunkView& view, TttLane& lane,
                          .segments = view.segments,
                          .y = o,
                          .state_out = state_out,
-                         .checkpoints = checkpoints});
+                         .kept = kept});
 }
 
 void TttLayer::scan_part(Context& ctx, const ChunkView& view, Lane& base,
@@ -208,6 +205,10 @@ void TttLayer::inspect(
   see("XV", rows(lane.xv, view));
   see("ttt_lr_eta", rows(lane.lr, view));
   see("ttt_out", rows(lane.o, view));
+}
+
+Tensor TttLayer::kept_of(const TttLane& lane, const ChunkView& view) const {
+  return lane.kept.slice(0, ttt_scan_kept_elements(shape_, view.tokens));
 }
 
 Tensor TttLayer::token_scale(Context& ctx) const {

@@ -49,7 +49,7 @@ class TttLayer : public SequenceLayer {
     Tensor xq, xk, xv;         // after convolution and RoPE
     Tensor g;                  // gate projection, only if gated
     Tensor gate, lr;           // inner rate [T,H]
-    Tensor checkpoints;        // states inside the chunk
+    Tensor kept;               // by the scan, for its backward
     Tensor o, o_mean, o_rstd;  // output of the scan; statistics of its norm
 
     // Gradients of the same, from kOutput's backward to kConv's.
@@ -75,6 +75,7 @@ class TttLayer : public SequenceLayer {
                        const Tensor& dy, GradientSum& gradients) const;
 
   Tensor weight(int64_t index) const { return weights_->value(index); }
+  Tensor kept_of(const TttLane& lane, const ChunkView& view) const;
   Tensor learned_start(Context& ctx) const;
   Tensor token_scale(Context& ctx) const;  // [b]
   double rate_scale() const;
