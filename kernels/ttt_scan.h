@@ -24,6 +24,14 @@ struct TttShape {
 // backward. What they are is known to the kernels alone.
 int64_t ttt_scan_kept_elements(const TttShape& shape, int64_t tokens);
 
+// A layer runs the scan in three of its parts (models/layers/ttt.h), so that a
+// backend may work on all mini-batches at once where no state is needed: in
+// project, before the chain of states in scan, and in output, after it;
+// backward in output, before the chain, and in project, after it. So a layer
+// has everything but state_in in project and reads y in output; backward it has
+// dy in output and reads gradients in project, but those of states in scan. On
+// host memory the chain does all.
+
 struct TttScanForward {
   const TttShape& shape;
   const Tensor &xq, &xk, &xv;  // [T, H*D], q and k after RoPE
