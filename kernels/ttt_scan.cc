@@ -35,8 +35,7 @@ void check_inputs(const Args& args) {
   const int64_t T = xq.dim(0), b = shape.mini_batch;
   require_tensor("tok", args.tok, xq, {b});
   require_tensor("start", args.start, xq, {shape.state_size()});
-  require_tensor("checkpoints", args.checkpoints, xq,
-                 {shape.num_checkpoints(T), shape.state_size()});
+  require_tensor("kept", args.kept, xq, {ttt_scan_kept_elements(shape, T)});
   check_segments(args.segments, b, T);
 }
 
@@ -49,9 +48,8 @@ int64_t TttShape::state_size() const {
   return heads * one_head;
 }
 
-int64_t TttShape::num_checkpoints(int64_t tokens) const {
-  const int64_t mini_batches = (tokens + mini_batch - 1) / mini_batch;
-  return (mini_batches + kCheckpointEvery - 1) / kCheckpointEvery;
+int64_t ttt_scan_kept_elements(const TttShape& shape, int64_t tokens) {
+  return cpu::ttt_scan_kept_elements(shape, tokens);
 }
 
 void ttt_scan_forward(Context& ctx, const TttScanForward& args) {

@@ -18,11 +18,19 @@ struct TttShape {
   // Elements of the state of all heads: one flat buffer, laid out
   // [W1 of all heads | b1 | W2 | b2], each row-major [H, rows, columns].
   int64_t state_size() const;
-  // Mini-batches between two states that forward keeps for backward.
-  static constexpr int64_t kCheckpointEvery = 16;
-  // States kept for a chunk of `tokens` rows.
-  int64_t num_checkpoints(int64_t tokens) const;
 };
+
+// Elements of what the forward of a chunk of `tokens` rows keeps for the
+// backward. What they are is known to the kernels alone.
+int64_t ttt_scan_kept_elements(const TttShape& shape, int64_t tokens);
+
+// A layer runs the scan in three of its parts (models/layers/ttt.h), so that a
+// backend may work on all mini-batches at once where no state is needed: in
+// project, before the chain of states in scan, and in output, after it;
+// backward in output, before the chain, and in project, after it. So a layer
+// has everything but state_in in project and reads y in output; backward it has
+// dy in output and reads gradients in project, but those of states in scan. On
+// host memory the chain does all.
 
 struct TttScanForward {
   const TttShape& shape;
@@ -36,7 +44,7 @@ struct TttScanForward {
                                // of b from its first row; the last is partial
   Tensor& y;                   // [T, H*D]; 0 in rows outside every segment
   Tensor& state_out;           // [state_size]; must not alias state_in
-  Tensor& checkpoints;         // [num_checkpoints(T), state_size]
+  Tensor& kept;                // [ttt_scan_kept_elements(shape, T)]
 };
 
 // The inner loop over one chunk, in dual form. For each mini-batch with rows
@@ -55,16 +63,16 @@ struct TttScanBackward {
   const TttShape& shape;
   const Tensor &xq, &xk, &xv, &lr, &tok, &ln_w, &ln_b, &start;  // as forward
   Segments segments;
-  const Tensor& checkpoints;  // as forward wrote them
-  const Tensor& dy;           // [T, H*D]
-  const Tensor& dstate_out;   // [state_size]; empty: zero
-  Tensor &dxq, &dxk, &dxv;    // [T, H*D]; 0 in rows outside every segment
-  Tensor& dlr;                // [T, H]
-  Tensor& dtok;               // [b]
-  Tensor &dln_w, &dln_b;      // [H, D]
-  Tensor& dstate_in;          // [state_size]; 0 if segments[0].resets
-  Tensor& dstart;             // [state_size]; sum of the state gradients that
-                              // arrive at resets; 0 if there is none
+  const Tensor& kept;        // as forward wrote it
+  const Tensor& dy;          // [T, H*D]
+  const Tensor& dstate_out;  // [state_size]; empty: zero
+  Tensor &dxq, &dxk, &dxv;   // [T, H*D]; 0 in rows outside every segment
+  Tensor& dlr;               // [T, H]
+  Tensor& dtok;              // [b]
+  Tensor &dln_w, &dln_b;     // [H, D]
+  Tensor& dstate_in;         // [state_size]; 0 if segments[0].resets
+  Tensor& dstart;            // [state_size]; sum of the state gradients that
+                             // arrive at resets; 0 if there is none
 };
 
 // Closed-form backward of the above; every output is overwritten.

@@ -63,41 +63,51 @@ Block::Lane Block::make_lane(Context& ctx, int64_t tokens) const {
   return lane;
 }
 
-int64_t Block::border_elements(Border border) const {
-  if (border != Border::kHaloX) return layer_->border_elements(border);
-  return config_.pre_conv ? (config_.conv_kernel - 1) * config_.hidden_size : 0;
+Shape Block::border_shape(Border border) const {
+  if (border != Border::kHaloX) return layer_->border_shape(border);
+  return config_.pre_conv ? config_.halo_shape() : Shape{0};
 }
 
-void Block::forward(Context& ctx, Part part, const ChunkView& view, Lane& lane,
-                    const Tensor& border_in, Tensor& border_out,
-                    Tensor& y) const {
-  Tensor u = rows(lane.u, view);
-  if (part == Part::kConv) {
-    if (config_.pre_conv) convolve(ctx, view, lane, border_in);
-    Tensor rstd = rows(lane.rstd_x1, view);
-    rmsnorm_forward(ctx, rows(lane.x1, view), weight(seq_norm_),
-                    config_.rms_norm_eps, u, rstd);
-  }
+void Block::conv(Context& ctx, const ChunkView& view, Lane& lane,
+                 const Tensor& halo_x_in, Tensor& halo_qk_out) const {
+  if (config_.pre_conv) convolve(ctx, view, lane, halo_x_in);
+  Tensor u = rows(lane.u, view), rstd = rows(lane.rstd_x1, view);
+  rmsnorm_forward(ctx, rows(lane.x1, view), weight(seq_norm_),
+                  config_.rms_norm_eps, u, rstd);
+  layer_->project_qk(ctx, view, u, *lane.layer, halo_qk_out);
+}
+
+void Block::project(Context& ctx, const ChunkView& view, Lane& lane,
+                    const Tensor& halo_qk_in) const {
+  layer_->project(ctx, view, rows(lane.u, view), *lane.layer, halo_qk_in);
+}
+
+void Block::scan(Context& ctx, const ChunkView& view, Lane& lane,
+                 const Tensor& state_in, Tensor& state_out) const {
+  layer_->scan(ctx, view, *lane.layer, state_in, state_out);
+}
+
+void Block::output(Context& ctx, const ChunkView& view, Lane& lane,
+                   Tensor& y) const {
   Tensor x2 = rows(lane.x2, view);
-  if (part == Part::kOutput) copy(rows(lane.x1, view), x2);
-  layer_->forward(ctx, part, view, u, *lane.layer, border_in, border_out, x2);
-  if (part == Part::kOutput) feed_forward(ctx, view, lane, y);
+  copy(rows(lane.x1, view), x2);
+  layer_->output(ctx, view, *lane.layer, x2);
+  feed_forward(ctx, view, lane, y);
 }
 
 // x1 = x + conv(RMSNorm(x)); the halo holds rows of x and is normed here.
 void Block::convolve(Context& ctx, const ChunkView& view, Lane& lane,
-                     const Tensor& halo_flat) const {
+                     const Tensor& halo) const {
   const Tensor x = rows(lane.x, view);
   const Tensor w = weight(conv_norm_);
   Tensor n = ctx.allocate(x.shape(), x.dtype());
   Tensor rstd = rows(lane.rstd_x, view);
   rmsnorm_forward(ctx, x, w, config_.rms_norm_eps, n, rstd);
   Tensor halo_n;
-  if (!halo_flat.empty()) {
-    halo_n = ctx.allocate(halo_shape(), x.dtype());
-    Tensor halo_rstd = ctx.allocate({halo_n.dim(0)}, x.dtype());
-    rmsnorm_forward(ctx, halo_flat.reshape(halo_shape()), w,
-                    config_.rms_norm_eps, halo_n, halo_rstd);
+  if (!halo.empty()) {
+    halo_n = ctx.allocate(halo.shape(), x.dtype());
+    Tensor halo_rstd = ctx.allocate({halo.dim(0)}, x.dtype());
+    rmsnorm_forward(ctx, halo, w, config_.rms_norm_eps, halo_n, halo_rstd);
   }
   Tensor x1 = rows(lane.x1, view);
   causal_conv_forward(ctx, n, halo_n, weight(conv_w_), weight(conv_b_),
@@ -121,18 +131,40 @@ void Block::feed_forward(Context& ctx, const ChunkView& view, Lane& lane,
   linear_forward(ctx, h, weight(down_), y, Write::kAdd);
 }
 
-void Block::backward(Context& ctx, Part part, const ChunkView& view, Lane& lane,
-                     const Tensor& border_in, const Tensor& dborder_out,
-                     Tensor& dborder_in, Tensor& dx,
-                     GradientSum& gradients) const {
-  if (part == Part::kOutput) {
-    lane.du = ctx.allocate(dx.shape(), dx.dtype(), MemoryUse::kActivations);
-    feed_forward_backward(ctx, view, lane, dx, gradients);
-  }
+void Block::take_gradients(Context& ctx, int64_t tokens, Lane& lane) const {
+  lane.du = ctx.allocate({tokens, config_.hidden_size}, weights_->dtype(),
+                         MemoryUse::kActivations);
+  layer_->take_gradients(ctx, tokens, *lane.layer);
+}
+
+void Block::output_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                            Tensor& dx, GradientSum& gradients) const {
+  feed_forward_backward(ctx, view, lane, dx, gradients);
+  take_gradients(ctx, view.tokens, lane);
   // dx is now the gradient of x2, and thus that of the layer's output.
-  layer_->backward(ctx, part, view, rows(lane.u, view), *lane.layer, border_in,
-                   dborder_out, dborder_in, dx, lane.du, gradients);
-  if (part != Part::kConv) return;
+  layer_->output_backward(ctx, view, *lane.layer, dx, gradients);
+}
+
+void Block::scan_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                          const Tensor& dstate_out, Tensor& dstate_in,
+                          GradientSum& gradients) const {
+  layer_->scan_backward(ctx, view, *lane.layer, dstate_out, dstate_in,
+                        gradients);
+}
+
+void Block::project_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                             const Tensor& halo_qk_in, Tensor& dhalo_qk_in,
+                             GradientSum& gradients) const {
+  layer_->project_backward(ctx, view, rows(lane.u, view), *lane.layer,
+                           halo_qk_in, dhalo_qk_in, lane.du, gradients);
+}
+
+void Block::conv_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                          const Tensor& halo_x_in, const Tensor& dhalo_qk_out,
+                          Tensor& dhalo_x_in, Tensor& dx,
+                          GradientSum& gradients) const {
+  layer_->project_qk_backward(ctx, view, rows(lane.u, view), *lane.layer,
+                              dhalo_qk_out, lane.du, gradients);
   add_gradient(ctx, *weights_, seq_norm_, gradients, [&](Tensor& dw) {
     rmsnorm_backward(ctx, lane.du, rows(lane.x1, view), weight(seq_norm_),
                      rows(lane.rstd_x1, view), dx, Write::kAdd, dw,
@@ -140,7 +172,7 @@ void Block::backward(Context& ctx, Part part, const ChunkView& view, Lane& lane,
   });
   lane.du = {};
   if (config_.pre_conv) {
-    convolve_backward(ctx, view, lane, border_in, dborder_in, dx, gradients);
+    convolve_backward(ctx, view, lane, halo_x_in, dhalo_x_in, dx, gradients);
   }
 }
 
@@ -173,8 +205,8 @@ void Block::feed_forward_backward(Context& ctx, const ChunkView& view,
 // dx: gradient of x1 on entry, of x on return. The halo's rows go through the
 // norm as well: their share of its weight gradient belongs to this chunk.
 void Block::convolve_backward(Context& ctx, const ChunkView& view, Lane& lane,
-                              const Tensor& halo_flat, Tensor& dhalo_flat,
-                              Tensor& dx, GradientSum& gradients) const {
+                              const Tensor& halo, Tensor& dhalo, Tensor& dx,
+                              GradientSum& gradients) const {
   const Tensor x = rows(lane.x, view), w = weight(conv_norm_);
   Tensor rstd = rows(lane.rstd_x, view);
   const auto scratch = [&](Shape shape) {
@@ -182,10 +214,9 @@ void Block::convolve_backward(Context& ctx, const ChunkView& view, Lane& lane,
   };
   Tensor n = scratch(x.shape()), dn = scratch(x.shape());
   rmsnorm_forward(ctx, x, w, config_.rms_norm_eps, n, rstd);
-  Tensor halo, halo_n, halo_rstd, dhalo_n;
-  if (!halo_flat.empty()) {
-    halo = halo_flat.reshape(halo_shape());
-    halo_n = scratch(halo_shape()), dhalo_n = scratch(halo_shape());
+  Tensor halo_n, halo_rstd, dhalo_n;
+  if (!halo.empty()) {
+    halo_n = scratch(halo.shape()), dhalo_n = scratch(halo.shape());
     halo_rstd = scratch({halo.dim(0)});
     rmsnorm_forward(ctx, halo, w, config_.rms_norm_eps, halo_n, halo_rstd);
   }
@@ -198,11 +229,10 @@ void Block::convolve_backward(Context& ctx, const ChunkView& view, Lane& lane,
   add_gradient(ctx, *weights_, conv_norm_, gradients, [&](Tensor& dw) {
     rmsnorm_backward(ctx, dn, x, w, rstd, dx, Write::kAdd, dw,
                      Write::kOverwrite);
-    if (halo_flat.empty()) return;
-    Tensor dhalo = dhalo_flat.empty() ? scratch(halo_shape())
-                                      : dhalo_flat.reshape(halo_shape());
-    rmsnorm_backward(ctx, dhalo_n, halo, w, halo_rstd, dhalo, Write::kOverwrite,
-                     dw, Write::kAdd);
+    if (halo.empty()) return;
+    Tensor dhalo_x = dhalo.empty() ? scratch(halo.shape()) : dhalo;
+    rmsnorm_backward(ctx, dhalo_n, halo, w, halo_rstd, dhalo_x,
+                     Write::kOverwrite, dw, Write::kAdd);
   });
 }
 

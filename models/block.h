@@ -12,9 +12,9 @@ namespace timepipe {
 //   x1 = x + conv(RMSNorm(x))        only with pre_conv; else x1 = x
 //   x2 = x1 + layer(RMSNorm(x1))
 //   y  = x2 + down(silu(gate(m)) * up(m)),  m = RMSNorm(x2)
-// run in the parts kConv (x1 and the layer's first projection), kProject,
-// kScan, kOutput, between which its borders cross. One process and many ranks
-// run the same code.
+// run in four parts, between which its borders cross: halo_x, the rows of x in
+// front of the chunk, [conv_kernel-1,C], and those of the layer, as in
+// models/layers/sequence_layer.h. One process and many ranks run the same code.
 class Block {
  public:
   // `layer`: made with the same layout, under "<prefix>seq_modeling_block.".
@@ -31,25 +31,40 @@ class Block {
     Tensor x, x1, u, x2, a, b;        // a, b: SwiGLU's factors [T,F]
     Tensor rstd_x, rstd_x1, rstd_x2;  // of the three norms [T]
     std::unique_ptr<SequenceLayer::Lane> layer;
-    Tensor du;  // gradient of u, from kOutput's backward to kConv's
+    Tensor du;  // gradient of u, only in the backward
   };
   Lane make_lane(Context& ctx, int64_t tokens) const;
 
-  // Elements that backward() takes in kOutput and gives back in kConv.
-  int64_t backward_elements(int64_t tokens) const {
-    return tokens * config_.hidden_size + layer_->backward_elements(tokens);
-  }
+  // Of a border that comes in; no elements: nothing crosses.
+  Shape border_shape(Border border) const;
 
-  int64_t border_elements(Border border) const;
+  // x1 and the layer's first projection, from lane.x.
+  void conv(Context& ctx, const ChunkView& view, Lane& lane,
+            const Tensor& halo_x_in, Tensor& halo_qk_out) const;
+  void project(Context& ctx, const ChunkView& view, Lane& lane,
+               const Tensor& halo_qk_in) const;
+  void scan(Context& ctx, const ChunkView& view, Lane& lane,
+            const Tensor& state_in, Tensor& state_out) const;
+  // x2 and y [T,C], which may be lane.x.
+  void output(Context& ctx, const ChunkView& view, Lane& lane, Tensor& y) const;
 
-  // Reads lane.x; kOutput writes y [T,C], which may be lane.x.
-  void forward(Context& ctx, Part part, const ChunkView& view, Lane& lane,
-               const Tensor& border_in, Tensor& border_out, Tensor& y) const;
+  // What output_backward() takes for the others and conv_backward() gives back.
+  void take_gradients(Context& ctx, int64_t tokens, Lane& lane) const;
 
-  // dx [T,C]: on entry of kOutput the gradient of y, after kConv that of x.
-  void backward(Context& ctx, Part part, const ChunkView& view, Lane& lane,
-                const Tensor& border_in, const Tensor& dborder_out,
-                Tensor& dborder_in, Tensor& dx, GradientSum& gradients) const;
+  // In reverse. dx [T,C]: on entry of the first the gradient of y, after the
+  // last that of x.
+  void output_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                       Tensor& dx, GradientSum& gradients) const;
+  void scan_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                     const Tensor& dstate_out, Tensor& dstate_in,
+                     GradientSum& gradients) const;
+  void project_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                        const Tensor& halo_qk_in, Tensor& dhalo_qk_in,
+                        GradientSum& gradients) const;
+  void conv_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                     const Tensor& halo_x_in, const Tensor& dhalo_qk_out,
+                     Tensor& dhalo_x_in, Tensor& dx,
+                     GradientSum& gradients) const;
 
  private:
   void convolve(Context& ctx, const ChunkView& view, Lane& lane,
@@ -63,9 +78,6 @@ class Block {
                              Tensor& dx, GradientSum& gradients) const;
 
   Tensor weight(int64_t index) const { return weights_->value(index); }
-  Shape halo_shape() const {
-    return {config_.conv_kernel - 1, config_.hidden_size};
-  }
 
   ModelConfig config_;
   std::unique_ptr<SequenceLayer> layer_;

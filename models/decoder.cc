@@ -101,31 +101,24 @@ int64_t Decoder::read_some(std::span<const int64_t> ids, bool last) {
 
 // The block's parts, with what they look back to in place of a chunk's borders.
 void Decoder::run_block(std::size_t l, const ChunkView& view, bool dual) {
-  const ModelConfig& config = model_.config();
   const Block& block = model_.blocks()[l];
   HiddenState::Layer& layer = state_.layers[l];
-  Tensor x = lane_.x.slice(0, view.tokens), none;
-  const auto run = [&](Part part, const Tensor& in, Tensor& out) {
-    block.forward(ctx_, part, view, lane_, in, out, x);
-  };
+  Tensor x = lane_.x.slice(0, view.tokens);
   const bool starts = view.first == 0;  // nothing to look back to
-  const Tensor halo_qk_before = copy(ctx_, layer.halo_qk);
-  run(Part::kConv, starts ? none : layer.halo_x, layer.halo_qk);
-  if (!layer.halo_x.empty()) {
-    Tensor halo =
-        layer.halo_x.reshape({config.conv_kernel - 1, config.hidden_size});
-    push_rows(x, halo);
-  }
-  run(Part::kProject, starts ? none : halo_qk_before, none);
+  const Tensor halo_x = starts ? Tensor() : layer.halo_x;
+  const Tensor halo_qk = starts ? Tensor() : copy(ctx_, layer.halo_qk);
+  block.conv(ctx_, view, lane_, halo_x, layer.halo_qk);
+  if (!layer.halo_x.empty()) push_rows(x, layer.halo_x);
+  block.project(ctx_, view, lane_, halo_qk);
   if (dual) {
-    Tensor after = ctx_.allocate(layer.state.shape(), layer.state.dtype());
-    run(Part::kScan, layer.state, after);
+    Tensor after;
+    block.scan(ctx_, view, lane_, layer.state, after);
     layer.state = after;
   } else {
     block.layer().scan_part(ctx_, view, *lane_.layer, layer.state,
                             layer.gradient_sum);
   }
-  run(Part::kOutput, none, none);
+  block.output(ctx_, view, lane_, x);
 }
 
 Tensor Decoder::logits(int64_t begin, int64_t end, int64_t rows) {

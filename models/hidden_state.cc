@@ -29,7 +29,7 @@ std::map<std::string, std::string> describe(const ModelConfig& config) {
           {"pre_conv", config.pre_conv ? "true" : "false"}};
 }
 
-// f(name, tensor) for what the state has.
+// f(name, tensor) for what the state has; flat in files.
 template <class State, class F>
 void for_each_tensor(State& state, F&& f) {
   for (std::size_t l = 0; l < state.layers.size(); ++l) {
@@ -44,6 +44,8 @@ void for_each_tensor(State& state, F&& f) {
     visit("halo_qk", layer.halo_qk);
   }
 }
+
+Tensor flat(const Tensor& tensor) { return tensor.reshape({tensor.numel()}); }
 
 void require_same(const std::string& where, const std::string& field,
                   const std::map<std::string, std::string>& metadata,
@@ -63,8 +65,7 @@ HiddenState learned_start(Context& ctx, const LanguageModel& model) {
   const DType dtype = model.weights().dtype();
   for (const Block& block : model.blocks()) {
     const auto zeros = [&](Border border) {
-      const int64_t n = block.border_elements(border);
-      return n == 0 ? Tensor() : ctx.zeros({n}, dtype);
+      return ctx.zeros(block.border_shape(border), dtype);
     };
     state.layers.push_back({.state = block.layer().start_state(ctx),
                             .gradient_sum = zeros(Border::kState),
@@ -86,7 +87,7 @@ void save_hidden_state(const std::string& path, const HiddenState& state,
                        const ModelConfig& config) {
   std::vector<SafetensorsItem> items;
   for_each_tensor(state, [&](const std::string& name, const Tensor& tensor) {
-    items.push_back(safetensors_item(name, tensor));
+    items.push_back(safetensors_item(name, flat(tensor)));
   });
   auto metadata = describe(config);
   metadata["tokens_read"] = std::to_string(state.tokens_read);
@@ -103,7 +104,8 @@ int64_t check_hidden_state(const SafetensorsHeader& header,
   for (const SafetensorsEntry& entry : header.entries) {
     entries[entry.name] = &entry;
   }
-  for_each_tensor(like, [&](const std::string& name, const Tensor& tensor) {
+  for_each_tensor(like, [&](const std::string& name, const Tensor& shaped) {
+    const Tensor tensor = flat(shaped);
     const auto found = entries.find(name);
     require(found != entries.end(), where + ": tensor " + name +
                                         ": not there, expected shape " +

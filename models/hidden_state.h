@@ -15,8 +15,8 @@ struct HiddenState {
   // tokens_read % mini_batch_size is the place inside the mini-batch.
   int64_t tokens_read = 0;
 
-  // Flat tensors of the model's dtype; those that the model doesn't have are
-  // empty.
+  // As Block::border_shape() has them, of the model's dtype; those that the
+  // model doesn't have are empty.
   struct Layer {
     Tensor state;         // inner weights at the start of this mini-batch
     Tensor gradient_sum;  // of this mini-batch's tokens (kernels/ttt_decode.h)

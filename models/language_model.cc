@@ -66,11 +66,12 @@ ScheduleShape LanguageModel::schedule_shape() const {
   const int64_t scan = inner_model_price(config_);
   const int64_t projections =
       (config_.share_qk ? 1 : 2) + 1 + (config_.use_gate ? 1 : 0);
+  Context counts(MemoryPool::Mode::kCount);
   LayerShape layer;
   for (const Border border :
        {Border::kHaloX, Border::kHaloQk, Border::kState}) {
     layer.border_bytes[static_cast<std::size_t>(border)] =
-        blocks_.front().border_elements(border) * size_of(weights_->dtype());
+        make_border(counts, {border, 0}).size_bytes();
   }
   const auto price = [&](Part part, int64_t forward, int64_t backward) {
     layer.forward[static_cast<std::size_t>(part)] = forward;
@@ -102,6 +103,17 @@ int64_t LanguageModel::lane_bytes(int64_t num_lanes, int64_t tokens) const {
   return counts.pool().peak_bytes(MemoryUse::kActivations);
 }
 
+int64_t LanguageModel::backward_bytes(int64_t tokens) const {
+  Context counts(MemoryPool::Mode::kCount);
+  Block::Lane lane = blocks_.front().make_lane(counts, tokens);
+  const auto taken = [&] {
+    return counts.pool().current_bytes(MemoryUse::kActivations);
+  };
+  const int64_t before = taken();
+  blocks_.front().take_gradients(counts, tokens, lane);
+  return taken() - before;
+}
+
 std::vector<LanguageModel::Lane> LanguageModel::make_lanes(
     Context& ctx, int64_t num_lanes, int64_t tokens) const {
   std::vector<Lane> lanes(static_cast<std::size_t>(num_lanes + 1));
@@ -124,71 +136,82 @@ void LanguageModel::make_lane(Context& ctx, int64_t tokens, std::size_t blocks,
   const int64_t C = config_.hidden_size;
   // With one block's activations for all layers, input and output share memory.
   lane.y = blocks < blocks_.size() ? lane.blocks[0].x : take({tokens, C});
-  lane.halo = take({config_.conv_kernel - 1, C});
-  lane.dhalo = take({config_.conv_kernel - 1, C});
+  lane.halo = take(config_.halo_shape());
+  lane.dhalo = take(config_.halo_shape());
   lane.dx = take({tokens, C});
 }
 
 Tensor LanguageModel::block_input(Lane& lane, int64_t layer,
                                   const ChunkView& view) {
-  const auto l = static_cast<std::size_t>(layer);
-  if (l == blocks_.size()) return rows(lane.y, view);
-  return rows(lane.blocks[lane.blocks.size() == 1 ? 0 : l].x, view);
+  if (layer == std::ssize(blocks_)) return rows(lane.y, view);
+  return rows(activations(lane, layer).x, view);
+}
+
+Tensor LanguageModel::make_border(Context& ctx, LayerBorder border) const {
+  return ctx.allocate(blocks_[border.layer].border_shape(border.border),
+                      weights_->dtype(), MemoryUse::kBorders);
 }
 
 void LanguageModel::forward(Context& ctx, Part part, int64_t layer,
                             const ChunkView& view, int lane_index,
-                            ConstBytes border_in, Bytes border_out) {
+                            const Tensor& border_in, Tensor& border_out) {
   Lane& lane = this->lane(lane_index);
-  if (part == Part::kEmbed) return embed(ctx, view, lane);
-  if (part == Part::kHead) return head(ctx, view, lane, nullptr);
-
-  Block::Lane& activations =
-      lane.blocks[lane.blocks.size() == 1 ? 0
-                                          : static_cast<std::size_t>(layer)];
-  Tensor in = border(border_in);
-  if (part == Part::kConv && layer == 0 && !halo_ids(view).empty()) {
-    in = lane.halo.reshape({lane.halo.numel()});
+  const Block& block = blocks_[layer];
+  Block::Lane& activations = this->activations(lane, layer);
+  switch (part) {
+    case Part::kEmbed:
+      return embed(ctx, view, lane);
+    case Part::kConv: {
+      const bool embedded = layer == 0 && !halo_ids(view).empty();
+      return block.conv(ctx, view, activations,
+                        embedded ? lane.halo : border_in, border_out);
+    }
+    case Part::kProject:
+      return block.project(ctx, view, activations, border_in);
+    case Part::kScan:
+      block.scan(ctx, view, activations, border_in, border_out);
+      return observe("state." + std::to_string(layer), view, border_out);
+    case Part::kOutput: {
+      Tensor y = block_input(lane, layer + 1, view);
+      block.output(ctx, view, activations, y);
+      if (!border_out.empty()) push_rows(y, border_out);
+      return observe("hidden." + std::to_string(layer), view, y);
+    }
+    case Part::kHead:
+      return head(ctx, view, lane, nullptr);
   }
-  Tensor out = border(border_out);
-  if (part == Part::kScan && out.empty()) {  // nobody takes it, but it is made
-    out = ctx.allocate({blocks_[layer].border_elements(Border::kState)},
-                       weights_->dtype());
-  }
-  Tensor y = block_input(lane, layer + 1, view);
-  blocks_[layer].forward(ctx, part, view, activations, in, out, y);
-  if (part == Part::kScan) observe("state." + std::to_string(layer), view, out);
-  if (part != Part::kOutput) return;
-  if (!out.empty()) {
-    Tensor halo = out.reshape(lane.halo.shape());
-    push_rows(y, halo);
-  }
-  observe("hidden." + std::to_string(layer), view, y);
 }
 
 void LanguageModel::backward(Context& ctx, Part part, int64_t layer,
                              const ChunkView& view, int lane_index,
-                             ConstBytes border_in, ConstBytes dborder_out,
-                             Bytes dborder_in, GradientSum& gradients) {
+                             const Tensor& border_in, const Tensor& dborder_out,
+                             Tensor& dborder_in, GradientSum& gradients) {
   Lane& lane = this->lane(lane_index);
-  if (part == Part::kHead) return head(ctx, view, lane, &gradients);
-  if (part == Part::kEmbed) return embed_backward(ctx, view, lane, gradients);
-
-  Tensor in = border(border_in), din = border(dborder_in);
-  if (part == Part::kConv && layer == 0 && !halo_ids(view).empty()) {
-    in = lane.halo.reshape({lane.halo.numel()});
-    if (!view.detached) din = lane.dhalo.reshape({lane.dhalo.numel()});
-  }
-  const Tensor dout = border(dborder_out);
+  const Block& block = blocks_[layer];
+  Block::Lane& activations = this->activations(lane, layer);
   Tensor dx = rows(lane.dx, view);
-  if (part == Part::kOutput) {  // own value first, then the next chunk's
-    if (!dout.empty()) {
-      add_to_last_rows(ctx, dout.reshape(lane.halo.shape()), dx);
+  switch (part) {
+    case Part::kHead:
+      return head(ctx, view, lane, &gradients);
+    case Part::kOutput:  // own value first, then the next chunk's
+      if (!dborder_out.empty()) add_to_last_rows(ctx, dborder_out, dx);
+      observe("dhidden." + std::to_string(layer), view, dx);
+      return block.output_backward(ctx, view, activations, dx, gradients);
+    case Part::kScan:
+      return block.scan_backward(ctx, view, activations, dborder_out,
+                                 dborder_in, gradients);
+    case Part::kProject:
+      return block.project_backward(ctx, view, activations, border_in,
+                                    dborder_in, gradients);
+    case Part::kConv: {
+      const bool embedded = layer == 0 && !halo_ids(view).empty();
+      return block.conv_backward(
+          ctx, view, activations, embedded ? lane.halo : border_in, dborder_out,
+          embedded && !view.detached ? lane.dhalo : dborder_in, dx, gradients);
     }
-    observe("dhidden." + std::to_string(layer), view, dx);
+    case Part::kEmbed:
+      return embed_backward(ctx, view, lane, gradients);
   }
-  blocks_[layer].backward(ctx, part, view, lane.blocks[layer], in, dout, din,
-                          dx, gradients);
 }
 
 void LanguageModel::embed(Context& ctx, const ChunkView& view, Lane& lane) {
@@ -269,12 +292,6 @@ Tensor LanguageModel::halo_ids(const ChunkView& view) const {
                               ? sequence.ids_before.data()
                               : sequence.ids.data() + view.first - halo;
   return Tensor::view(static_cast<const void*>(before), DType::kI64, {halo});
-}
-
-Tensor LanguageModel::border(ConstBytes bytes) const {
-  const DType dtype = weights_->dtype();
-  return Tensor::view(static_cast<const void*>(bytes.data()), dtype,
-                      {static_cast<int64_t>(bytes.size()) / size_of(dtype)});
 }
 
 }  // namespace timepipe

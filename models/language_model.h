@@ -57,20 +57,18 @@ class LanguageModel : public ChunkProgram {
   // Bytes that reserve_lanes() takes, and those that the backward pass of one
   // block on one chunk takes beside them, from kOutput to kConv.
   int64_t lane_bytes(int64_t num_lanes, int64_t tokens) const;
-  int64_t backward_bytes(int64_t tokens) const {
-    return blocks_.front().backward_elements(tokens) *
-           size_of(weights_->dtype());
-  }
+  int64_t backward_bytes(int64_t tokens) const;
 
   void reserve_lanes(Context& ctx, int64_t num_lanes, int64_t tokens) override;
   ChunkView view(int64_t sequence, int64_t chunk) const override {
     return batch_.view(sequence, chunk);
   }
+  Tensor make_border(Context& ctx, LayerBorder border) const override;
   void forward(Context& ctx, Part part, int64_t layer, const ChunkView& view,
-               int lane, ConstBytes border_in, Bytes border_out) override;
+               int lane, const Tensor& border_in, Tensor& border_out) override;
   void backward(Context& ctx, Part part, int64_t layer, const ChunkView& view,
-                int lane, ConstBytes border_in, ConstBytes dborder_out,
-                Bytes dborder_in, GradientSum& gradients) override;
+                int lane, const Tensor& border_in, const Tensor& dborder_out,
+                Tensor& dborder_in, GradientSum& gradients) override;
 
  private:
   struct Lane {
@@ -85,6 +83,9 @@ class LanguageModel : public ChunkProgram {
   void make_lane(Context& ctx, int64_t tokens, std::size_t blocks,
                  Lane& lane) const;
   Lane& lane(int index) { return lanes_.at(index + 1); }  // [0]: kColdLane
+  static Block::Lane& activations(Lane& lane, int64_t layer) {
+    return lane.blocks[lane.blocks.size() == 1 ? 0 : layer];
+  }
   // The input of a block; of the one after the last: the output.
   Tensor block_input(Lane& lane, int64_t layer, const ChunkView& view);
   void embed(Context& ctx, const ChunkView& view, Lane& lane);
@@ -97,7 +98,6 @@ class LanguageModel : public ChunkProgram {
   // Ids of the chunk, or of the rows that its first convolution looks back to.
   Tensor ids(const ChunkView& view) const;
   Tensor halo_ids(const ChunkView& view) const;
-  Tensor border(ConstBytes bytes) const;
 
   ModelConfig config_;
   std::vector<Block> blocks_;

@@ -42,6 +42,8 @@ struct ModelConfig {
   int64_t halo_rows() const {
     return pre_conv || share_qk ? conv_kernel - 1 : 0;
   }
+  // What a convolution looks back to.
+  Shape halo_shape() const { return {conv_kernel - 1, hidden_size}; }
 };
 
 // Throws InvalidArgument that names field, value and what is allowed.

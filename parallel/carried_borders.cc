@@ -27,6 +27,7 @@ void for_each_border(const ScheduleShape& shape, F&& f) {
 }  // namespace
 
 std::list<Outgoing> CarriedBorders::hand_over(Context& ctx, Communicator& time,
+                                              const ChunkProgram& program,
                                               const ScheduleShape& shape) {
   std::list<Outgoing> outgoing;
   struct Receive {
@@ -40,7 +41,7 @@ std::list<Outgoing> CarriedBorders::hand_over(Context& ctx, Communicator& time,
     if (!shape.continues(sequence, border)) return;
     const auto entry = taken_.find(key(sequence, border));
     CHECK(entry != taken_.end()) << "no border was kept to go on from";
-    Tensor& bytes = entry->second.bytes;
+    Tensor& value = entry->second.value;
     const int to = shape.rank_of(sequence, 0);
     const int from = std::exchange(entry->second.rank, to);
     if (from == to) return;
@@ -51,13 +52,12 @@ std::list<Outgoing> CarriedBorders::hand_over(Context& ctx, Communicator& time,
                   static_cast<int32_t>(border.layer),
                   numbers[{from, to}]++};
     if (time.rank() == from) {
-      const ConstBytes payload = std::as_const(bytes).bytes();
+      const ConstBytes payload = std::as_const(value).bytes();
       Request send = time.isend(payload, to, tag);
-      outgoing.push_back({std::exchange(bytes, {}), std::move(send)});
+      outgoing.push_back({std::exchange(value, {}), std::move(send)});
     } else if (time.rank() == to) {
-      bytes = ctx.allocate({shape.bytes(border) / size_of(DType::kF32)},
-                           DType::kF32, MemoryUse::kBorders);
-      receives.push_back({from, time.irecv(bytes.bytes(), from, tag)});
+      value = program.make_border(ctx, border);
+      receives.push_back({from, time.irecv(value.bytes(), from, tag)});
       sent[from].push_back(tag);
     }
   });
@@ -71,10 +71,10 @@ std::list<Outgoing> CarriedBorders::hand_over(Context& ctx, Communicator& time,
   return outgoing;
 }
 
-ConstBytes CarriedBorders::of(int64_t sequence, LayerBorder border) const {
+const Tensor& CarriedBorders::of(int64_t sequence, LayerBorder border) const {
   const auto entry = taken_.find(key(sequence, border));
   CHECK(entry != taken_.end()) << "no border was kept to go on from";
-  return entry->second.bytes.bytes();
+  return entry->second.value;
 }
 
 void CarriedBorders::keep(const ScheduleShape& shape, int rank,
@@ -84,7 +84,7 @@ void CarriedBorders::keep(const ScheduleShape& shape, int rank,
     const int64_t last = std::ssize(shape.sequences[sequence]) - 1;
     if (!shape.keeps(sequence, last, border)) return;
     Entry entry{sequence, border, shape.rank_of(sequence, last), {}};
-    if (entry.rank == rank) entry.bytes = take(sequence, border);
+    if (entry.rank == rank) entry.value = take(sequence, border);
     kept_.insert_or_assign(key(sequence, border), std::move(entry));
   });
 }

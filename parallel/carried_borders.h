@@ -7,15 +7,14 @@
 #include <tuple>
 #include <vector>
 
+#include "parallel/chunk_program.h"
 #include "parallel/communicator.h"
-#include "parallel/schedule.h"
-#include "runtime/context.h"
 
 namespace timepipe {
 
 // A message that the transport may still be reading.
 struct Outgoing {
-  Tensor bytes;
+  Tensor value;
   Request send;
 };
 
@@ -33,16 +32,17 @@ class CarriedBorders {
     int64_t sequence;  // among those of these time ranks
     LayerBorder border;
     int rank;      // that has it
-    Tensor bytes;  // only there
+    Tensor value;  // only there
   };
 
   // Brings those that first chunks take to the ranks of these chunks. Returns
   // what is still on its way from here. Throws as Executor::run(). Collective
   // over `time`.
   std::list<Outgoing> hand_over(Context& ctx, Communicator& time,
+                                const ChunkProgram& program,
                                 const ScheduleShape& shape);
   // What the first chunk of a sequence, which is on this rank, takes.
-  ConstBytes of(int64_t sequence, LayerBorder border) const;
+  const Tensor& of(int64_t sequence, LayerBorder border) const;
 
   // At the end of a run whose shape keeps borders; `take` gives one that this
   // rank has computed.

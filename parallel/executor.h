@@ -37,7 +37,7 @@ class Executor {
   // A border or its gradient, from the moment that it is produced here or its
   // receive is posted until nobody needs it any more.
   struct Slot {
-    Tensor bytes;
+    Tensor value;
     Request receive;  // complete if produced here
   };
   // Sequence, chunk on the right, layer.
@@ -55,10 +55,10 @@ class Executor {
 
   static Key key(bool gradient, int64_t sequence, int64_t chunk,
                  LayerBorder border);
-  Bytes produce(Key key, int64_t size_bytes);
-  ConstBytes wait_for(Key key);
-  ConstBytes carried_border(const ScheduleShape& shape, const Operation& op,
-                            LayerBorder border) const;
+  Tensor& produce(const Key& key);
+  const Tensor& wait_for(const Key& key);
+  Tensor border_before(const ScheduleShape& shape, const Operation& op,
+                       LayerBorder border);
 
   Context& ctx_;
   Communicator& time_;

@@ -52,7 +52,7 @@ struct Head {
   State<T> state(Tensor& flat) const {
     return state_of_head(shape, flat.data<T>(), head);
   }
-  // The piece in row i of [n, state_size].
+  // The piece of the i-th of several flat states.
   State<const T> state(const Tensor& flat, int64_t i) const {
     return state_of_head(shape, flat.data<T>() + i * shape.state_size(), head);
   }

@@ -17,7 +17,13 @@ namespace {
 
 using namespace ttt;  // NOLINT: the parts of this one scan
 
-constexpr int64_t kGroup = TttShape::kCheckpointEvery;
+// The forward keeps the state before every group of so many mini-batches; the
+// backward runs a group forward again from there.
+constexpr int64_t kGroup = 16;
+
+int64_t num_groups(int64_t mini_batches) {
+  return (mini_batches + kGroup - 1) / kGroup;
+}
 
 template <class T, class Model>
 void forward_head(const TttScanForward& args, std::span<const Cut> cuts,
@@ -31,7 +37,7 @@ void forward_head(const TttScanForward& args, std::span<const Cut> cuts,
   for (std::size_t n = 0; n < cuts.size(); ++n) {
     if (cuts[n].resets) copy(head.state(args.start), state);
     if (n % kGroup == 0) {
-      copy(state, head.state(args.checkpoints, n / kGroup));
+      copy(state, head.state(args.kept, n / kGroup));
     }
     Arena<T> arena(block);
     ForwardScratch<T, Model> s(arena, args.shape, cuts[n].rows);
@@ -73,7 +79,7 @@ class BackwardOfHead {
 
   void run() {
     const int64_t N = std::ssize(cuts_);
-    for (int64_t group = (N + kGroup - 1) / kGroup - 1; group >= 0; --group) {
+    for (int64_t group = num_groups(N) - 1; group >= 0; --group) {
       const int64_t begin = group * kGroup, end = std::min(N, begin + kGroup);
       Arena<T> arena(block_);
       run_forward(group, cuts_.subspan(begin, end - begin), arena);
@@ -95,13 +101,13 @@ class BackwardOfHead {
   }
 
  private:
-  // The train views of one group, from its checkpoint.
+  // The train views of one group, from the state kept before it.
   void run_forward(int64_t group, std::span<const Cut> cuts, Arena<T>& arena) {
     for (std::size_t n = 0; n < cuts.size(); ++n) {
       Step<T, Model>& step = steps_[n];
       step = Step<T, Model>(arena, args_.shape, cuts[n].rows);
       if (n == 0) {
-        copy(head_.state(args_.checkpoints, group), step.state);
+        copy(head_.state(args_.kept, group), step.state);
       } else if (cuts[n].resets) {
         copy(head_.state(args_.start), step.state);
       } else {
@@ -160,10 +166,9 @@ void forward(Context& ctx, const TttScanForward& args) {
   Arena<T> arena;
   ForwardScratch<T, Model>(arena, shape, shape.mini_batch);
   Tensor scratch = ctx.allocate({shape.heads, arena.size()}, dtype_of<T>());
-  const int64_t used = (std::ssize(cuts) + kGroup - 1) / kGroup;
-  std::ranges::fill(
-      args.checkpoints.slice(used, args.checkpoints.dim(0)).bytes(),
-      std::byte{0});
+  const int64_t used = num_groups(std::ssize(cuts)) * shape.state_size();
+  std::ranges::fill(args.kept.slice(used, args.kept.numel()).bytes(),
+                    std::byte{0});
   T* blocks = scratch.data<T>();
   parallel_for(shape.heads, [&](int64_t h) {
     forward_head<T, Model>(args, cuts, h, blocks + h * arena.size());
@@ -198,6 +203,11 @@ void backward(Context& ctx, const TttScanBackward& args) {
 }
 
 }  // namespace
+
+int64_t ttt_scan_kept_elements(const TttShape& shape, int64_t tokens) {
+  const int64_t b = shape.mini_batch;
+  return num_groups((tokens + b - 1) / b) * shape.state_size();
+}
 
 void ttt_scan_forward(Context& ctx, const TttScanForward& args) {
   dispatch(args.xq.dtype(), [&](auto zero) {

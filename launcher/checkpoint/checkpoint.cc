@@ -162,7 +162,7 @@ void CheckpointWriter::copy_carried() {
   carried_copy_.clear();
   std::vector<int64_t> own;
   for (const CarriedState::Border& border : trainer_.carried().borders()) {
-    carried_copy_.push_back(copy(ctx_, border.bytes));
+    carried_copy_.push_back(copy(ctx_, border.value));
     const auto size = static_cast<int64_t>(carried_copy_.back().bytes().size());
     own.insert(own.end(),
                {border.sequence, border.border.layer,

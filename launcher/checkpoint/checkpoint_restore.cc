@@ -73,14 +73,13 @@ void restore_carried(Context& ctx, const CheckpointReader& checkpoint,
   for (const Manifest::Carried& carried : manifest.carried) {
     require_possible(checkpoint.folder(), carried, shape, manifest.dtype,
                      sequences);
-    Tensor bytes;
+    const LayerBorder border = border_of(carried);
+    Tensor value;
     if (trainer.carried().takes(carried.sequence)) {
-      bytes =
-          ctx.allocate({carried.count}, manifest.dtype, MemoryUse::kBorders);
-      std::ranges::copy(checkpoint.bytes(carried), bytes.bytes().data());
+      value = trainer.model().make_border(ctx, border);
+      std::ranges::copy(checkpoint.bytes(carried), value.bytes().data());
     }
-    borders.push_back(
-        {carried.sequence, carried.steps, border_of(carried), bytes});
+    borders.push_back({carried.sequence, carried.steps, border, value});
   }
   require_complete(checkpoint.folder(), manifest, shape);
   trainer.carried().restore(borders);
@@ -159,7 +158,7 @@ void start_from_state(Context& ctx, const std::string& path, Trainer& trainer,
       borders.push_back({.sequence = s,
                          .steps = 0,
                          .border = {Border::kState, static_cast<int64_t>(l)},
-                         .bytes = trainer.carried().takes(s)
+                         .value = trainer.carried().takes(s)
                                       ? state.layers[l].state
                                       : Tensor()});
     }

@@ -36,9 +36,9 @@ std::vector<CarriedState::Border> CarriedState::borders() const {
   std::vector<Border> borders;
   for (const CarriedBorders::Entry& entry : between_runs_.entries()) {
     const int64_t s = grid_.share().sequence_at(entry.sequence);
-    if (entry.bytes.empty() || s >= std::ssize(left_after_)) continue;
+    if (entry.value.empty() || s >= std::ssize(left_after_)) continue;
     if (left_after_[s] < 0) continue;
-    borders.push_back({s, left_after_[s], entry.border, entry.bytes});
+    borders.push_back({s, left_after_[s], entry.border, entry.value});
   }
   return borders;
 }
@@ -59,7 +59,7 @@ void CarriedState::restore(const std::vector<Border>& borders) {
     if (!grid_.share().takes(s)) continue;
     const int64_t local = grid_.share().place_of(s);
     mine.push_back({local, border.border,
-                    static_cast<int>(local % grid_.time_ranks), border.bytes});
+                    static_cast<int>(local % grid_.time_ranks), border.value});
   }
   between_runs_.set(std::move(mine));
 }

@@ -40,13 +40,13 @@ class CarriedState {
     int64_t sequence;  // in the batch
     int64_t steps;     // that were done when it was left
     LayerBorder border;
-    Tensor bytes;
+    Tensor value;
   };
   // Those that this rank has.
   std::vector<Border> borders() const;
   // Whether this rank takes those of a sequence.
   bool takes(int64_t sequence) const;
-  // Replaces everything, on all ranks; `bytes` where the sequence is taken.
+  // Replaces everything, on all ranks; `value` where the sequence is taken.
   void restore(const std::vector<Border>& borders);
 
   // For the schedule that runs a step.

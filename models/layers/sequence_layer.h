@@ -12,8 +12,10 @@
 namespace timepipe {
 
 // The layer of a block that mixes positions: the one place where block kinds
-// differ. It runs on a chunk in parts (parallel/schedule.h), between which its
-// borders cross. Tensors are [T,C] unless said; T tokens of the chunk, C width.
+// differ. It runs on a chunk in parts, between which its borders cross: rows
+// that its convolutions look back to, halo_qk [conv_kernel-1,C], and the state.
+// Tensors are [T,C] unless said; T tokens of the chunk, C width. An empty *_in
+// isn't there, an empty *_out or d*_in isn't wanted, an empty d*_out is zero.
 class SequenceLayer {
  public:
   virtual ~SequenceLayer() = default;
@@ -32,24 +34,26 @@ class SequenceLayer {
   virtual std::unique_ptr<Lane> make_lane(Context& ctx,
                                           int64_t tokens) const = 0;
 
-  // Elements that backward() takes in kOutput and gives back in kConv.
-  virtual int64_t backward_elements(int64_t tokens) const = 0;
+  // Of kHaloQk and kState; no elements: nothing crosses.
+  virtual Shape border_shape(Border border) const = 0;
 
-  // Elements of kHaloQk and kState; 0: nothing crosses.
-  virtual int64_t border_elements(Border border) const = 0;
+  // u: the layer's input. First what the convolutions run over, if the layer
+  // has any; then all else that needs no state.
+  virtual void project_qk(Context& ctx, const ChunkView& view, const Tensor& u,
+                          Lane& lane, Tensor& halo_qk_out) const = 0;
+  virtual void project(Context& ctx, const ChunkView& view, const Tensor& u,
+                       Lane& lane, const Tensor& halo_qk_in) const = 0;
+  // From state to state. If nobody wants state_out, it becomes scratch.
+  virtual void scan(Context& ctx, const ChunkView& view, Lane& lane,
+                    const Tensor& state_in, Tensor& state_out) const = 0;
+  // Adds the layer's output to y.
+  virtual void output(Context& ctx, const ChunkView& view, Lane& lane,
+                      Tensor& y) const = 0;
 
-  // u: the layer's input. Border tensors are flat and may be empty
-  // (parallel/chunk_program.h), but kScan's border_out never is. kOutput adds
-  // the layer's output to y; the other parts leave y alone.
-  virtual void forward(Context& ctx, Part part, const ChunkView& view,
-                       const Tensor& u, Lane& lane, const Tensor& border_in,
-                       Tensor& border_out, Tensor& y) const = 0;
-
-  // Decoding (kernels/ttt_decode.h): the state that the layer starts from, flat
-  // and of border_elements(kState), and kScan of rows that lie in one
-  // mini-batch of the inner learner, which they needn't fill. `state` is that
-  // before the mini-batch, gradient_sum what its earlier rows left; both are
-  // updated.
+  // Decoding (kernels/ttt_decode.h): the state that the layer starts from, of
+  // border_shape(kState), and the scan of rows that lie in one mini-batch of
+  // the inner learner, which they needn't fill. `state` is that before the
+  // mini-batch, gradient_sum what its earlier rows left; both are updated.
   virtual Tensor start_state(Context& ctx) const = 0;
   virtual void scan_part(Context& ctx, const ChunkView& view, Lane& lane,
                          Tensor& state, Tensor& gradient_sum) const = 0;
@@ -61,13 +65,27 @@ class SequenceLayer {
       const std::function<void(const char* name, const Tensor& value)>& see)
       const = 0;
 
-  // Parts in reverse. kOutput reads dy; the parts together overwrite du, which
-  // is complete after kConv.
-  virtual void backward(Context& ctx, Part part, const ChunkView& view,
-                        const Tensor& u, Lane& lane, const Tensor& border_in,
-                        const Tensor& dborder_out, Tensor& dborder_in,
-                        const Tensor& dy, Tensor& du,
-                        GradientSum& gradients) const = 0;
+  // What the backward parts leave for each other; taken before the first,
+  // project_qk_backward() gives it back.
+  virtual void take_gradients(Context& ctx, int64_t tokens,
+                              Lane& lane) const = 0;
+
+  // The parts in reverse. project_backward() overwrites du,
+  // project_qk_backward() adds to it.
+  virtual void output_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                               const Tensor& dy,
+                               GradientSum& gradients) const = 0;
+  virtual void scan_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                             const Tensor& dstate_out, Tensor& dstate_in,
+                             GradientSum& gradients) const = 0;
+  virtual void project_backward(Context& ctx, const ChunkView& view,
+                                const Tensor& u, Lane& lane,
+                                const Tensor& halo_qk_in, Tensor& dhalo_qk_in,
+                                Tensor& du, GradientSum& gradients) const = 0;
+  virtual void project_qk_backward(Context& ctx, const ChunkView& view,
+                                   const Tensor& u, Lane& lane,
+                                   const Tensor& dhalo_qk_out, Tensor& du,
+                                   GradientSum& gradients) const = 0;
 };
 
 // Rows [0, view.tokens) of a lane's tensor: the last chunk may be short.

@@ -64,63 +64,35 @@ std::unique_ptr<SequenceLayer::Lane> TttLayer::make_lane(Context& ctx,
   if (config_.use_gate) lane->g = take(rows);
   lane->o_mean = take({tokens});
   lane->o_rstd = take({tokens});
-  lane->checkpoints =
-      take({shape_.num_checkpoints(tokens), shape_.state_size()});
+  lane->kept = take({ttt_scan_kept_elements(shape_, tokens)});
   return lane;
 }
 
-// As take_gradients() takes them.
-int64_t TttLayer::backward_elements(int64_t tokens) const {
-  const int64_t wide =
-      4 + (config_.share_qk ? 1 : 0) + (config_.use_gate ? 1 : 0);
-  return tokens * (wide * config_.hidden_size + config_.num_heads);
+Shape TttLayer::border_shape(Border border) const {
+  if (border == Border::kState) return {shape_.state_size()};
+  return config_.share_qk ? config_.halo_shape() : Shape{0};
 }
 
-int64_t TttLayer::border_elements(Border border) const {
-  switch (border) {
-    case Border::kHaloX:
-      return 0;  // the block's, not the layer's
-    case Border::kHaloQk:
-      return config_.share_qk ? (config_.conv_kernel - 1) * config_.hidden_size
-                              : 0;
-    case Border::kState:
-      return shape_.state_size();
-  }
-  return 0;
-}
-
-void TttLayer::forward(Context& ctx, Part part, const ChunkView& view,
-                       const Tensor& u, Lane& base, const Tensor& border_in,
-                       Tensor& border_out, Tensor& y) const {
-  auto& lane = static_cast<TttLane&>(base);
-  if (part == Part::kConv && config_.share_qk) {
-    Tensor p = rows(lane.p, view);
-    linear_forward(ctx, u, weight(wq_), p);
-    if (!border_out.empty()) {
-      Tensor halo =
-          border_out.reshape({config_.conv_kernel - 1, config_.hidden_size});
-      push_rows(p, halo);
-    }
-  }
-  if (part == Part::kProject) project(ctx, view, u, lane, border_in);
-  if (part == Part::kScan) scan(ctx, view, lane, border_in, border_out);
-  if (part == Part::kOutput) output(ctx, view, lane, y);
+// p = Wq u.
+void TttLayer::project_qk(Context& ctx, const ChunkView& view, const Tensor& u,
+                          Lane& base, Tensor& halo_qk_out) const {
+  if (!config_.share_qk) return;
+  Tensor p = rows(static_cast<TttLane&>(base).p, view);
+  linear_forward(ctx, u, weight(wq_), p);
+  if (!halo_qk_out.empty()) push_rows(p, halo_qk_out);
 }
 
 void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
-                       TttLane& lane, const Tensor& halo_flat) const {
+                       Lane& base, const Tensor& halo_qk_in) const {
+  auto& lane = static_cast<TttLane&>(base);
   Tensor xq = rows(lane.xq, view), xk = rows(lane.xk, view);
   Tensor xv = rows(lane.xv, view);
   if (config_.share_qk) {
     const Tensor p = rows(lane.p, view);
-    const Tensor halo =
-        halo_flat.empty()
-            ? halo_flat
-            : halo_flat.reshape({config_.conv_kernel - 1, config_.hidden_size});
-    causal_conv_forward(ctx, p, halo, weight(conv_q_w_), weight(conv_q_b_),
-                        view.segments, xq);
-    causal_conv_forward(ctx, p, halo, weight(conv_k_w_), weight(conv_k_b_),
-                        view.segments, xk);
+    causal_conv_forward(ctx, p, halo_qk_in, weight(conv_q_w_),
+                        weight(conv_q_b_), view.segments, xq);
+    causal_conv_forward(ctx, p, halo_qk_in, weight(conv_k_w_),
+                        weight(conv_k_b_), view.segments, xk);
   } else {
     linear_forward(ctx, u, weight(wq_), xq);
     linear_forward(ctx, u, weight(wk_), xk);
@@ -139,11 +111,13 @@ void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
                      gate, lr);
 }
 
-void TttLayer::scan(Context& ctx, const ChunkView& view, TttLane& lane,
+void TttLayer::scan(Context& ctx, const ChunkView& view, Lane& base,
                     const Tensor& state_in, Tensor& state_out) const {
-  Tensor o = rows(lane.o, view);
-  Tensor checkpoints =
-      lane.checkpoints.slice(0, shape_.num_checkpoints(view.tokens));
+  auto& lane = static_cast<TttLane&>(base);
+  if (state_out.empty()) {
+    state_out = ctx.allocate({shape_.state_size()}, weights_->dtype());
+  }
+  Tensor o = rows(lane.o, view), kept = kept_of(lane, view);
   ttt_scan_forward(ctx, {.shape = shape_,
                          .xq = rows(lane.xq, view),
                          .xk = rows(lane.xk, view),
@@ -157,7 +131,7 @@ void TttLayer::scan(Context& ctx, const ChunkView& view, TttLane& lane,
                          .segments = view.segments,
                          .y = o,
                          .state_out = state_out,
-                         .checkpoints = checkpoints});
+                         .kept = kept});
 }
 
 void TttLayer::scan_part(Context& ctx, const ChunkView& view, Lane& base,
@@ -185,8 +159,9 @@ void TttLayer::scan_part(Context& ctx, const ChunkView& view, Lane& base,
 }
 
 // y += Wo (LN(o) [* gelu(g)]).
-void TttLayer::output(Context& ctx, const ChunkView& view, TttLane& lane,
+void TttLayer::output(Context& ctx, const ChunkView& view, Lane& base,
                       Tensor& y) const {
+  auto& lane = static_cast<TttLane&>(base);
   Tensor n = ctx.allocate(y.shape(), y.dtype());
   Tensor mean = rows(lane.o_mean, view), rstd = rows(lane.o_rstd, view);
   layernorm_forward(ctx, rows(lane.o, view), weight(post_w_), weight(post_b_),
@@ -208,6 +183,10 @@ void TttLayer::inspect(
   see("XV", rows(lane.xv, view));
   see("ttt_lr_eta", rows(lane.lr, view));
   see("ttt_out", rows(lane.o, view));
+}
+
+Tensor TttLayer::kept_of(const TttLane& lane, const ChunkView& view) const {
+  return lane.kept.slice(0, ttt_scan_kept_elements(shape_, view.tokens));
 }
 
 Tensor TttLayer::token_scale(Context& ctx) const {

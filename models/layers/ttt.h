@@ -25,21 +25,34 @@ class TttLayer : public SequenceLayer {
   }
 
   std::unique_ptr<Lane> make_lane(Context& ctx, int64_t tokens) const override;
-  int64_t backward_elements(int64_t tokens) const override;
-  int64_t border_elements(Border border) const override;
-  void forward(Context& ctx, Part part, const ChunkView& view, const Tensor& u,
-               Lane& lane, const Tensor& border_in, Tensor& border_out,
-               Tensor& y) const override;
+  Shape border_shape(Border border) const override;
+  void project_qk(Context& ctx, const ChunkView& view, const Tensor& u,
+                  Lane& lane, Tensor& halo_qk_out) const override;
+  void project(Context& ctx, const ChunkView& view, const Tensor& u, Lane& lane,
+               const Tensor& halo_qk_in) const override;
+  void scan(Context& ctx, const ChunkView& view, Lane& lane,
+            const Tensor& state_in, Tensor& state_out) const override;
+  void output(Context& ctx, const ChunkView& view, Lane& lane,
+              Tensor& y) const override;
   Tensor start_state(Context& ctx) const override { return learned_start(ctx); }
   void scan_part(Context& ctx, const ChunkView& view, Lane& lane, Tensor& state,
                  Tensor& gradient_sum) const override;
   void inspect(const Lane& lane, const ChunkView& view,
                const std::function<void(const char* name, const Tensor& value)>&
                    see) const override;
-  void backward(Context& ctx, Part part, const ChunkView& view, const Tensor& u,
-                Lane& lane, const Tensor& border_in, const Tensor& dborder_out,
-                Tensor& dborder_in, const Tensor& dy, Tensor& du,
-                GradientSum& gradients) const override;
+  void take_gradients(Context& ctx, int64_t tokens, Lane& lane) const override;
+  void output_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                       const Tensor& dy, GradientSum& gradients) const override;
+  void scan_backward(Context& ctx, const ChunkView& view, Lane& lane,
+                     const Tensor& dstate_out, Tensor& dstate_in,
+                     GradientSum& gradients) const override;
+  void project_backward(Context& ctx, const ChunkView& view, const Tensor& u,
+                        Lane& lane, const Tensor& halo_qk_in,
+                        Tensor& dhalo_qk_in, Tensor& du,
+                        GradientSum& gradients) const override;
+  void project_qk_backward(Context& ctx, const ChunkView& view, const Tensor& u,
+                           Lane& lane, const Tensor& dhalo_qk_out, Tensor& du,
+                           GradientSum& gradients) const override;
 
  private:
   static constexpr double kPostNormEps = 1e-6;
@@ -49,32 +62,18 @@ class TttLayer : public SequenceLayer {
     Tensor xq, xk, xv;         // after convolution and RoPE
     Tensor g;                  // gate projection, only if gated
     Tensor gate, lr;           // inner rate [T,H]
-    Tensor checkpoints;        // states inside the chunk
+    Tensor kept;               // by the scan, for its backward
     Tensor o, o_mean, o_rstd;  // output of the scan; statistics of its norm
 
-    // Gradients of the same, from kOutput's backward to kConv's.
+    // Gradients of the same, and of what the scan reads of the weights.
     struct Gradients {
       Tensor p, xq, xk, xv, g, lr, o;
+      Tensor tok, ln_w, ln_b;
     } d;
   };
 
-  void project(Context& ctx, const ChunkView& view, const Tensor& u,
-               TttLane& lane, const Tensor& halo) const;
-  void scan(Context& ctx, const ChunkView& view, TttLane& lane,
-            const Tensor& state_in, Tensor& state_out) const;
-  void output(Context& ctx, const ChunkView& view, TttLane& lane,
-              Tensor& y) const;
-  void project_backward(Context& ctx, const ChunkView& view, const Tensor& u,
-                        TttLane& lane, const Tensor& halo, Tensor& dhalo,
-                        Tensor& du, GradientSum& gradients) const;
-  void scan_backward(Context& ctx, const ChunkView& view, TttLane& lane,
-                     const Tensor& dstate_out, Tensor& dstate_in,
-                     GradientSum& gradients) const;
-  void take_gradients(Context& ctx, const ChunkView& view, TttLane& lane) const;
-  void output_backward(Context& ctx, const ChunkView& view, TttLane& lane,
-                       const Tensor& dy, GradientSum& gradients) const;
-
   Tensor weight(int64_t index) const { return weights_->value(index); }
+  Tensor kept_of(const TttLane& lane, const ChunkView& view) const;
   Tensor learned_start(Context& ctx) const;
   Tensor token_scale(Context& ctx) const;  // [b]
   double rate_scale() const;

@@ -11,53 +11,24 @@
 
 namespace timepipe {
 
-void TttLayer::backward(Context& ctx, Part part, const ChunkView& view,
-                        const Tensor& u, Lane& base, const Tensor& border_in,
-                        const Tensor& dborder_out, Tensor& dborder_in,
-                        const Tensor& dy, Tensor& du,
-                        GradientSum& gradients) const {
-  auto& lane = static_cast<TttLane&>(base);
-  if (part == Part::kOutput) {
-    take_gradients(ctx, view, lane);
-    output_backward(ctx, view, lane, dy, gradients);
-  }
-  if (part == Part::kScan) {
-    scan_backward(ctx, view, lane, dborder_out, dborder_in, gradients);
-  }
-  if (part == Part::kProject) {
-    project_backward(ctx, view, u, lane, border_in, dborder_in, du, gradients);
-  }
-  if (part != Part::kConv) return;
-  if (config_.share_qk) {
-    if (!dborder_out.empty()) {
-      add_to_last_rows(
-          ctx,
-          dborder_out.reshape({config_.conv_kernel - 1, config_.hidden_size}),
-          lane.d.p);
-    }
-    linear_backward(ctx, lane.d.p, u, *weights_, wq_, du, Write::kAdd,
-                    gradients);
-  }
-  lane.d = {};
-}
-
-void TttLayer::take_gradients(Context& ctx, const ChunkView& view,
-                              TttLane& lane) const {
-  const auto take = [&](int64_t columns) {
-    return ctx.allocate({view.tokens, columns}, weights_->dtype(),
+void TttLayer::take_gradients(Context& ctx, int64_t tokens, Lane& base) const {
+  auto& d = static_cast<TttLane&>(base).d;
+  const auto take = [&](Shape shape) {
+    return ctx.allocate(std::move(shape), weights_->dtype(),
                         MemoryUse::kActivations);
   };
-  for (Tensor* t : {&lane.d.xq, &lane.d.xk, &lane.d.xv, &lane.d.o}) {
-    *t = take(config_.hidden_size);
-  }
-  lane.d.lr = take(config_.num_heads);
-  if (config_.share_qk) lane.d.p = take(config_.hidden_size);
-  if (config_.use_gate) lane.d.g = take(config_.hidden_size);
+  const Shape rows{tokens, config_.hidden_size};
+  for (Tensor* t : {&d.xq, &d.xk, &d.xv, &d.o}) *t = take(rows);
+  d.lr = take({tokens, config_.num_heads});
+  if (config_.share_qk) d.p = take(rows);
+  if (config_.use_gate) d.g = take(rows);
+  d.tok = take({shape_.mini_batch});
+  for (Tensor* t : {&d.ln_w, &d.ln_b}) *t = take(weight(ln_w_).shape());
 }
 
-void TttLayer::output_backward(Context& ctx, const ChunkView& view,
-                               TttLane& lane, const Tensor& dy,
-                               GradientSum& gradients) const {
+void TttLayer::output_backward(Context& ctx, const ChunkView& view, Lane& base,
+                               const Tensor& dy, GradientSum& gradients) const {
+  auto& lane = static_cast<TttLane&>(base);
   const Tensor o = rows(lane.o, view);
   Tensor mean = rows(lane.o_mean, view), rstd = rows(lane.o_rstd, view);
   Tensor n = ctx.allocate(dy.shape(), dy.dtype());
@@ -84,17 +55,15 @@ void TttLayer::output_backward(Context& ctx, const ChunkView& view,
   });
 }
 
-void TttLayer::scan_backward(Context& ctx, const ChunkView& view, TttLane& lane,
+void TttLayer::scan_backward(Context& ctx, const ChunkView& view, Lane& base,
                              const Tensor& dstate_out, Tensor& dstate_in,
                              GradientSum& gradients) const {
-  const DType dtype = weights_->dtype();
-  const Tensor token_idx = weight(token_idx_);
-  Tensor dtok = ctx.allocate(token_idx.shape(), dtype);
-  Tensor dln_w = ctx.allocate(weight(ln_w_).shape(), dtype);
-  Tensor dln_b = ctx.allocate(weight(ln_b_).shape(), dtype);
-  Tensor dstart = ctx.allocate({shape_.state_size()}, dtype);
+  auto& lane = static_cast<TttLane&>(base);
+  Tensor dstart = ctx.allocate({shape_.state_size()}, weights_->dtype());
   Tensor unwanted;  // of a state that no chunk takes the gradient of
-  if (dstate_in.empty()) unwanted = ctx.allocate(dstart.shape(), dtype);
+  if (dstate_in.empty()) {
+    unwanted = ctx.allocate(dstart.shape(), dstart.dtype());
+  }
   ttt_scan_backward(ctx, {.shape = shape_,
                           .xq = rows(lane.xq, view),
                           .xk = rows(lane.xk, view),
@@ -105,24 +74,18 @@ void TttLayer::scan_backward(Context& ctx, const ChunkView& view, TttLane& lane,
                           .ln_b = weight(ln_b_),
                           .start = learned_start(ctx),
                           .segments = view.segments,
-                          .checkpoints = lane.checkpoints.slice(
-                              0, shape_.num_checkpoints(view.tokens)),
+                          .kept = kept_of(lane, view),
                           .dy = lane.d.o,
                           .dstate_out = dstate_out,
                           .dxq = lane.d.xq,
                           .dxk = lane.d.xk,
                           .dxv = lane.d.xv,
                           .dlr = lane.d.lr,
-                          .dtok = dtok,
-                          .dln_w = dln_w,
-                          .dln_b = dln_b,
+                          .dtok = lane.d.tok,
+                          .dln_w = lane.d.ln_w,
+                          .dln_b = lane.d.ln_b,
                           .dstate_in = dstate_in.empty() ? unwanted : dstate_in,
                           .dstart = dstart});
-  add_gradient(ctx, *weights_, token_idx_, gradients, [&](Tensor& d) {
-    token_scale_backward(ctx, dtok, token_idx, d);
-  });
-  gradients.add(ln_w_, dln_w);
-  gradients.add(ln_b_, dln_b);
   int64_t offset = 0;
   for (const int64_t index : start_) {
     const Tensor w = weight(index);
@@ -133,9 +96,15 @@ void TttLayer::scan_backward(Context& ctx, const ChunkView& view, TttLane& lane,
 }
 
 void TttLayer::project_backward(Context& ctx, const ChunkView& view,
-                                const Tensor& u, TttLane& lane,
-                                const Tensor& halo_flat, Tensor& dhalo_flat,
+                                const Tensor& u, Lane& base,
+                                const Tensor& halo_qk_in, Tensor& dhalo_qk_in,
                                 Tensor& du, GradientSum& gradients) const {
+  auto& lane = static_cast<TttLane&>(base);
+  add_gradient(ctx, *weights_, token_idx_, gradients, [&](Tensor& d) {
+    token_scale_backward(ctx, lane.d.tok, weight(token_idx_), d);
+  });
+  gradients.add(ln_w_, lane.d.ln_w);
+  gradients.add(ln_b_, lane.d.ln_b);
   for (Tensor* dx : {&lane.d.xq, &lane.d.xk}) {
     rope(ctx, Rotation::kBackward, shape_.heads, shape_.mini_batch,
          config_.rope_theta, *dx);
@@ -159,23 +128,33 @@ void TttLayer::project_backward(Context& ctx, const ChunkView& view,
                     gradients);
     return;
   }
-  const Shape halo_shape{config_.conv_kernel - 1, config_.hidden_size};
-  const Tensor halo =
-      halo_flat.empty() ? halo_flat : halo_flat.reshape(halo_shape);
-  Tensor dhalo = dhalo_flat.empty() ? ctx.allocate(halo_shape, u.dtype())
-                                    : dhalo_flat.reshape(halo_shape);
+  Tensor dhalo = dhalo_qk_in.empty()
+                     ? ctx.allocate(config_.halo_shape(), u.dtype())
+                     : dhalo_qk_in;
   const Tensor p = rows(lane.p, view);
   const auto conv_backward = [&](const Tensor& dx, int64_t w, int64_t b,
                                  Write write) {
     add_gradient(ctx, *weights_, w, gradients, [&](Tensor& dw) {
       add_gradient(ctx, *weights_, b, gradients, [&](Tensor& db) {
-        causal_conv_backward(ctx, dx, p, halo, weight(w), view.segments,
+        causal_conv_backward(ctx, dx, p, halo_qk_in, weight(w), view.segments,
                              lane.d.p, dhalo, write, dw, db);
       });
     });
   };
   conv_backward(lane.d.xq, conv_q_w_, conv_q_b_, Write::kOverwrite);
   conv_backward(lane.d.xk, conv_k_w_, conv_k_b_, Write::kAdd);
+}
+
+void TttLayer::project_qk_backward(Context& ctx, const ChunkView&,
+                                   const Tensor& u, Lane& base,
+                                   const Tensor& dhalo_qk_out, Tensor& du,
+                                   GradientSum& gradients) const {
+  auto& d = static_cast<TttLane&>(base).d;
+  if (config_.share_qk) {
+    if (!dhalo_qk_out.empty()) add_to_last_rows(ctx, dhalo_qk_out, d.p);
+    linear_backward(ctx, d.p, u, *weights_, wq_, du, Write::kAdd, gradients);
+  }
+  d = {};
 }
 
 }  // namespace timepipe

@@ -24,7 +24,7 @@ void run(Context& ctx, Scan& scan, int64_t chunk, int64_t mid) {
   const DType dtype = scan.xq.dtype();
   const int64_t chunks = num_chunks(scan.tokens, chunk);
   const Shape state{scan.shape.state_size()};
-  std::vector<Tensor> states{scan.start}, checkpoints;
+  std::vector<Tensor> states{scan.start}, kept;
   std::vector<Segment> segments;
   const auto cut = [&](const Tensor& x, int64_t c) {
     return x.slice(c * chunk, std::min((c + 1) * chunk, scan.tokens));
@@ -33,8 +33,8 @@ void run(Context& ctx, Scan& scan, int64_t chunk, int64_t mid) {
     const int64_t n = std::min(chunk, scan.tokens - c * chunk);
     segments.push_back({0, n, c * chunk + 1, false});
     Tensor y = cut(scan.y, c), state_out = ctx.allocate(state, dtype);
-    checkpoints.push_back(
-        ctx.allocate({scan.shape.num_checkpoints(n), state[0]}, dtype));
+    kept.push_back(
+        ctx.allocate({ttt_scan_kept_elements(scan.shape, n)}, dtype));
     ttt_scan_forward(ctx, {scan.shape,
                            cut(scan.xq, c),
                            cut(scan.xk, c),
@@ -48,7 +48,7 @@ void run(Context& ctx, Scan& scan, int64_t chunk, int64_t mid) {
                            {&segments.back(), 1},
                            y,
                            state_out,
-                           checkpoints.back()});
+                           kept.back()});
     states.push_back(state_out);
     if (c * chunk + n == mid) scan.state_mid = to_values(state_out);
   }
@@ -73,7 +73,7 @@ void run(Context& ctx, Scan& scan, int64_t chunk, int64_t mid) {
                             scan.ln_b,
                             scan.start,
                             {&segments[c], 1},
-                            checkpoints[c],
+                            kept[c],
                             cut(scan.dy, c),
                             dstate,
                             dxq,

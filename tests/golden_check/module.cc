@@ -34,7 +34,7 @@ class ModuleProgram : public ChunkProgram {
   ParameterStore& weights() { return *weights_; }
 
   // What the order of work depends on; remembers the chunk grid.
-  ScheduleShape schedule_shape(int64_t chunk_tokens) {
+  ScheduleShape schedule_shape(Context& ctx, int64_t chunk_tokens) {
     Batch batch;
     for (int64_t b = 0; b < batch_size; ++b) {
       batch.push_back({.ids = std::vector<int64_t>(tokens, 0),
@@ -47,7 +47,7 @@ class ModuleProgram : public ChunkProgram {
     LayerShape layer;
     for (const Border border : {Border::kHaloQk, Border::kState}) {
       layer.border_bytes[static_cast<std::size_t>(border)] =
-          layer_->border_elements(border) * size_of(weights_->dtype());
+          make_border(ctx, {border, 0}).size_bytes();
     }
     ScheduleShape shape;
     shape.layers = {layer};
@@ -69,43 +69,69 @@ class ModuleProgram : public ChunkProgram {
     return chunks_.view(sequence, chunk);
   }
 
+  Tensor make_border(Context& ctx, LayerBorder border) const override {
+    return ctx.allocate(layer_->border_shape(border.border), weights_->dtype(),
+                        MemoryUse::kBorders);
+  }
+
   void forward(Context& ctx, Part part, int64_t, const ChunkView& view,
-               int lane_index, ConstBytes border_in,
-               Bytes border_out) override {
+               int lane_index, const Tensor& border_in,
+               Tensor& border_out) override {
     Lane& lane = lanes_.at(lane_index + 1);
+    const Tensor u = input(x_, view);
     Tensor y = rows(lane.y, view);
-    if (part == Part::kEmbed) {
-      std::memset(y.bytes().data(), 0, y.bytes().size());
-      return;
+    switch (part) {
+      case Part::kEmbed:
+        std::memset(y.bytes().data(), 0, y.bytes().size());
+        return;
+      case Part::kConv:
+        return layer_->project_qk(ctx, view, u, *lane.layer, border_out);
+      case Part::kProject:
+        return layer_->project(ctx, view, u, *lane.layer, border_in);
+      case Part::kScan:
+        layer_->scan(ctx, view, *lane.layer, border_in, border_out);
+        if (view.first + view.tokens == tokens) {
+          pieces.put("state", batch_size, view.sequence, 1, 0, border_out);
+        }
+        return;
+      case Part::kOutput:
+        layer_->output(ctx, view, *lane.layer, y);
+        put("y", view, y);
+        return layer_->inspect(*lane.layer, view,
+                               [&](const char* name, const Tensor& value) {
+                                 put(std::string("mid.") + name, view, value);
+                               });
+      case Part::kHead:
+        return;
     }
-    Tensor out = border(border_out);
-    if (part == Part::kScan && out.empty()) {
-      out = ctx.allocate({layer_->border_elements(Border::kState)},
-                         weights_->dtype());
-    }
-    layer_->forward(ctx, part, view, input(x_, view), *lane.layer,
-                    border(border_in), out, y);
-    if (part == Part::kScan && view.first + view.tokens == tokens) {
-      pieces.put("state", batch_size, view.sequence, 1, 0, out);
-    }
-    if (part != Part::kOutput) return;
-    put("y", view, y);
-    layer_->inspect(*lane.layer, view,
-                    [&](const char* name, const Tensor& value) {
-                      put(std::string("mid.") + name, view, value);
-                    });
   }
 
   void backward(Context& ctx, Part part, int64_t, const ChunkView& view,
-                int lane_index, ConstBytes border_in, ConstBytes dborder_out,
-                Bytes dborder_in, GradientSum& gradients) override {
+                int lane_index, const Tensor& border_in,
+                const Tensor& dborder_out, Tensor& dborder_in,
+                GradientSum& gradients) override {
     Lane& lane = lanes_.at(lane_index + 1);
-    if (part == Part::kHead || part == Part::kEmbed) return;
-    Tensor du = rows(lane.du, view), din = border(dborder_in);
-    layer_->backward(ctx, part, view, input(x_, view), *lane.layer,
-                     border(border_in), border(dborder_out), din,
-                     input(dy_, view), du, gradients);
-    if (part == Part::kConv) put("grad.x", view, du);
+    const Tensor u = input(x_, view);
+    Tensor du = rows(lane.du, view);
+    switch (part) {
+      case Part::kOutput:
+        layer_->take_gradients(ctx, view.tokens, *lane.layer);
+        return layer_->output_backward(ctx, view, *lane.layer, input(dy_, view),
+                                       gradients);
+      case Part::kScan:
+        return layer_->scan_backward(ctx, view, *lane.layer, dborder_out,
+                                     dborder_in, gradients);
+      case Part::kProject:
+        return layer_->project_backward(ctx, view, u, *lane.layer, border_in,
+                                        dborder_in, du, gradients);
+      case Part::kConv:
+        layer_->project_qk_backward(ctx, view, u, *lane.layer, dborder_out, du,
+                                    gradients);
+        return put("grad.x", view, du);
+      case Part::kHead:
+      case Part::kEmbed:
+        return;
+    }
   }
 
   Pieces pieces;
@@ -120,11 +146,6 @@ class ModuleProgram : public ChunkProgram {
   Tensor input(const Tensor& x, const ChunkView& view) const {
     const int64_t first = view.sequence * tokens + view.first;
     return x.slice(first, first + view.tokens);
-  }
-  Tensor border(ConstBytes bytes) const {
-    const DType dtype = weights_->dtype();
-    return Tensor::view(static_cast<const void*>(bytes.data()), dtype,
-                        {static_cast<int64_t>(bytes.size()) / size_of(dtype)});
   }
   void put(const std::string& name, const ChunkView& view,
            const Tensor& value) {
@@ -154,7 +175,7 @@ void check_module(const Options& options, const Case& golden,
   const int64_t chunk = chunk_length(options, config.mini_batch_size,
                                      module.tokens, config.halo_rows());
   report.remark("chunk_tokens " + std::to_string(chunk));
-  const ScheduleShape shape = module.schedule_shape(chunk);
+  const ScheduleShape shape = module.schedule_shape(ctx, chunk);
   const ParameterLayout& layout = module.weights().layout();
   GradientSum gradients(ctx, layout, options.dtype);
   gradients.start(module.batch_size * num_chunks(module.tokens, chunk));

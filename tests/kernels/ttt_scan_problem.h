@@ -30,9 +30,9 @@ struct ScanProblem {
 };
 
 struct ScanOutputs {
-  Tensor y, state_out, checkpoints;
+  Tensor y, state_out, kept;
 
-  std::vector<Tensor> all() const { return {y, state_out, checkpoints}; }
+  std::vector<Tensor> all() const { return {y, state_out, kept}; }
 };
 
 // NaN-filled: what is left unwritten shows.
@@ -117,7 +117,7 @@ inline void forward_into(Context& ctx, const ScanProblem& p, ScanOutputs& out) {
                          .segments = p.segments,
                          .y = out.y,
                          .state_out = out.state_out,
-                         .checkpoints = out.checkpoints});
+                         .kept = out.kept});
 }
 
 inline ScanOutputs run_forward(Context& ctx, const ScanProblem& p) {
@@ -125,13 +125,13 @@ inline ScanOutputs run_forward(Context& ctx, const ScanProblem& p) {
   const int64_t size = p.shape.state_size();
   ScanOutputs out{
       nans(ctx, p.xq.shape(), dtype), nans(ctx, {size}, dtype),
-      nans(ctx, {p.shape.num_checkpoints(p.tokens()), size}, dtype)};
+      nans(ctx, {ttt_scan_kept_elements(p.shape, p.tokens())}, dtype)};
   forward_into(ctx, p, out);
   return out;
 }
 
 inline ScanGradients run_backward(Context& ctx, const ScanProblem& p,
-                                  const Tensor& checkpoints) {
+                                  const Tensor& kept) {
   ScanGradients d(ctx, p);
   ttt_scan_backward(ctx, {.shape = p.shape,
                           .xq = p.xq,
@@ -143,7 +143,7 @@ inline ScanGradients run_backward(Context& ctx, const ScanProblem& p,
                           .ln_b = p.ln_b,
                           .start = p.start,
                           .segments = p.segments,
-                          .checkpoints = checkpoints,
+                          .kept = kept,
                           .dy = p.dy,
                           .dstate_out = p.dstate_out,
                           .dxq = d.dxq,
@@ -236,7 +236,7 @@ inline std::vector<std::vector<double>> run_in_chunks(Context& ctx,
   std::vector<std::vector<double>> sums(4), rows(4);
   for (std::size_t i = chunks.size(); i-- > 0;) {
     chunks[i].dstate_out = dstate;
-    gradients.push_back(run_backward(ctx, chunks[i], outputs[i].checkpoints));
+    gradients.push_back(run_backward(ctx, chunks[i], outputs[i].kept));
     const ScanGradients& d = gradients.back();
     dstate = d.dstate_in;
     accumulate(sums[0], d.dtok);

@@ -62,7 +62,7 @@ double objective(Context& ctx, const ScanProblem& p) {
                                                const ScanProblem& p,
                                                int64_t sample) {
   const Threads one(1);  // thousands of small scans: waking threads would cost
-  const ScanGradients d = run_backward(ctx, p, run_forward(ctx, p).checkpoints);
+  const ScanGradients d = run_backward(ctx, p, run_forward(ctx, p).kept);
   return gradients_agree([&] { return objective(ctx, p); },
                          d.with(p, {{"start", p.start, d.dstart},
                                     {"state_in", p.state_in, d.dstate_in}}),
@@ -87,7 +87,7 @@ TEST_P(TttScanGradients, OfAChunkThatStartsWithAResetReachNoEarlierState) {
   p.state_in = Tensor();
   const ScanOutputs out = run_forward(ctx, p);
   EXPECT_TRUE(same_bits(out.y, with_state.y));
-  const ScanGradients d = run_backward(ctx, p, out.checkpoints);
+  const ScanGradients d = run_backward(ctx, p, out.kept);
   EXPECT_EQ(norm(to_f64(d.dstate_in)), 0);
   const Threads one(1);
   EXPECT_TRUE(gradients_agree([&] { return objective(ctx, p); },
@@ -102,14 +102,14 @@ INSTANTIATE_TEST_SUITE_P(AllSizes, TttScanGradients,
 
 class TttScan : public ::testing::TestWithParam<InnerModel> {};
 
-TEST_P(TttScan, GradientsAgreeOverSeveralCheckpoints) {
+TEST_P(TttScan, GradientsAgreeOverSeveralKeptStates) {
   Context ctx;
   const TttShape shape{GetParam(), 1, 4, 2};
   const ScanProblem p =
       random_problem(ctx, shape, 76,
                      {{.row = 0, .rows = 32, .context = 8, .resets = false},
                       {.row = 32, .rows = 44, .context = 0, .resets = true}});
-  EXPECT_EQ(shape.num_checkpoints(76), 3);
+  EXPECT_EQ(ttt_scan_kept_elements(shape, 76), 3 * shape.state_size());
   EXPECT_TRUE(all_gradients_agree(ctx, p, 12));
 }
 
@@ -154,14 +154,13 @@ TEST_P(TttScan, PackedDocumentsEqualSeparateRuns) {
   ScanProblem packed = random_problem(ctx, shape, 24, documents);
   packed.dstate_out = Tensor();
   const ScanOutputs out = run_forward(ctx, packed);
-  const ScanGradients d = run_backward(ctx, packed, out.checkpoints);
+  const ScanGradients d = run_backward(ctx, packed, out.kept);
   Vector dstart;
   for (const Segment& s : documents) {
     const int64_t begin = s.row, end = s.row + s.rows;
     const ScanProblem alone = chunk_of(packed, begin, end);
     const ScanOutputs alone_out = run_forward(ctx, alone);
-    const ScanGradients alone_d =
-        run_backward(ctx, alone, alone_out.checkpoints);
+    const ScanGradients alone_d = run_backward(ctx, alone, alone_out.kept);
     EXPECT_TRUE(same_bits(out.y.slice(begin, end), alone_out.y));
     EXPECT_TRUE(same_bits(d.dxq.slice(begin, end), alone_d.dxq));
     EXPECT_TRUE(same_bits(d.dxk.slice(begin, end), alone_d.dxk));
@@ -178,7 +177,7 @@ TEST_P(TttScan, RowsOutsideSegmentsAreZero) {
                                  packed_segments(3));
   fill_padding(p, std::numeric_limits<double>::quiet_NaN());
   const ScanOutputs out = run_forward(ctx, p);
-  const ScanGradients d = run_backward(ctx, p, out.checkpoints);
+  const ScanGradients d = run_backward(ctx, p, out.kept);
   for (const Tensor& t : {out.y, d.dxq, d.dxk, d.dxv, d.dlr}) {
     EXPECT_EQ(norm(to_f64(t.slice(4, 9))), 0);
     EXPECT_EQ(norm(to_f64(t.slice(23, 27))), 0);
@@ -189,7 +188,7 @@ TEST_P(TttScan, WithoutSegmentsTheStatePassesThrough) {
   Context ctx;
   const ScanProblem p = random_problem(ctx, {GetParam(), 2, 4, 3}, 6, {});
   const ScanOutputs out = run_forward(ctx, p);
-  const ScanGradients d = run_backward(ctx, p, out.checkpoints);
+  const ScanGradients d = run_backward(ctx, p, out.kept);
   EXPECT_TRUE(same_bits(out.state_out, p.state_in));
   EXPECT_TRUE(same_bits(d.dstate_in, p.dstate_out));
   for (const Tensor& t : {out.y, d.dxq, d.dtok, d.dln_w, d.dstart}) {
@@ -200,7 +199,7 @@ TEST_P(TttScan, WithoutSegmentsTheStatePassesThrough) {
 std::vector<Tensor> run_both(Context& ctx, const ScanProblem& p) {
   const ScanOutputs out = run_forward(ctx, p);
   std::vector<Tensor> all = out.all();
-  for (const Tensor& t : run_backward(ctx, p, out.checkpoints).all()) {
+  for (const Tensor& t : run_backward(ctx, p, out.kept).all()) {
     all.push_back(t);
   }
   return all;
@@ -303,27 +302,30 @@ TEST(TttScanErrors, BackwardNamesWhatIsWrong) {
   ScanProblem p = random_problem(ctx, {InnerModel::kLinear, 2, 4, 3}, 12,
                                  {{0, 4, 3, false}});
   const ScanOutputs out = run_forward(ctx, p);
-  const auto backward = [&](const Tensor& checkpoints) {
-    return [&, checkpoints] { run_backward(ctx, p, checkpoints); };
+  const auto backward = [&](const Tensor& kept) {
+    return [&, kept] { run_backward(ctx, p, kept); };
   };
-  EXPECT_THAT(backward(out.checkpoints.slice(0, 0)), refuses("checkpoints: "));
+  EXPECT_THAT(backward(out.kept.slice(0, 0)), refuses("kept: "));
   const Tensor dy = p.dy;
   p.dy = ctx.zeros({12, 4}, DType::kF64);
-  EXPECT_THAT(backward(out.checkpoints), refuses("dy: shape [12,4]"));
+  EXPECT_THAT(backward(out.kept), refuses("dy: shape [12,4]"));
   p.dy = dy;
   p.dstate_out = ctx.zeros({12}, DType::kF64);
-  EXPECT_THAT(backward(out.checkpoints), refuses("dstate_out: shape [12]"));
+  EXPECT_THAT(backward(out.kept), refuses("dstate_out: shape [12]"));
 }
 
-TEST(TttShape, CountsStatesAndCheckpoints) {
+TEST(TttShape, CountsStatesAndKeepsEverySixteenth) {
   const TttShape linear{InnerModel::kLinear, 3, 4, 5};
   EXPECT_EQ(linear.state_size(), 3 * (4 * 4 + 4));
   const TttShape mlp{InnerModel::kMlp, 3, 4, 5};
   EXPECT_EQ(mlp.state_size(), 3 * (4 * 16 + 16 + 16 * 4 + 4));
-  EXPECT_EQ(linear.num_checkpoints(0), 0);
-  EXPECT_EQ(linear.num_checkpoints(1), 1);
-  EXPECT_EQ(linear.num_checkpoints(16 * 5), 1);
-  EXPECT_EQ(linear.num_checkpoints(16 * 5 + 1), 2);
+  const auto kept = [&](int64_t tokens) {
+    return ttt_scan_kept_elements(linear, tokens) / linear.state_size();
+  };
+  EXPECT_EQ(kept(0), 0);
+  EXPECT_EQ(kept(1), 1);
+  EXPECT_EQ(kept(16 * 5), 1);
+  EXPECT_EQ(kept(16 * 5 + 1), 2);
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -35,8 +34,6 @@ using testing::normal;
 using testing::same_bits;
 
 constexpr DType kF64 = DType::kF64;
-constexpr Part kLayerParts[] = {Part::kConv, Part::kProject, Part::kScan,
-                                Part::kOutput};
 
 // A chunk of one shape. Rows outside the segments are padding.
 struct ChunkCase {
@@ -97,18 +94,19 @@ class BlockOnChunk {
   // Whether this border comes in on the left (parallel/schedule.h).
   bool crosses(Border b) const {
     const bool empty = view_.segments.empty();
-    if (block_->border_elements(b) == 0) return false;
+    const Shape shape = block_->border_shape(b);
+    if (std::ranges::count(shape, 0) > 0) return false;  // not in this block
     if (b == Border::kState) return empty || !view_.segments[0].resets;
     return !empty && view_.segments[0].context > 0;
   }
 
   double forward() {
-    for (const Part part : kLayerParts) {
-      const auto reads = border_in_of(part), writes = border_out_of(part);
-      Tensor none;
-      block_->forward(ctx_, part, view_, lane_, reads ? at(in_, *reads) : none,
-                      writes ? at(out_, *writes) : none, y_);
-    }
+    block_->conv(ctx_, view_, lane_, at(in_, Border::kHaloX),
+                 at(out_, Border::kHaloQk));
+    block_->project(ctx_, view_, lane_, at(in_, Border::kHaloQk));
+    block_->scan(ctx_, view_, lane_, at(in_, Border::kState),
+                 at(out_, Border::kState));
+    block_->output(ctx_, view_, lane_, y_);
     return inner_product(y_, dy_) +
            inner_product(at(out_, Border::kHaloQk),
                          at(dout_, Border::kHaloQk)) +
@@ -131,16 +129,17 @@ class BlockOnChunk {
     d.dx = testing::clone(ctx_, dy_);
     GradientSum sum(ctx_, weights_->layout(), kF64);
     sum.start(1);
-    for (auto part = std::rbegin(kLayerParts); part != std::rend(kLayerParts);
-         ++part) {
-      const auto reads = border_in_of(*part), writes = border_out_of(*part);
-      Tensor none, in, din;
-      if (reads) in = at(in_, *reads);
-      if (take_borders && !in.empty()) din = nans(ctx_, in.shape(), kF64);
-      block_->backward(ctx_, *part, view_, lane_, in,
-                       writes ? at(dout, *writes) : none, din, d.dx, sum);
-      if (reads) at(d.borders, *reads) = din;
+    for (int b = 0; b < kBorders && take_borders; ++b) {
+      if (!in_[b].empty()) d.borders[b] = nans(ctx_, in_[b].shape(), kF64);
     }
+    block_->output_backward(ctx_, view_, lane_, d.dx, sum);
+    block_->scan_backward(ctx_, view_, lane_, at(dout, Border::kState),
+                          at(d.borders, Border::kState), sum);
+    block_->project_backward(ctx_, view_, lane_, at(in_, Border::kHaloQk),
+                             at(d.borders, Border::kHaloQk), sum);
+    block_->conv_backward(ctx_, view_, lane_, at(in_, Border::kHaloX),
+                          at(dout, Border::kHaloQk),
+                          at(d.borders, Border::kHaloX), d.dx, sum);
     EXPECT_EQ(sum.num_refused(), 0);
     d.parameters = ctx_.allocate({weights_->layout().numel()}, kF64);
     const std::span<const int64_t> planes[] = {sum.plane(0), sum.plane(1)};
@@ -173,22 +172,12 @@ class BlockOnChunk {
     y_ = nans(ctx_, x_.shape(), kF64);
     dy_ = normal(ctx_, rng, x_.shape(), kF64);
     for (const Border b : {Border::kHaloX, Border::kHaloQk, Border::kState}) {
-      const Shape shape = {block_->border_elements(b)};
+      const Shape shape = block_->border_shape(b);
       if (crosses(b)) at(in_, b) = normal(ctx_, rng, shape, kF64, 0.5);
-      if (b == Border::kHaloX || shape[0] == 0) continue;
+      if (b == Border::kHaloX) continue;
       at(out_, b) = nans(ctx_, shape, kF64);
       at(dout_, b) = normal(ctx_, rng, shape, kF64, 0.5);
     }
-  }
-
-  static std::optional<Border> border_in_of(Part part) {
-    if (part == Part::kConv) return Border::kHaloX;
-    const auto border = border_in(part, 0);
-    return border ? std::optional(border->border) : std::nullopt;
-  }
-  static std::optional<Border> border_out_of(Part part) {
-    const auto border = border_out(part, 0, 1);
-    return border ? std::optional(border->border) : std::nullopt;
   }
 
   const testing::Threads one_thread_{1};

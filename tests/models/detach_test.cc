@@ -66,21 +66,25 @@ class FrozenBorders : public ChunkProgram {
   ChunkView view(int64_t sequence, int64_t chunk) const override {
     return model_.view(sequence, chunk);
   }
+  Tensor make_border(Context& ctx, LayerBorder border) const override {
+    return model_.make_border(ctx, border);
+  }
   void forward(Context& ctx, Part part, int64_t layer, const ChunkView& view,
-               int lane, ConstBytes border_in, Bytes border_out) override {
+               int lane, const Tensor& border_in, Tensor& border_out) override {
     const bool frozen = view.detached && view.first > 0;
-    if (frozen && !border_in.empty()) {
-      const auto [kept, _] = kept_.try_emplace(
-          {view.sequence, view.chunk, layer, part},
-          std::vector<std::byte>(border_in.begin(), border_in.end()));
-      border_in = kept->second;
+    Tensor in = border_in;
+    if (frozen && !in.empty()) {
+      const auto [kept, is_new] =
+          kept_.try_emplace({view.sequence, view.chunk, layer, part});
+      if (is_new) kept->second = testing::clone(ctx, in);
+      in = kept->second;
     }
     if (frozen && part == Part::kEmbed) swap_rows_before(view);
-    model_.forward(ctx, part, layer, view, lane, border_in, border_out);
+    model_.forward(ctx, part, layer, view, lane, in, border_out);
     if (frozen && part == Part::kEmbed) swap_rows_before(view);
   }
-  void backward(Context&, Part, int64_t, const ChunkView&, int, ConstBytes,
-                ConstBytes, Bytes, GradientSum&) override {
+  void backward(Context&, Part, int64_t, const ChunkView&, int, const Tensor&,
+                const Tensor&, Tensor&, GradientSum&) override {
     FAIL() << "forward only";
   }
 
@@ -98,8 +102,7 @@ class FrozenBorders : public ChunkProgram {
   LanguageModel& model_;
   Batch batch_;
   Tensor embedding_, kept_embedding_;
-  std::map<std::tuple<int64_t, int64_t, int64_t, Part>, std::vector<std::byte>>
-      kept_;
+  std::map<std::tuple<int64_t, int64_t, int64_t, Part>, Tensor> kept_;
 };
 
 class DetachTest : public ::testing::TestWithParam<ModelOptions> {

@@ -21,6 +21,7 @@ using Kind = Operation::Kind;
 
 class NoProgram final : public ChunkProgram {
  public:
+  explicit NoProgram(const ScheduleShape& shape) : shape_(shape) {}
   void reserve_lanes(Context&, int64_t, int64_t) override {}
   ChunkView view(int64_t sequence, int64_t chunk) const override {
     return {.sequence = sequence,
@@ -30,17 +31,24 @@ class NoProgram final : public ChunkProgram {
             .segments = {},
             .detached = false};
   }
-  void forward(Context&, Part, int64_t, const ChunkView&, int, ConstBytes,
-               Bytes) override {}
-  void backward(Context&, Part, int64_t, const ChunkView&, int, ConstBytes,
-                ConstBytes, Bytes, GradientSum&) override {}
+  Tensor make_border(Context& ctx, LayerBorder border) const override {
+    return ctx.allocate({shape_.bytes(border) / size_of(DType::kF32)},
+                        DType::kF32, MemoryUse::kBorders);
+  }
+  void forward(Context&, Part, int64_t, const ChunkView&, int, const Tensor&,
+               Tensor&) override {}
+  void backward(Context&, Part, int64_t, const ChunkView&, int, const Tensor&,
+                const Tensor&, Tensor&, GradientSum&) override {}
+
+ private:
+  const ScheduleShape& shape_;
 };
 
 void run_lists(const ScheduleShape& shape,
                const std::vector<OperationList>& lists) {
   run_thread_ranks(shape.ranks, [&](Communicator& time) {
     Context ctx;
-    NoProgram program;
+    NoProgram program(shape);
     GradientSum gradients(ctx, ParameterLayout(), DType::kF32);
     Executor(ctx, time, program).run(shape, lists[time.rank()], gradients);
   });
@@ -110,7 +118,7 @@ TEST(CarriedBorders, NameTwoMessagesThatChangedPlaces) {
     CarriedBorders carried;
     carried.set(
         {{0, {Border::kState, 0}, 1, {}}, {0, {Border::kState, 1}, 1, {}}});
-    carried.hand_over(ctx, time, shape);
+    carried.hand_over(ctx, time, NoProgram(shape), shape);
   };
   EXPECT_EQ(
       text_thrown<InvalidArgument>([&] { run_thread_ranks(2, hand_over); }),

@@ -152,7 +152,7 @@ TEST(MemoryPlan, SavesCopyWhatSequencesLeftOnTheRank) {
       trainer.step(batch, 1e-3, 1.0, 0);
       int64_t& mine = copied[world.rank()];
       for (const auto& border : trainer.carried().borders()) {
-        mine += MemoryPool::block_bytes(border.bytes.numel() * sizeof(float));
+        mine += MemoryPool::block_bytes(border.value.numel() * sizeof(float));
       }
       const MemoryPlan plan =
           plan_of_step(scenario, layout, batch, world.rank(), true);
