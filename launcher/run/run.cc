@@ -364,7 +364,7 @@ class Run {
 
 constexpr const char* kNeedsLess =
     "; less is needed with fewer train.hot_rounds, another "
-    "train.chunk_tokens, a smaller data.micro_batch or model, or more ranks";
+    "train.chunk_tokens, a smaller model, or more ranks";
 
 }  // namespace
 
