@@ -6,6 +6,7 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "launcher/checkpoint/checkpoint.h"
@@ -157,6 +158,17 @@ std::string start_from(Context& ctx, const RunConfig& config, Trainer& trainer,
   return manifest.hugging_face;
 }
 
+// Fields that say how a run begins, in one that goes on.
+void tell_unread(const RunConfig& config, const std::string& checkpoint) {
+  const std::pair<const char*, const std::string&> fields[] = {
+      {"init_from", config.init_from},
+      {"data.start_state", config.data.start_state}};
+  for (const auto& [name, value] : fields) {
+    if (value.empty()) continue;
+    tell(std::string(name) + " isn't read: the run goes on from " + checkpoint);
+  }
+}
+
 }  // namespace
 
 RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
@@ -164,10 +176,12 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
   ParameterStore& weights = trainer.model().weights();
   RunStart start;
   uint64_t state_hash = 0;
+  std::string goes_on_from;  // a checkpoint of this run
   prepare_together(world, [&] {
     if (resumes(world, config.run_dir)) {
-      return resume(ctx, open_checkpoint_together(world, config.run_dir, tell),
-                    config, data, trainer, start);
+      const auto own = open_checkpoint_together(world, config.run_dir, tell);
+      goes_on_from = own.folder();
+      return resume(ctx, own, config, data, trainer, start);
     }
     initialise(config.model, config.train.seed, weights);
     const auto say = [&](const std::string& line) {
@@ -193,6 +207,7 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
   prepare_together(world, [&] {  // only what was not refused
     if (config.run_dir.empty() || world.rank() != 0) return;
     write_file(config.run_dir + "/config.textproto", to_text(config));
+    if (!goes_on_from.empty()) tell_unread(config, goes_on_from);
   });
   return start;
 }
