@@ -383,7 +383,7 @@ int train(Communicator& world, const std::string& path,
     prepare_together(world, [&] {
       if (world.rank() == 0) lock.emplace(inputs->config.run_dir);
     });
-    prepare_together(world, [&] { open_log(inputs->config, world); });
+    open_log(inputs->config, world);
   }
   const auto scan = look_through_ids(world, inputs->config, inputs->data);
   introduce(world, inputs->config, threads);
