@@ -386,7 +386,7 @@ int train(Communicator& world, const std::string& path,
     open_log(inputs->config, world);
   }
   const auto scan = look_through_ids(world, inputs->config, inputs->data);
-  introduce(world, inputs->config, threads);
+  introduce(world, inputs->config, inputs->data, threads);
   try {
     return Run(world, *inputs, scan.get()).train();
   } catch (const OutOfMemory& error) {

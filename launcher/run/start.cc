@@ -16,6 +16,7 @@
 #include "launcher/process/rank_log.h"
 #include "models/build.h"
 #include "runtime/files.h"
+#include "runtime/list_text.h"
 
 namespace timepipe {
 namespace {
@@ -40,17 +41,13 @@ void require_model(const RunConfig& config, ModelConfig model) {
 // The paths of those whose data aren't among `others`, "" if there are none.
 std::string names_of_new(const std::vector<Manifest::DataFile>& files,
                          const std::vector<Manifest::DataFile>& others) {
-  constexpr int kMostNames = 5;
   std::set<uint64_t> hashes;
   for (const Manifest::DataFile& file : others) hashes.insert(file.hash);
-  std::string names;
-  int count = 0;
+  std::vector<std::string> names;
   for (const Manifest::DataFile& file : files) {
-    if (hashes.contains(file.hash) || ++count > kMostNames) continue;
-    names += (names.empty() ? "" : ", ") + file.path;
+    if (!hashes.contains(file.hash)) names.push_back(file.path);
   }
-  if (count <= kMostNames) return names;
-  return names + " and " + std::to_string(count - kMostNames) + " more";
+  return first_few(names);
 }
 
 // Paths don't count, the tokens and the order of the files do.
