@@ -312,7 +312,7 @@ class MpiWorld final : public MpiCommunicator {
 // programs of one rank each, all of them rank 0.
 void require_as_launched(int ranks) {
   const Launched says = launched();
-  require(says.processes == ranks || *says.variable == '\0',
+  require(!says.by_launcher() || says.processes == ranks,
           std::string(says.variable) + ": " + std::to_string(says.processes) +
               ", but MPI started with " + std::to_string(ranks) +
               " ranks: start the program with the mpirun of the MPI that it "
@@ -342,8 +342,9 @@ std::unique_ptr<Communicator> make_mpi_communicator(int* argc, char*** argv) {
 }
 
 bool started_by_mpi() {
-  return launched().processes > 1 ||
-         (*launched().variable == '\0' && std::getenv("PMIX_RANK") != nullptr);
+  const Launched says = launched();
+  return says.by_launcher() ? says.processes > 1
+                            : std::getenv("PMIX_RANK") != nullptr;
 }
 
 void abort_all_ranks(int exit_status) {

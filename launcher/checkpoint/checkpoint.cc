@@ -203,15 +203,13 @@ CheckpointWriter::Outcome CheckpointWriter::save(
     std::ranges::copy(std::as_const(parts[i]).bytes(),
                       copy_.slice(i, i + 1).bytes().data());
   }
-  // Of a run before this one, which was killed. The next messages come after.
-  std::error_code ignored;
-  const std::string folder = checkpoint_folder(config_.run_dir, steps);
-  fs::remove(note_of(folder, shard_file_), ignored);
   if (world_.rank() == 0) {
-    fs::remove(folder + "/manifest.json", ignored);  // of a broken checkpoint
-    fs::remove(folder + "/committing", ignored);
+    std::error_code ignored;
+    fs::remove(checkpoint_folder(config_.run_dir, steps) + "/manifest.json",
+               ignored);  // of a broken checkpoint
+    remove_unfinished();
   }
-  copy_carried();
+  copy_carried();  // its messages come after: no rank writes before
   pending_ = {};
   pending_.steps = steps;
   pending_.skipped_steps = skipped_steps;
@@ -262,11 +260,11 @@ CheckpointWriter::Outcome CheckpointWriter::settle(bool wait) {
 
   const WrittenShard written = writing_.take();
   if (!written.error.empty()) report_failure(world_.rank(), written.error);
-  if (on_any_rank(world_, !written.error.empty())) {
-    std::error_code ignored;
-    if (world_.rank() == 0) fs::remove_all(pending_folder(), ignored);
+  const auto failed = [&] {
+    if (world_.rank() == 0) remove_unfinished();
     return Outcome::kFailed;
-  }
+  };
+  if (on_any_rank(world_, !written.error.empty())) return failed();
   std::vector<int64_t> counts;
   counts.reserve(static_cast<std::size_t>(world_.size()));
   for (int rank = 0; rank < world_.size(); ++rank) {
@@ -284,8 +282,7 @@ CheckpointWriter::Outcome CheckpointWriter::settle(bool wait) {
     next += count;
   }
   const bool committed = world_.rank() != 0 || commit(shards);
-  return on_any_rank(world_, !committed) ? Outcome::kFailed
-                                         : Outcome::kCommitted;
+  return on_any_rank(world_, !committed) ? failed() : Outcome::kCommitted;
 }
 
 std::string CheckpointWriter::pending_folder() const {
@@ -349,8 +346,18 @@ void CheckpointWriter::remove_old() const {
     fs::remove(folder + "/manifest.json");
     fs::remove_all(folder);
   }
-  for (const std::string& folder : list_unfinished(config_.run_dir)) {
-    fs::remove_all(folder);  // what a killed run left
+}
+
+// What a killed run or a failed save left: it may be the room that the next one
+// lacks. For when no save is under way.
+void CheckpointWriter::remove_unfinished() const {
+  try {
+    for (const std::string& folder : list_unfinished(config_.run_dir)) {
+      fs::remove_all(folder);
+    }
+  } catch (const std::exception& error) {
+    tell(std::string("unfinished checkpoints can't be removed: ") +
+         error.what());
   }
 }
 

@@ -51,6 +51,7 @@ class CheckpointWriter {
   bool commit(const std::vector<WrittenShard>& shards) const;
   void commit_alone(const WrittenShard& own, double seconds) const;
   void remove_old() const;
+  void remove_unfinished() const;
 
   Context& ctx_;
   Communicator& world_;

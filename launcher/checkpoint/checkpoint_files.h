@@ -22,7 +22,8 @@ std::string checkpoint_folder(const std::string& run_dir, int64_t steps);
 std::vector<std::pair<int64_t, std::string>> list_checkpoints(
     const std::string& run_dir);
 
-// Folders of steps without a manifest: what a killed run left.
+// Folders of steps without a manifest: what a killed run or a failed save left,
+// or a save that is under way.
 std::vector<std::string> list_unfinished(const std::string& run_dir);
 
 // Whether the folder has a manifest. A checkpoint that a run removes loses it

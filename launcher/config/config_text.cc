@@ -7,11 +7,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <map>
 #include <string_view>
 #include <type_traits>
 
 #include "launcher/config/config_file.h"
+#include "runtime/number_text.h"
 #include "schema/timepipe.pb.h"
 
 namespace timepipe {
@@ -191,21 +193,40 @@ Slot find(Message& message, const std::string& path, std::size_t begin = 0) {
               dot + 1);
 }
 
-// Sets a number if all of `text` is one. Returns whether it is.
+// What a T holds, for a number that it doesn't.
 template <class T>
-bool set_number(const Slot& slot, std::string_view text) {
+std::string range_of() {
+  using Limits = std::numeric_limits<T>;
+  if constexpr (std::is_same_v<T, double>) {
+    return "a number that is 0 or in size from " +
+           significant(Limits::denorm_min(), 7) + " to " +
+           significant(Limits::max(), 7);
+  } else {
+    return "an integer from " + std::to_string(Limits::min()) + " to " +
+           std::to_string(Limits::max());
+  }
+}
+
+// Sets a number if all of `text` is one that T holds. Returns "" or what would
+// have been right, `kind` for what is no such number.
+template <class T>
+std::string set_number(const Slot& slot, std::string_view text,
+                       const std::string& kind) {
   T value{};
   const char* end = text.data() + text.size();
   const auto result = std::from_chars(text.data(), end, value);
-  if (result.ec != std::errc() || result.ptr != end) return false;
+  if (result.ec == std::errc::invalid_argument || result.ptr != end) {
+    return kind;
+  }
+  if (result.ec != std::errc()) return range_of<T>();
   if constexpr (std::is_same_v<T, double>) {
     if (slot.field->is_repeated()) {
       slot.add(value);
-      return true;
+      return "";
     }
   }
   slot.set(value);
-  return true;
+  return "";
 }
 
 // Sets the field, or adds to the list, from a text. Returns "" or what would
@@ -213,11 +234,11 @@ bool set_number(const Slot& slot, std::string_view text) {
 std::string set_from_text(const Slot& slot, const std::string& text) {
   switch (slot.field->cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT64:
-      return set_number<int64_t>(slot, text) ? "" : "an integer";
+      return set_number<int64_t>(slot, text, "an integer");
     case FieldDescriptor::CPPTYPE_UINT64:
-      return set_number<uint64_t>(slot, text) ? "" : "an integer of at least 0";
+      return set_number<uint64_t>(slot, text, "an integer of at least 0");
     case FieldDescriptor::CPPTYPE_DOUBLE:
-      return set_number<double>(slot, text) ? "" : "a number";
+      return set_number<double>(slot, text, "a number");
     case FieldDescriptor::CPPTYPE_BOOL:
       if (text != "true" && text != "false") return "true or false";
       slot.set(text == "true");

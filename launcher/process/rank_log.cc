@@ -10,12 +10,10 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-
-#include "runtime/error.h"
+#include <system_error>
 
 namespace timepipe {
 namespace {
@@ -31,9 +29,12 @@ void start_rank_log(const std::string& run_dir, int rank) {
   const std::string path = folder + name;
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) throw IoError(folder + ": " + error.message());
-  if (!std::ofstream(path, std::ios::app)) {  // glog would go on without it
-    throw IoError(path + ": " + std::strerror(errno));
+  if (!error && !std::ofstream(path, std::ios::app)) {
+    error = {errno, std::generic_category()};
+  }
+  if (error) {  // glog would say less of it, again with every line
+    return tell(path + ": " + error.message() +
+                "; the run goes on without this log");
   }
   FLAGS_timestamp_in_logfile_name = false;
   FLAGS_logbuflevel = -1;  // a killed run's lines are there

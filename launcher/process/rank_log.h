@@ -6,7 +6,8 @@ namespace timepipe {
 
 // From here on this rank keeps RUN_DIR/logs/rank-00000.log, a file of glog's
 // that a resumed run appends to; what goes to stdout and stderr stays as it is.
-// Throws IoError if there can't be a file.
+// A run needs no log: one that can't be made or written ends none. Says so if
+// there can't be a file.
 void start_rank_log(const std::string& run_dir, int rank);
 
 // A line of that file alone; nothing if there is none.

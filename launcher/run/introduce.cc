@@ -2,14 +2,32 @@
 
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "launcher/process/job.h"
 #include "launcher/process/rank_log.h"
 #include "launcher/process/version.h"
 #include "launcher/run/banner.h"
 #include "launcher/run/memory_check.h"
+#include "runtime/list_text.h"
 
 namespace timepipe {
+namespace {
+
+// "2 file(s), 4100 tokens: a.txt (4000), b.bin (100)", those of data.train.
+std::string to_string(const TrainData& data) {
+  int64_t tokens = 0;
+  std::vector<std::string> files;
+  for (const TrainData::File& trained : data.trained_files()) {
+    const int64_t count = trained.file->num_tokens();
+    tokens += count;
+    files.push_back(trained.path + " (" + std::to_string(count) + ")");
+  }
+  return std::to_string(files.size()) + " file(s), " + std::to_string(tokens) +
+         " tokens: " + first_few(files);
+}
+
+}  // namespace
 
 void open_log(const RunConfig& config, const Communicator& world) {
   start_rank_log(config.run_dir, world.rank());
@@ -25,15 +43,17 @@ void open_log(const RunConfig& config, const Communicator& world) {
 }
 
 void introduce(Communicator& world, const RunConfig& config,
-               const JobThreads& threads) {
+               const TrainData& data, const JobThreads& threads) {
   const auto time = static_cast<int>(config.parallel.time);
   const MemoryPlan memory =
       plan_memory(plan_input(config, world.rank() / time))[world.rank() % time];
+  log_line("data: " + to_string(data));
   log_line("memory: " + to_string(memory));
   log_line("threads: " + threads.line);
   if (world.rank() == 0) {
-    std::printf("%s\n%sthreads: %s\n", version_text(),
-                banner(config, memory).c_str(), threads.line.c_str());
+    std::printf("%s\n%sdata:  %s\nthreads: %s\n", version_text(),
+                banner(config, memory).c_str(), to_string(data).c_str(),
+                threads.line.c_str());
     if (!threads.warning.empty())
       std::printf("warning: %s\n", threads.warning.c_str());
     std::fflush(stdout);

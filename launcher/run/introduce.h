@@ -1,6 +1,7 @@
 #pragma once
 
 #include "launcher/config/config.h"
+#include "launcher/data/train_data.h"
 #include "launcher/process/set_threads.h"
 #include "parallel/communicator.h"
 
@@ -9,10 +10,10 @@ namespace timepipe {
 // Opens this rank's log in the run's folder, with what the rank is at its head.
 void open_log(const RunConfig& config, const Communicator& world);
 
-// Says what is trained, with what memory and threads, before any of the memory
-// is taken. Throws on all ranks if a host can't hold what its ranks need.
-// Collective.
+// Says what is trained, on what data, with what memory and threads, before any
+// of the memory is taken. Throws on all ranks if a host can't hold what its
+// ranks need. Collective.
 void introduce(Communicator& world, const RunConfig& config,
-               const JobThreads& threads);
+               const TrainData& data, const JobThreads& threads);
 
 }  // namespace timepipe

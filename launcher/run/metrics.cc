@@ -2,17 +2,18 @@
 
 #include "launcher/run/metrics.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "runtime/error.h"
-#include "runtime/files.h"
+#include "launcher/process/rank_log.h"
 #include "runtime/number_text.h"
 
 namespace timepipe {
@@ -36,6 +37,17 @@ std::string lines_of(const std::string& text, int64_t steps, bool evaluated) {
   return kept;
 }
 
+// Makes the file of these lines alone and returns its path.
+std::string with_lines_of(const std::string& path, int64_t steps,
+                          bool evaluated) {
+  std::string before;
+  if (std::filesystem::exists(path)) {
+    before = lines_of(read_text(path), steps, evaluated);
+  }
+  write_file(path, before);
+  return path;
+}
+
 // "2026-01-31T12:00:00Z"
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);
@@ -57,14 +69,18 @@ void add_reach(nlohmann::ordered_json& line, const TrainData::Reach& reach) {
 
 Metrics::Metrics(const std::string& run_dir, int64_t steps, bool evaluated,
                  const TrainData& data)
-    : data_(data), path_(run_dir + "/metrics.jsonl") {
-  std::string before;
-  if (std::filesystem::exists(path_)) {
-    before = lines_of(read_text(path_), steps, evaluated);
-  }
-  write_file(path_, before);
-  file_.open(path_, std::ios::app | std::ios::binary);
-  if (!file_) throw IoError(path_ + ": " + std::strerror(errno));
+    : data_(data),
+      path_(with_lines_of(run_dir + "/metrics.jsonl", steps, evaluated)),
+      file_(path_, O_WRONLY),
+      size_bytes_(static_cast<int64_t>(std::filesystem::file_size(path_))) {}
+
+Metrics::~Metrics() {
+  if (waiting_.empty()) return;
+  const std::string lines = waiting_text();
+  const std::string error = write_waiting();
+  tell(lines + (error.empty() ? " that waited are written"
+                              : " can't be written and are lost: " + error +
+                                    "; checkpoints don't need them"));
 }
 
 void Metrics::write(int64_t step, const Trainer::StepResult& result, double lr,
@@ -94,8 +110,39 @@ void Metrics::write_evaluation(int64_t steps_done, double held_out_loss) {
 }
 
 void Metrics::write_line(const std::string& line) {
-  file_ << line + "\n" << std::flush;
-  if (!file_) throw IoError(path_ + ": can't be written");
+  const bool others_wait = !waiting_.empty();
+  waiting_ += line + "\n";
+  const std::string lines = waiting_text();
+  const std::string error = write_waiting();
+  if (error.empty() && others_wait) tell(lines + " that waited are written");
+  if (error.empty() || others_wait) return;
+  tell(path_ + ": " + error + "; the run goes on, lines wait until there is " +
+       "room");
+}
+
+std::string Metrics::write_waiting() {
+  const auto size = static_cast<int64_t>(waiting_.size());
+  for (int64_t done = 0; done < size;) {
+    const ssize_t written =
+        ::pwrite(file_.get(), waiting_.data() + done,
+                 static_cast<std::size_t>(size - done), size_bytes_ + done);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      const std::string error = std::strerror(errno);
+      const bool cut = ::ftruncate(file_.get(), size_bytes_) == 0;
+      static_cast<void>(cut);  // a torn line that stays is written over
+      return error;
+    }
+    done += written;
+  }
+  size_bytes_ += size;
+  waiting_.clear();
+  return "";
+}
+
+std::string Metrics::waiting_text() const {
+  return path_ + ": " + std::to_string(std::ranges::count(waiting_, '\n')) +
+         " line(s)";
 }
 
 std::string to_string(const TrainData::Reach& reach) {

@@ -364,7 +364,7 @@ class Run {
 
 constexpr const char* kNeedsLess =
     "; less is needed with fewer train.hot_rounds, another "
-    "train.chunk_tokens, a smaller data.micro_batch or model, or more ranks";
+    "train.chunk_tokens, a smaller model, or more ranks";
 
 }  // namespace
 
@@ -383,10 +383,10 @@ int train(Communicator& world, const std::string& path,
     prepare_together(world, [&] {
       if (world.rank() == 0) lock.emplace(inputs->config.run_dir);
     });
-    prepare_together(world, [&] { open_log(inputs->config, world); });
+    open_log(inputs->config, world);
   }
   const auto scan = look_through_ids(world, inputs->config, inputs->data);
-  introduce(world, inputs->config, threads);
+  introduce(world, inputs->config, inputs->data, threads);
   try {
     return Run(world, *inputs, scan.get()).train();
   } catch (const OutOfMemory& error) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "launcher/checkpoint/checkpoint.h"
@@ -15,6 +16,7 @@
 #include "launcher/process/rank_log.h"
 #include "models/build.h"
 #include "runtime/files.h"
+#include "runtime/list_text.h"
 
 namespace timepipe {
 namespace {
@@ -39,17 +41,13 @@ void require_model(const RunConfig& config, ModelConfig model) {
 // The paths of those whose data aren't among `others`, "" if there are none.
 std::string names_of_new(const std::vector<Manifest::DataFile>& files,
                          const std::vector<Manifest::DataFile>& others) {
-  constexpr int kMostNames = 5;
   std::set<uint64_t> hashes;
   for (const Manifest::DataFile& file : others) hashes.insert(file.hash);
-  std::string names;
-  int count = 0;
+  std::vector<std::string> names;
   for (const Manifest::DataFile& file : files) {
-    if (hashes.contains(file.hash) || ++count > kMostNames) continue;
-    names += (names.empty() ? "" : ", ") + file.path;
+    if (!hashes.contains(file.hash)) names.push_back(file.path);
   }
-  if (count <= kMostNames) return names;
-  return names + " and " + std::to_string(count - kMostNames) + " more";
+  return first_few(names);
 }
 
 // Paths don't count, the tokens and the order of the files do.
@@ -157,6 +155,17 @@ std::string start_from(Context& ctx, const RunConfig& config, Trainer& trainer,
   return manifest.hugging_face;
 }
 
+// Fields that say how a run begins, in one that goes on.
+void tell_unread(const RunConfig& config, const std::string& checkpoint) {
+  const std::pair<const char*, const std::string&> fields[] = {
+      {"init_from", config.init_from},
+      {"data.start_state", config.data.start_state}};
+  for (const auto& [name, value] : fields) {
+    if (value.empty()) continue;
+    tell(std::string(name) + " isn't read: the run goes on from " + checkpoint);
+  }
+}
+
 }  // namespace
 
 RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
@@ -164,10 +173,12 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
   ParameterStore& weights = trainer.model().weights();
   RunStart start;
   uint64_t state_hash = 0;
+  std::string goes_on_from;  // a checkpoint of this run
   prepare_together(world, [&] {
     if (resumes(world, config.run_dir)) {
-      return resume(ctx, open_checkpoint_together(world, config.run_dir, tell),
-                    config, data, trainer, start);
+      const auto own = open_checkpoint_together(world, config.run_dir, tell);
+      goes_on_from = own.folder();
+      return resume(ctx, own, config, data, trainer, start);
     }
     initialise(config.model, config.train.seed, weights);
     const auto say = [&](const std::string& line) {
@@ -193,6 +204,7 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
   prepare_together(world, [&] {  // only what was not refused
     if (config.run_dir.empty() || world.rank() != 0) return;
     write_file(config.run_dir + "/config.textproto", to_text(config));
+    if (!goes_on_from.empty()) tell_unread(config, goes_on_from);
   });
   return start;
 }

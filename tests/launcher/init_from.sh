@@ -27,7 +27,10 @@ run checkpoint export run hf
 sed -i 's/"max_position_embeddings": 64/"max_position_embeddings": 4096/
   s/"eos_token_id": null/"eos_token_id": [2, 3]/' hf/config.json
 run "${train[@]}" run_dir=tuned init_from=hf optimizer.steps=1
+! grep -q "isn't read" err || fail "not read at the start" err
 run "${train[@]}" run_dir=tuned init_from=hf
+grep -qxF "timepipe: init_from isn't read: the run goes on from \
+tuned/checkpoints/step-000001" err || fail "init_from is ignored silently" err
 run "${train[@]}" run_dir=again init_from=tuned
 run checkpoint export again back
 grep -q '"max_position_embeddings": 4096' back/config.json &&
@@ -46,6 +49,16 @@ for name in ends ends2; do
 done
 rm hf/generation_config.json
 echo "ok: end tokens of generation_config.json"
+
+# Nor is the state that a run once started from read again.
+run generate run --prompt 12345678 --max-new-tokens 0 --state-out state
+carry=("${train[@]}" run_dir=carry data.carry_state=true data.start_state=state)
+run "${carry[@]}" optimizer.steps=1
+! grep -q "isn't read" err || fail "not read at the start" err
+run "${carry[@]}"
+grep -qxF "timepipe: data.start_state isn't read: the run goes on from \
+carry/checkpoints/step-000001" err || fail "start_state is ignored silently" err
+echo "ok: what a run began with isn't read again"
 
 # A text ends at any of them: with these all, at once.
 tr '\n' ' ' <back/config.json |

@@ -24,6 +24,9 @@ for part in 'out of memory: 1.[0-9]* GiB more for parameters; held: ' ' paramete
   'less is needed with fewer train.hot_rounds'; do
   grep -q "$part" out || fail "lacks '$part'" out
 done
+for field in $(grep -oE '(data|model|parallel|train)\.[a-z_]+' out | cut -d. -f2); do
+  grep -qw "$field" "$configs/schema/timepipe.proto" || fail "no field $field" out
+done
 {
   printf '{"text": "'
   head -c 60000000 /dev/zero | tr '\0' a

@@ -57,6 +57,12 @@ for run in four ranks; do
   [ "$(held_out one)" = "$(held_out $run)" ] ||
     fail "$run: other held-out loss than $(held_out one)" "$run"
 done
+# A batch script of Slurm, or a shell of salloc, isn't one of the tasks.
+script=(env SLURM_JOB_ID=5 SLURM_NTASKS=4 SLURM_PROCID=0 "$timepipe" train
+  "${held[@]}")
+"${script[@]}" >alone 2>&1 || fail "not in a batch script" alone
+[ "$(held_out one)" = "$(held_out alone)" ] || fail "script: other loss" alone
+mistake "2 x 1 = 2 ranks, but this job has 1," "${script[@]}" parallel.time=2
 head -c 290000 /dev/zero | tr '\0' x >long
 "$timepipe" train "${held[@]/=text/=long}" data.sequence_length=2 \
   data.batch=500 eval.sequences=70000 optimizer.steps=1 \

@@ -1,10 +1,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <filesystem>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -15,17 +18,25 @@
 #include "tests/support/temporary_file.h"
 #include "tests/support/threads.h"
 
-// Saves that an error interrupts, and a disk that doesn't answer.
+// Saves that an error interrupts, and a disk that is full or doesn't answer.
 
 namespace {
 
 std::atomic<bool> disk_answers = true;
+constexpr int kEmpty = 1000;
+std::atomic<int> files_that_fit = kEmpty;
 
 }  // namespace
 
 // The system's, as this program sees it.
 extern "C" int fsync(int fd) {
   disk_answers.wait(false);
+  struct stat status = {};
+  if (::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+      files_that_fit-- <= 0) {
+    errno = ENOSPC;
+    return -1;
+  }
   return static_cast<int>(::syscall(SYS_fsync, fd));
 }
 
@@ -45,18 +56,27 @@ class Interrupted : public ::testing::Test {
   }
   ~Interrupted() override { fs::remove_all(folder_); }
 
+  // Calls use(world, writer, digest) on every rank, the model being new.
+  void with_writer(int ranks,
+                   const std::function<void(Communicator&, CheckpointWriter&,
+                                            uint64_t)>& use) {
+    run_thread_ranks(ranks, [&](Communicator& world) {
+      const Threads one_thread(1);
+      Context ctx;
+      Trainer trainer = make_trainer(linear_mamba(), {ranks, 1, 0}, ctx, world);
+      initialise(linear_mamba().model, 1, trainer.model().weights());
+      CheckpointWriter writer(ctx, world, config_, trainer, {}, "");
+      use(world, writer, trainer.optimizer().digest());
+    });
+  }
+
   // A save after 5 steps, and an error of the step after it on the last rank,
   // for which the others wait. Returns its text.
   std::string save_and_fail(int ranks) {
     try {
-      run_thread_ranks(ranks, [&](Communicator& world) {
-        const Threads one_thread(1);
-        Context ctx;
-        Trainer trainer =
-            make_trainer(linear_mamba(), {ranks, 1, 0}, ctx, world);
-        initialise(linear_mamba().model, 1, trainer.model().weights());
-        CheckpointWriter writer(ctx, world, config_, trainer, {}, "");
-        writer.save(5, 0, trainer.optimizer().digest());
+      with_writer(ranks, [&](Communicator& world, CheckpointWriter& writer,
+                             uint64_t digest) {
+        writer.save(5, 0, digest);
         if (world.rank() + 1 == ranks) throw std::runtime_error("step 6 fails");
         std::byte nothing;
         world.irecv({&nothing, 1}, ranks - 1, {}).wait();
@@ -106,6 +126,50 @@ TEST_F(Interrupted, AnErrorIsSeenThoughTheDiskDoesNotAnswer) {
   const std::string shard =
       checkpoint_folder(folder_, 5) + "/shard-00000-of-00001.safetensors";
   while (!fs::exists(shard)) std::this_thread::yield();  // it goes on alone
+}
+
+using Outcome = CheckpointWriter::Outcome;
+
+TEST_F(Interrupted, ASaveThatFailsAtAnyFileLeavesNothing) {
+  with_writer(1, [&](Communicator&, CheckpointWriter& writer, uint64_t digest) {
+    writer.save(4, 0, digest);
+    EXPECT_EQ(writer.settle(/*wait=*/true), Outcome::kCommitted);
+    for (const int fit : {0, 1}) {  // not the shard; not the manifest
+      files_that_fit = fit;
+      ::testing::internal::CaptureStderr();
+      writer.save(5, 0, digest);
+      EXPECT_EQ(writer.settle(/*wait=*/true), Outcome::kFailed);
+      EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+                  AllOf(HasSubstr("rank 0: checkpoint not saved: "),
+                        HasSubstr("No space left on device")));
+      EXPECT_FALSE(fs::exists(checkpoint_folder(folder_, 5))) << fit;
+      EXPECT_TRUE(is_checkpoint(checkpoint_folder(folder_, 4))) << fit;
+    }
+    files_that_fit = kEmpty;
+    writer.save(6, 0, digest);
+    EXPECT_EQ(writer.settle(/*wait=*/true), Outcome::kCommitted);
+  });
+  EXPECT_EQ(list_checkpoints(folder_).size(), 2U);
+}
+
+TEST_F(Interrupted, WhatAKilledRunLeftGoesBeforeTheNextSaveIsWritten) {
+  with_writer(1, [&](Communicator&, CheckpointWriter& writer, uint64_t digest) {
+    writer.save(4, 0, digest);
+    EXPECT_EQ(writer.settle(/*wait=*/true), Outcome::kCommitted);
+    for (const int64_t steps : {3, 5, 8}) {
+      fs::create_directories(checkpoint_folder(folder_, steps) + "/shard");
+    }
+    disk_answers = false;
+    writer.save(5, 0, digest);
+    EXPECT_FALSE(fs::exists(checkpoint_folder(folder_, 3)));
+    EXPECT_FALSE(fs::exists(checkpoint_folder(folder_, 5) + "/shard"));
+    EXPECT_FALSE(fs::exists(checkpoint_folder(folder_, 8)));
+    EXPECT_TRUE(is_checkpoint(checkpoint_folder(folder_, 4)));
+    disk_answers = true;
+    disk_answers.notify_all();
+    EXPECT_EQ(writer.settle(/*wait=*/true), Outcome::kCommitted);
+  });
+  EXPECT_EQ(list_checkpoints(folder_).size(), 2U);
 }
 
 }  // namespace

@@ -155,11 +155,24 @@ TEST_F(Config, WrongOverridesNamePathValueAndWhatIsAllowed) {
   EXPECT_EQ(mistake_in_override("model.num_layers=4.5"),
             "model.num_layers: 4.5, expected an integer");
   EXPECT_EQ(mistake_in_override("model.num_layers=9999999999999999999"),
-            "model.num_layers: 9999999999999999999, expected an integer");
+            "model.num_layers: 9999999999999999999, expected an integer from "
+            "-9223372036854775808 to 9223372036854775807");
   EXPECT_EQ(mistake_in_override("model.num_layers="),
             "model.num_layers: , expected an integer");
   EXPECT_EQ(mistake_in_override("data.seed=-1"),
             "data.seed: -1, expected an integer of at least 0");
+  EXPECT_EQ(mistake_in_override("data.seed=18446744073709551616"),
+            "data.seed: 18446744073709551616, expected an integer from 0 to "
+            "18446744073709551615");
+  EXPECT_EQ(mistake_in_override("data.seed=18446744073709551616x"),
+            "data.seed: 18446744073709551616x, expected an integer of at least "
+            "0");
+  for (const std::string number : {"1e400", "-1e400", "1e-400"}) {
+    EXPECT_EQ(mistake_in_override("optimizer.lr=" + number),
+              "optimizer.lr: " + number +
+                  ", expected a number that is 0 or in size from 4.940656e-324 "
+                  "to 1.797693e+308");
+  }
   EXPECT_EQ(mistake_in_override("optimizer.lr=fast"),
             "optimizer.lr: fast, expected a number");
   EXPECT_EQ(mistake_in_override("model.use_gate=1"),
