@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <ranges>
 #include <string>
 
 #include "runtime/parallel_for.h"
@@ -20,17 +21,17 @@ constexpr int64_t kMaxRun = 64 * ParameterBlock::kElements;
 // border of blocks next to an equal share of the elements. A function of layout
 // and ranks alone. With more ranks than blocks some shards are empty.
 std::vector<int64_t> cut_blocks(const ParameterLayout& layout, int ranks) {
-  const auto& blocks = layout.blocks();
   std::vector<int64_t> begin(ranks + 1, 0);
-  int64_t b = 0;
+  begin[ranks] = layout.num_blocks();
   for (int rank = 1; rank < ranks; ++rank) {
     const int64_t share =
         layout.numel() / ranks * rank + layout.numel() % ranks * rank / ranks;
-    const auto middle = [&] { return blocks[b].offset + blocks[b].count / 2; };
-    while (b < std::ssize(blocks) && middle() < share) ++b;
-    begin[rank] = b;
+    begin[rank] = *std::ranges::partition_point(
+        std::views::iota(begin[rank - 1], begin[ranks]), [&](int64_t b) {
+          const ParameterBlock block = layout.block(b);
+          return block.offset + block.count / 2 < share;
+        });
   }
-  begin[ranks] = std::ssize(blocks);
   return begin;
 }
 
@@ -39,9 +40,8 @@ std::vector<int64_t> cut_elements(const ParameterLayout& layout,
   std::vector<int64_t> begin;
   begin.reserve(block_begin.size());
   for (const int64_t block : block_begin) {
-    begin.push_back(block < std::ssize(layout.blocks())
-                        ? layout.blocks()[block].offset
-                        : layout.numel());
+    begin.push_back(block < layout.num_blocks() ? layout.block(block).offset
+                                                : layout.numel());
   }
   return begin;
 }
@@ -101,8 +101,8 @@ std::vector<double> block_sums_of_squares(const ParameterLayout& layout,
     using T = decltype(zero);
     const T* x = shard.data<T>();
     parallel_for(last - first, [&](int64_t i) {
-      const ParameterBlock& block = layout.blocks()[first + i];
-      sums[i] = sum_of_squares(x + block.offset - layout.blocks()[first].offset,
+      const ParameterBlock block = layout.block(first + i);
+      sums[i] = sum_of_squares(x + block.offset - layout.block(first).offset,
                                block.count);
     });
   });
@@ -127,7 +127,7 @@ std::vector<Run> make_runs(const ParameterLayout& layout, int64_t first,
                            int64_t last, bool decay_all) {
   std::vector<Run> runs;
   for (int64_t i = first; i < last; ++i) {
-    const ParameterBlock& block = layout.blocks()[i];
+    const ParameterBlock block = layout.block(i);
     const int64_t end = block.offset + block.count;
     const bool decay =
         decay_all || decays(layout.parameters()[block.parameter].name);

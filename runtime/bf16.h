@@ -1,6 +1,7 @@
 #pragma once
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 
 namespace timepipe {
@@ -17,6 +18,15 @@ inline uint16_t round_to_bf16(float value) {
   const bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
   if (is_nan) return static_cast<uint16_t>(bits >> 16 | 0x40);
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+// Rounded once: what f32 can't hold is kept as its last bit (rounding to odd),
+// which decides between neighbours of bf16 as all the bits would.
+inline uint16_t round_to_bf16(double value) {
+  const auto nearest = static_cast<float>(value);
+  if (std::isnan(value) || nearest == value) return round_to_bf16(nearest);
+  const bool is_beyond = std::abs(double{nearest}) > std::abs(value);
+  const auto towards_zero = std::bit_cast<uint32_t>(nearest) - is_beyond;
+  return round_to_bf16(std::bit_cast<float>(towards_zero | 1));
 }
 
 }  // namespace timepipe

@@ -10,20 +10,9 @@
 #include "runtime/parallel_for.h"
 
 namespace timepipe {
-namespace {
-
-// Parameters start at multiples of this many elements: 64 bytes of f32, so
-// that no two share a cache line. The padding is zero and in no block.
-auto find(const std::vector<Parameter>& parameters, const std::string& name) {
-  return std::find_if(parameters.begin(), parameters.end(),
-                      [&](const Parameter& p) { return p.name == name; });
-}
-
-}  // namespace
 
 int64_t ParameterLayout::add(std::string name, Shape shape) {
-  require(find(parameters_, name) == parameters_.end(),
-          "parameter " + name + ": added twice");
+  require(!index_.contains(name), "parameter " + name + ": added twice");
   int64_t count = 1;
   for (const int64_t d : shape) {
     require(d > 0, "parameter " + name + ": shape " + to_string(shape) +
@@ -31,19 +20,29 @@ int64_t ParameterLayout::add(std::string name, Shape shape) {
     count *= d;
   }
   const auto index = static_cast<int64_t>(parameters_.size());
-  for (int64_t begin = 0; begin < count; begin += ParameterBlock::kElements) {
-    blocks_.push_back({index, numel_ + begin,
-                       std::min(ParameterBlock::kElements, count - begin)});
-  }
+  index_.emplace(name, index);
+  first_blocks_.push_back(num_blocks_);
+  num_blocks_ +=
+      (count + ParameterBlock::kElements - 1) / ParameterBlock::kElements;
   parameters_.push_back({std::move(name), std::move(shape), numel_, count});
   numel_ = offset_after(parameters_.back());
   return index;
 }
 
 int64_t ParameterLayout::index_of(const std::string& name) const {
-  const auto found = find(parameters_, name);
-  require(found != parameters_.end(), "no parameter named " + name);
-  return found - parameters_.begin();
+  const auto found = index_.find(name);
+  require(found != index_.end(), "no parameter named " + name);
+  return found->second;
+}
+
+ParameterBlock ParameterLayout::block(int64_t index) const {
+  const auto next = std::ranges::upper_bound(first_blocks_, index);
+  const auto parameter = next - first_blocks_.begin() - 1;
+  const Parameter& p = parameters_.at(parameter);
+  const int64_t begin =
+      (index - first_blocks_[parameter]) * ParameterBlock::kElements;
+  return {parameter, p.offset + begin,
+          std::min(ParameterBlock::kElements, p.count - begin)};
 }
 
 ParameterStore::ParameterStore(Context& ctx, ParameterLayout layout,
@@ -60,7 +59,7 @@ std::vector<uint64_t> block_hashes(const ParameterLayout& layout,
                                    const Tensor& flat, int64_t begin_block,
                                    int64_t end_block) {
   require_shape("flat", flat, {layout.numel()});
-  const auto num_blocks = static_cast<int64_t>(layout.blocks().size());
+  const int64_t num_blocks = layout.num_blocks();
   require(
       0 <= begin_block && begin_block <= end_block && end_block <= num_blocks,
       "blocks [" + std::to_string(begin_block) + "," +
@@ -69,7 +68,7 @@ std::vector<uint64_t> block_hashes(const ParameterLayout& layout,
   const int64_t size = size_of(flat.dtype());
   std::vector<uint64_t> hashes(end_block - begin_block);
   parallel_for(end_block - begin_block, [&](int64_t i) {
-    const ParameterBlock& block = layout.blocks()[begin_block + i];
+    const ParameterBlock block = layout.block(begin_block + i);
     hashes[i] = XXH64(bytes + block.offset * size, block.count * size, 0);
   });
   return hashes;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "runtime/context.h"
@@ -26,7 +27,9 @@ struct ParameterBlock {
 // blocks of 16,384 elements that never span two parameters.
 class ParameterLayout {
  public:
-  // Where the parameter after this one begins: at a multiple of 16 elements.
+  // Where the parameter after this one begins: at a multiple of 16 elements, 64
+  // bytes of f32, so that no two share a cache line. The padding is zero and in
+  // no block.
   static int64_t offset_after(const Parameter& p) {
     constexpr int64_t kAlignment = 16;
     return (p.offset + p.count + kAlignment - 1) / kAlignment * kAlignment;
@@ -38,13 +41,17 @@ class ParameterLayout {
   int64_t index_of(const std::string& name) const;
 
   const std::vector<Parameter>& parameters() const { return parameters_; }
-  const std::vector<ParameterBlock>& blocks() const { return blocks_; }
   int64_t numel() const { return numel_; }
+  // Blocks have indices along the flat buffer. They are computed, not kept: a
+  // model that is only planned may have hundreds of millions.
+  int64_t num_blocks() const { return num_blocks_; }
+  ParameterBlock block(int64_t index) const;
 
  private:
   std::vector<Parameter> parameters_;
-  std::vector<ParameterBlock> blocks_;
-  int64_t numel_ = 0;
+  std::unordered_map<std::string, int64_t> index_;  // by name
+  std::vector<int64_t> first_blocks_;               // of each parameter
+  int64_t num_blocks_ = 0, numel_ = 0;
 };
 
 // The weights: a layout and one flat buffer of its elements.

@@ -24,10 +24,9 @@ constexpr const char* kShard = "shard-00000-of-00001.safetensors";
 Manifest manifest_of(const RunConfig& config, const std::string& hugging_face,
                      const ParameterStore& weights) {
   const ParameterLayout& layout = weights.layout();
-  const auto blocks = static_cast<int64_t>(layout.blocks().size());
   Manifest manifest;
-  manifest.digest =
-      combine_hashes(block_hashes(layout, weights.flat(), 0, blocks));
+  manifest.digest = combine_hashes(
+      block_hashes(layout, weights.flat(), 0, layout.num_blocks()));
   manifest.dtype = weights.dtype();
   manifest.configuration = to_text(config);
   manifest.hugging_face = hugging_face;

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include "runtime/error.h"
 #include "runtime/file_kind.h"
 #include "runtime/files.h"
+#include "runtime/number_text.h"
 #include "runtime/safetensors.h"
 
 namespace timepipe {
@@ -25,6 +27,8 @@ using nlohmann::json;
 
 constexpr const char* kConfig = "/config.json";
 constexpr const char* kGeneration = "/generation_config.json";
+
+int64_t size_of(HfDType dtype) { return dtype == HfDType::kF32 ? 4 : 2; }
 
 struct StoredTensor {
   const Parameter* parameter;
@@ -37,7 +41,7 @@ std::vector<Shard> cut_shards(const ParameterLayout& layout, HfDType dtype,
                               int64_t shard_bytes) {
   Shard all;
   for (const Parameter& p : layout.parameters()) {
-    all.push_back({&p, p.count * (dtype == HfDType::kF32 ? 4 : 2)});
+    all.push_back({&p, p.count * size_of(dtype)});
   }
   std::ranges::sort(all, {},
                     [](const StoredTensor& t) { return t.parameter->name; });
@@ -62,33 +66,45 @@ std::string shard_name(std::size_t shard, std::size_t shards) {
   return text;
 }
 
-// The largest numbers of f32 round to infinity.
-void require_finite_bf16(const Parameter& p, const Tensor& value,
-                         const std::vector<uint16_t>& rounded) {
-  const auto bad = std::ranges::find_if(
-      rounded, [](uint16_t bits) { return !std::isfinite(widen_bf16(bits)); });
-  if (bad == rounded.end()) return;
-  const auto i = bad - rounded.begin();
-  throw InvalidArgument(p.name + ": element " + std::to_string(i) + ": " +
-                        std::to_string(value.data<float>()[i]) +
-                        ", expected a number that bf16 can hold");
+// The parameter's numbers, rounded to the type. Throws InvalidArgument naming
+// one that is beyond its range: the largest of a wider type round to infinity.
+std::vector<std::byte> round_to(HfDType dtype, const Parameter& p,
+                                const Tensor& value) {
+  const bool to_f32 = dtype == HfDType::kF32;
+  const int64_t size = size_of(dtype);
+  std::vector<std::byte> rounded(static_cast<std::size_t>(p.count * size));
+  dispatch(value.dtype(), [&](auto zero) {
+    const auto* number = value.data<decltype(zero)>();
+    for (int64_t i = 0; i < p.count; ++i) {
+      const auto f32 = static_cast<float>(number[i]);
+      const uint16_t bf16 = round_to_bf16(number[i]);
+      if (!std::isfinite(to_f32 ? f32 : widen_bf16(bf16))) {
+        throw InvalidArgument(p.name + ": element " + std::to_string(i) + ": " +
+                              significant(number[i], 9) +
+                              ", expected a number that " +
+                              (to_f32 ? "f32" : "bf16") + " can hold");
+      }
+      std::memcpy(rounded.data() + i * size,
+                  to_f32 ? static_cast<const void*>(&f32) : &bf16,
+                  static_cast<std::size_t>(size));
+    }
+  });
+  return rounded;
 }
 
 void write_shard(const std::string& path, const Shard& shard,
                  const ParameterStore& weights, HfDType dtype) {
   std::vector<SafetensorsItem> items;
-  std::vector<std::vector<uint16_t>> rounded(shard.size());
+  std::vector<std::vector<std::byte>> rounded(shard.size());
   for (std::size_t i = 0; i < shard.size(); ++i) {
     const Parameter& p = *shard[i].parameter;
     const Tensor value = weights.value(p.name);
     items.push_back(safetensors_item(p.name, value));
-    if (dtype == HfDType::kF32) continue;
-    rounded[i].resize(static_cast<std::size_t>(p.count));
-    std::transform(value.data<float>(), value.data<float>() + p.count,
-                   rounded[i].begin(), round_to_bf16);
-    require_finite_bf16(p, value, rounded[i]);
-    items.back().dtype = "BF16";
-    items.back().bytes = std::as_bytes(std::span(rounded[i]));
+    const bool to_f32 = dtype == HfDType::kF32;
+    if (to_f32 && value.dtype() == DType::kF32) continue;
+    rounded[i] = round_to(dtype, p, value);
+    items.back().dtype = to_f32 ? "F32" : "BF16";
+    items.back().bytes = rounded[i];
   }
   write_safetensors(path, items, {{"format", "pt"}});
 }
@@ -164,8 +180,6 @@ HfConfig read_hf_config(const std::string& folder) {
 void write_hf_folder(const std::string& folder, const HfConfig& config,
                      const ParameterStore& weights, HfDType dtype,
                      int64_t shard_bytes) {
-  require(weights.dtype() == DType::kF32,
-          "weights: f64, expected f32: the official code has no f64 folders");
   require(shard_bytes > 0, "shard size: " + std::to_string(shard_bytes) +
                                ", expected a number of bytes above 0");
   fs::path target(folder);

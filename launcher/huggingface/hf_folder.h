@@ -35,12 +35,13 @@ HfConfig read_hf_config(const std::string& folder);
 void read_hf_weights(const std::string& folder, ParameterStore& weights,
                      const std::function<void(const std::string&)>& say = {});
 
-enum class HfDType { kF32, kBF16 };  // BF16: rounded to nearest, ties to even
+// Of the folder; wider weights are rounded to nearest, ties to even.
+enum class HfDType { kF32, kBF16 };
 
 // Makes the folder, whole or not at all (it is written under a temporary
 // name). Shards are cut where they would exceed shard_bytes; a larger tensor
 // has one of its own. Throws InvalidArgument if FOLDER holds something already
-// or the weights aren't f32, IoError if it can't be written.
+// or naming a number that rounds to infinity, IoError if it can't be written.
 void write_hf_folder(const std::string& folder, const HfConfig& config,
                      const ParameterStore& weights, HfDType dtype,
                      int64_t shard_bytes = 5'000'000'000);

@@ -1,11 +1,23 @@
 #include "launcher/huggingface/hf_index.h"
 
+#include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "runtime/error.h"
 #include "runtime/json_fields.h"
 
 namespace timepipe {
+namespace {
+
+// Whether it names a file in a folder or in one below, wherever the folder is.
+bool is_path_below(const std::filesystem::path& path) {
+  return path.is_relative() && path.has_filename() && path.filename() != "." &&
+         std::ranges::count(path, "..") == 0 &&
+         path.native().find('\0') == std::string::npos;
+}
+
+}  // namespace
 
 std::map<std::string, std::string> parse_weight_map(const std::string& text,
                                                     const std::string& where) {
@@ -18,11 +30,10 @@ std::map<std::string, std::string> parse_weight_map(const std::string& text,
     require(file.is_string(), where + ": weight_map: " + tensor + ": " +
                                   brief(file) + ", expected a file name");
     const auto name = file.get<std::string>();
-    require(!name.empty() && name != "." && name != ".." &&
-                name.find('/') == std::string::npos &&
-                name.find('\0') == std::string::npos,
+    require(is_path_below(name),
             where + ": weight_map: " + tensor + ": " + brief(file) +
-                ", expected the name of a file in this folder");
+                ", expected the path of a file from this folder on, without "
+                "..");
     files[tensor] = name;
   }
   return files;

@@ -22,9 +22,9 @@ namespace timepipe {
 namespace {
 
 uint64_t hash_of(const ParameterStore& weights) {
-  const auto blocks = static_cast<int64_t>(weights.layout().blocks().size());
+  const ParameterLayout& layout = weights.layout();
   return combine_hashes(
-      block_hashes(weights.layout(), weights.flat(), 0, blocks));
+      block_hashes(layout, weights.flat(), 0, layout.num_blocks()));
 }
 
 // That of init_from must be this run's, but for how weights start.

@@ -19,6 +19,10 @@ grep -q 'over 8 time x 1 data' out || fail "not of 8 ranks" out
   --ranks 4 >out 2>&1 && fail "4 ranks in groups of 3"
 grep -q -- '--ranks: 4, expected a multiple of parallel.data = 3' out ||
   fail "no line about groups" out
+# The time grows with the layers, not with their square.
+timeout 60 "$timepipe" plan "$configs/demo.textproto" model.num_layers=5000 \
+  >out 2>&1 || fail "5000 layers" out
+grep -q ' 5000 layers of width' out || fail "not of 5000 layers" out
 
 # More than any machine has: refused before it is taken, with what to change.
 head -c 20000 "$timepipe" | base64 -w0 >text

@@ -43,7 +43,8 @@ TEST(ParameterLayout, ParametersStartAtCacheLines) {
 TEST(ParameterLayout, BlocksNeverSpanParameters) {
   const ParameterLayout layout = sample_layout();
   std::vector<std::tuple<int64_t, int64_t, int64_t>> blocks;
-  for (const ParameterBlock& b : layout.blocks()) {
+  for (int64_t i = 0; i < layout.num_blocks(); ++i) {
+    const ParameterBlock b = layout.block(i);
     blocks.emplace_back(b.parameter, b.offset, b.count);
   }
   EXPECT_THAT(blocks,
@@ -56,8 +57,22 @@ TEST(ParameterLayout, BlocksNeverSpanParameters) {
 TEST(ParameterLayout, ParameterOfAWholeNumberOfBlocks) {
   ParameterLayout layout;
   layout.add("w", {2, kBlock});
-  EXPECT_EQ(layout.blocks().size(), 2u);
+  EXPECT_EQ(layout.num_blocks(), 2);
   EXPECT_EQ(layout.numel(), 2 * kBlock);
+}
+
+// `timepipe plan` makes the layouts of models that no machine holds.
+TEST(ParameterLayout, TakesNoMemoryOrTimeForItsElements) {
+  constexpr int64_t kParameters = 20000, kBlocks = int64_t{1} << 26;
+  ParameterLayout layout;
+  for (int64_t i = 0; i < kParameters; ++i) {
+    layout.add("w" + std::to_string(i), {kBlocks, kBlock});
+  }
+  EXPECT_EQ(layout.index_of("w19999"), kParameters - 1);
+  EXPECT_EQ(layout.num_blocks(), kParameters * kBlocks);
+  const ParameterBlock last = layout.block(layout.num_blocks() - 1);
+  EXPECT_EQ(last.parameter, kParameters - 1);
+  EXPECT_EQ(last.offset + last.count, layout.numel());
 }
 
 TEST(ParameterLayout, IsFoundByName) {
@@ -103,7 +118,8 @@ TEST(BlockHashes, AreXxh64OfTheBlocksBytes) {
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     const Tensor flat = testing::normal(ctx, 1, {layout.numel()}, dtype);
     std::vector<uint64_t> expected;
-    for (const ParameterBlock& b : layout.blocks()) {
+    for (int64_t i = 0; i < layout.num_blocks(); ++i) {
+      const ParameterBlock b = layout.block(i);
       const Tensor block = flat.slice(b.offset, b.offset + b.count);
       expected.push_back(XXH64(block.bytes().data(), block.bytes().size(), 0));
     }

@@ -298,6 +298,23 @@ TEST_F(ModelCommands, CheckpointsWithNumbersThatAreNotFiniteAreNotOpened) {
         timepipe({"checkpoint", "export", at("nan"), at("hf")});
       },
       ThrowsMessage<InvalidArgument>(HasSubstr("aren't finite")));
+  EXPECT_THAT(
+      [&] {
+        timepipe({"checkpoint", "export", at("large"), at("hf")});
+      },
+      ThrowsMessage<InvalidArgument>(
+          HasSubstr("model.norm.weight: element 2: 1.00000000e+300")));
+}
+
+TEST_F(ModelCommands, CheckpointsOfF64AreExported) {
+  const std::string golden = hf_goldens().front();
+  write_checkpoint_with(1.5, golden, at("run"));
+  ASSERT_EQ(timepipe({"checkpoint", "export", at("run"), at("hf")}), 0);
+  EXPECT_EQ(timepipe({"checkpoint", "verify-export", at("hf")}), 0);
+  Context ctx;
+  const OpenModel back = open_model(ctx, at("hf"));
+  EXPECT_EQ(back.model->weights().value("model.norm.weight").data<float>()[2],
+            1.5F);
 }
 
 TEST_F(ModelCommands, FixtureMustBeFinite) {

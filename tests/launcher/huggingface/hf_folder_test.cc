@@ -3,14 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "models/build.h"
 #include "models/language_model.h"
-#include "runtime/bf16.h"
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
 #include "tests/support/temporary_file.h"
@@ -193,16 +191,6 @@ TEST(HfConfigText, WrittenIsReadBack) {
   EXPECT_EQ(hf_config_text(back, "bfloat16"), text);
 }
 
-TEST(RoundToBf16, NearestTiesToEven) {
-  EXPECT_EQ(round_to_bf16(1.0F), 0x3f80);
-  EXPECT_EQ(round_to_bf16(std::bit_cast<float>(0x3f808000U)), 0x3f80);
-  EXPECT_EQ(round_to_bf16(std::bit_cast<float>(0x3f818000U)), 0x3f82);
-  EXPECT_EQ(round_to_bf16(std::bit_cast<float>(0x3f808001U)), 0x3f81);
-  EXPECT_EQ(round_to_bf16(std::bit_cast<float>(0x7f7fffffU)), 0x7f80);
-  EXPECT_EQ(round_to_bf16(std::bit_cast<float>(0x7f800001U)), 0x7fc0);
-  EXPECT_EQ(round_to_bf16(-0.0F), 0x8000);
-}
-
 // What the official code wrote comes out again, byte for byte.
 TEST_F(HfFolder, ImportExportMakesTheSameFiles) {
   const HfConfig config = read_hf_config(kGolden);
@@ -243,6 +231,31 @@ TEST_F(HfFolder, Bf16IsRoundedOnce) {
                 .entry("lm_head.weight")
                 .dtype,
             "BF16");
+}
+
+TEST_F(HfFolder, WeightsOfF64AreRoundedOrNamed) {
+  HfConfig config = read_hf_config(kGolden);
+  LanguageModel wide(ctx_, config.model, DType::kF64),
+      narrow(ctx_, config.model, DType::kF32);
+  read_hf_weights(kGolden, wide.weights());
+  write_hf_folder(folder("exact"), config, wide.weights(), HfDType::kF32);
+  EXPECT_TRUE(read_text(folder("exact") + "/model.safetensors") ==
+              read_text(kGolden + "/model.safetensors"));
+  double& number = wide.weights().value("model.norm.weight").data<double>()[2];
+  const auto exported = [&](const char* name, HfDType dtype) {
+    write_hf_folder(folder(name), config, wide.weights(), dtype);
+    read_hf_weights(folder(name), narrow.weights());
+    return narrow.weights().value("model.norm.weight").data<float>()[2];
+  };
+  number = 1 + 0x1p-24 + 0x1p-40;
+  EXPECT_EQ(exported("f32", HfDType::kF32), 1 + 0x1p-23F);
+  number = 1 + 0x1p-8 + 0x1p-40;
+  EXPECT_EQ(exported("bf16", HfDType::kBF16), 1 + 0x1p-7F);
+  number = 1e300;
+  EXPECT_EQ(error_of([&] { exported("large", HfDType::kF32); }),
+            "model.norm.weight: element 2: 1.00000000e+300, expected a number "
+            "that f32 can hold");
+  EXPECT_FALSE(fs::exists(folder("large")));
 }
 
 TEST_F(HfFolder, NamesMissingUnexpectedAndMisshapenTensors) {
@@ -321,13 +334,32 @@ TEST_F(HfFolder, AnIndexCannotLeaveItsFolder) {
   const std::string path = copy_of_golden("evil");
   fs::remove(path + "/model.safetensors");
   LanguageModel model(ctx_, read_hf_config(path).model, DType::kF32);
-  for (const char* file : {"../a.safetensors", "/etc/passwd", "..", ""}) {
+  for (const char* file : {"../a.safetensors", "/etc/passwd", "..", "",
+                           "a/../../b", "a/", ".", "a/."}) {
     write_file(
         path + "/model.safetensors.index.json",
         nlohmann::json{{"weight_map", {{"model.norm.weight", file}}}}.dump());
     EXPECT_THAT(error_of([&] { read_hf_weights(path, model.weights()); }),
-                HasSubstr("expected the name of a file in this folder"));
+                HasSubstr("expected the path of a file from this folder on"));
   }
+}
+
+TEST_F(HfFolder, ShardsMayLieInFoldersBelow) {
+  const std::string path = copy_of_golden("below");
+  LanguageModel model(ctx_, read_hf_config(path).model, DType::kF32),
+      back(ctx_, model.config(), DType::kF32);
+  read_hf_weights(path, model.weights());
+  nlohmann::json map;
+  for (const Parameter& p : model.weights().layout().parameters()) {
+    map[p.name] = "a/b..c/model.safetensors";
+  }
+  write_file(path + "/model.safetensors.index.json",
+             nlohmann::json{{"weight_map", map}}.dump());
+  fs::create_directories(path + "/a/b..c");
+  fs::rename(path + "/model.safetensors", path + "/a/b..c/model.safetensors");
+  read_hf_weights(path, back.weights());
+  EXPECT_TRUE(std::ranges::equal(model.weights().flat().bytes(),
+                                 back.weights().flat().bytes()));
 }
 
 TEST_F(HfFolder, WritesNothingOverWhatIsThere) {
