@@ -32,8 +32,9 @@ constexpr std::array kDocuments = {"joined", "reset", "carry"};
 
 struct EvalOptions {
   std::string checkpoint, data, json;
-  std::string tokenizer;   // empty: the model's
-  std::string documents;   // a name of kDocuments; empty: the model's
+  std::string tokenizer;  // empty: the model's
+  std::string documents;  // a name of kDocuments; empty: the model's
+  TokenTypeOption token_type;
   int64_t context = -1;    // tokens of a window; 0: all; -1: as in training
   int64_t max_tokens = 0;  // predictions; 0: all
   bool by_position = false, held_out = false;
@@ -74,6 +75,12 @@ Documents documents_of(const EvalOptions& options, const DataConfig& data) {
 std::vector<int64_t> starts_of(Documents documents, const OpenModel& opened,
                                const TokenFile& file, const Range& range) {
   if (documents == Documents::kJoined) return {range.begin};
+  require(!file.layout().documents.empty() || opened.config.data.bos_id >= 0,
+          file.path() +
+              ": lists no documents, and data.bos_id of the model's "
+              "configuration names no token that starts one: expected "
+              "--documents joined, or a file of timepipe data prepare, which "
+              "lists them");
   return document_starts(file, range.begin, range.end,
                          opened.config.data.bos_id,
                          opened.config.model.vocab_size);
@@ -161,7 +168,8 @@ int eval(const EvalOptions& options) {
   Context ctx;
   const OpenModel opened = open_model(ctx, options.checkpoint);
   const DataConfig& data = opened.config.data;
-  const TokenFile file(options.data, stored_token(data.token_type));
+  const TokenFile file(options.data,
+                       options.token_type.type_or(data.token_type));
   const std::string& tokenizer =
       options.tokenizer.empty() ? data.tokenizer : options.tokenizer;
   require_tokenizer(file.layout(), options.data, tokenizer);
@@ -243,6 +251,7 @@ void add_eval(CLI::App& app, int& status) {
   command.add_flag("--by-position", o->by_position,
                    "Loss by the number of tokens read before, too");
   command.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
+  o->token_type.add_to(command, kTokenTypeOfModel);
   command.add_option("--json", o->json,
                      "Write the result to this file or pipe, too; - or "
                      "/dev/stdout: there instead of the text");
