@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "runtime/file_kind.h"
 #include "runtime/finite.h"
 
 namespace timepipe {
@@ -58,6 +59,11 @@ void require_same(const std::string& where, const std::string& field,
               ", expected " + expected);
 }
 
+std::string not_a_state(const std::string& where, const std::string& found) {
+  return where + ": not a hidden-state file: " + found + ", expected " +
+         kFormat + ", as timepipe generate --state-out writes it";
+}
+
 }  // namespace
 
 HiddenState learned_start(Context& ctx, const LanguageModel& model) {
@@ -97,6 +103,11 @@ void save_hidden_state(const std::string& path, const HiddenState& state,
 int64_t check_hidden_state(const SafetensorsHeader& header,
                            const std::string& where, const HiddenState& like,
                            const ModelConfig& config) {
+  const auto format = header.metadata.find("format");
+  const bool there = format != header.metadata.end();
+  require(there && format->second == kFormat,
+          not_a_state(where, there ? "format " + format->second.substr(0, 64)
+                                   : "no format in its metadata"));
   for (const auto& [field, expected] : describe(config)) {
     require_same(where, field, header.metadata, expected);
   }
@@ -134,13 +145,17 @@ int64_t check_hidden_state(const SafetensorsHeader& header,
 }
 
 HiddenState load_hidden_state(Context& ctx, const std::string& path,
-                              const LanguageModel& model) {
+                              const LanguageModel& model,
+                              const std::string& where) {
   HiddenState state = learned_start(ctx, model);
+  const FileContents contents = file_contents(path);
+  require(contents.kind == FileKind::kSafetensors,
+          not_a_state(where, contents.what));
   const SafetensorsFile file = SafetensorsFile::read(path);
   state.tokens_read =
-      check_hidden_state(file.header(), path, state, model.config());
+      check_hidden_state(file.header(), where, state, model.config());
   for_each_tensor(state, [&](const std::string& name, Tensor& tensor) {
-    convert_finite(path + ": tensor " + name, file.get(name), tensor);
+    convert_finite(where + ": tensor " + name, file.get(name), tensor);
   });
   return state;
 }

@@ -40,9 +40,11 @@ void save_hidden_state(const std::string& path, const HiddenState& state,
 int64_t check_hidden_state(const SafetensorsHeader& header,
                            const std::string& where, const HiddenState& like,
                            const ModelConfig& config);
-// Throws IoError, or InvalidArgument naming the first difference from what the
-// model remembers. f32 and f64 are converted.
+// Throws IoError, or InvalidArgument ("WHERE: what") naming the first
+// difference from what the model remembers, or what else the file is. f32 and
+// f64 are converted.
 HiddenState load_hidden_state(Context& ctx, const std::string& path,
-                              const LanguageModel& model);
+                              const LanguageModel& model,
+                              const std::string& where);
 
 }  // namespace timepipe

@@ -11,6 +11,7 @@
 #include "runtime/error.h"
 #include "runtime/file_marks.h"
 #include "runtime/files.h"
+#include "runtime/shell_word.h"
 #include "runtime/text_kind.h"
 
 namespace timepipe {
@@ -80,9 +81,9 @@ FileContents zip_contents(Text bytes) {
   if (first.ends_with(".npy")) {
     return other_kind(
         "an .npz archive of numpy", "",
-        "python3 -c \"import numpy; z = numpy.load('FILE'); "
-        "numpy.save('FILE.npy', z[z.files[0]])\" writes its first "
-        "array");
+        "python3 -c \"import numpy, sys; z = numpy.load(sys.argv[1]); "
+        "numpy.save(sys.argv[1] + '.npy', z[z.files[0]])\" FILE writes its "
+        "first array");
   }
   for (const Text end : {"/data.pkl", "/.format_version", "/constants.pkl",
                          "/serialization_id", "/byteorder", "/version"}) {
@@ -212,21 +213,10 @@ FileContents contents_of(Text name, Text bytes) {
   return contents;
 }
 
-// For a shell.
-std::string quoted(const std::string& path) {
-  const bool plain = std::ranges::all_of(path, [](char c) {
-    return ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z') ||
-           ('0' <= c && c <= '9') || Text("_-./+:=@%,").find(c) != Text::npos;
-  });
-  if (plain) return path;
-  std::string text = "'";
-  for (const char c : path) text += c == '\'' ? "'\\''" : std::string(1, c);
-  return text + "'";
-}
-
-// With the path in the place of FILE.
-std::string with_path(std::string text, const std::string& path) {
+// With the path in the place of FILE, a word of a command.
+std::string with_path(std::string text, const std::string& file) {
   constexpr Text kFile = "FILE";
+  const std::string path = shell_word(file);
   for (std::size_t at = 0; (at = text.find(kFile, at)) != std::string::npos;) {
     text.replace(at, kFile.size(), path);
     at += path.size();
@@ -273,10 +263,10 @@ void throw_other_kind(const std::string& path, const FileContents& contents,
       contents.kind == FileKind::kJson || contents.kind == FileKind::kJsonLines;
   if (json && !is_data) throw InvalidArgument(text);
   if (!contents.unpack.empty()) {
-    text += ": " + contents.unpack + " " + quoted(path);
+    text += ": " + contents.unpack + " " + shell_word(path);
     text += is_data ? std::string(" | timepipe data prepare -") +
                           (contents.has_field ? " --field text" : "") +
-                          " --out " + quoted(path + ".safetensors")
+                          " --out " + shell_word(path + ".safetensors")
                     : " > UNPACKED";
   } else if (!contents.advice.empty()) {
     text += ": " + with_path(contents.advice, path);

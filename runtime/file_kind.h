@@ -13,7 +13,7 @@ namespace timepipe {
 
 enum class FileKind {
   kText,           // any bytes without a mark of another kind and without a NUL
-  kJsonLines,      // an object a line
+  kJsonLines,      // an object a line; some lines may be torn, with NULs
   kJson,           // one value over several lines
   kSafetensors,    // of tokens, weights or a hidden state
   kNpy,            // numpy.save

@@ -30,9 +30,9 @@ struct NameMark {
 inline constexpr const char* kFetch = "fetch it again";
 inline constexpr const char* kJsonFirst = "write its column of texts as JSON lines";
 inline constexpr const char* kParquet =
-    "python3 -c \"import pandas; pandas.read_parquet('FILE').to_json('FILE.jsonl', orient='records', lines=True)\" writes JSON lines";
+    "python3 -c \"import pandas, sys; pandas.read_parquet(sys.argv[1]).to_json(sys.argv[1] + '.jsonl', orient='records', lines=True)\" FILE writes JSON lines";
 inline constexpr const char* kArrow =
-    "python3 -c \"import datasets; datasets.Dataset.from_file('FILE').to_json('FILE.jsonl')\" writes JSON lines";
+    "python3 -c \"import datasets, sys; datasets.Dataset.from_file(sys.argv[1]).to_json(sys.argv[1] + '.jsonl')\" FILE writes JSON lines";
 inline constexpr const char* kUntar = "tar -xf FILE, then give the files that come out";
 inline constexpr const char* kTakeText = "take the text out first";
 inline constexpr const char* kTorch =

@@ -13,6 +13,7 @@
 
 #include "runtime/error.h"
 #include "runtime/files.h"
+#include "runtime/shell_word.h"
 
 namespace timepipe {
 namespace {
@@ -41,9 +42,9 @@ Column column(ConstBytes bytes, std::size_t width, std::size_t place,
 }
 
 std::string to_npy(const std::string& path, const std::string& type) {
-  return "python3 -c \"import numpy; numpy.save('" + path +
-         ".npy', numpy.fromfile('" + path + "', '" + type +
-         "'))\" makes a file that says so";
+  return "python3 -c \"import numpy, sys; numpy.save(sys.argv[1] + '.npy', "
+         "numpy.fromfile(sys.argv[1], '" +
+         type + "'))\" " + shell_word(path) + " makes a file that says so";
 }
 
 // numpy's name of the type with this code in a Megatron index; "" if none.
@@ -81,8 +82,8 @@ void require_width(const FileBytes& bytes, const std::string& where,
   require(upper.zeros, seen + ": int32 tokens, some below 0, expected ids");
   throw InvalidArgument(seen +
                         ": uint32 or int32 tokens? Set data.token_type = "
-                        "uint32, of data info --token-type uint32; if they are "
-                        "uint16, " +
+                        "uint32 of a run, --token-type uint32 of eval, score, "
+                        "generate and data info; if they are uint16, " +
                         to_npy(where, "<u2"));
 }
 

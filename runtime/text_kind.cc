@@ -50,9 +50,10 @@ std::optional<FileContents> wide_by_nuls(Text bytes) {
     }
   }
   if (letters.empty() || has_control(letters)) return std::nullopt;
-  std::string zeros;  // of 4 places: 1 where most bytes are NUL
+  std::string zeros;  // of 4 places: 1 where most bytes are NUL, 0 where few
   for (const std::size_t n : nuls) {
-    zeros += n > look.size() / 4 * 3 / 4 ? '1' : '0';
+    const std::size_t quarter = look.size() / 4 / 4;
+    zeros += n > 3 * quarter ? '1' : n < quarter ? '0' : '?';
   }
   if (zeros == "0111") return in_encoding("UTF-32LE");
   if (zeros == "1110") return in_encoding("UTF-32BE");
@@ -120,6 +121,26 @@ Json json_form(Text text, bool named, bool whole) {
   const bool goes_on =
       end.ends_with('{') || end.ends_with('[') || end.ends_with(',');
   return named && goes_on ? Json::kDocument : unless_named;
+}
+
+// JSON lines, some of which have NULs, as the loss of power leaves them in
+// files that are being written: objects alone on their lines are beside those,
+// or nothing else is and the name promises JSON. The lines' reader names the
+// bad ones.
+bool is_torn_json_lines(Text text, bool named, bool whole) {
+  std::string letters(text);
+  std::erase(letters, '\0');
+  if (letters.empty()) return named;
+  if (has_control(letters)) return false;
+  while (!text.empty()) {
+    const std::size_t nul = std::min(text.find('\0'), text.size());
+    const std::size_t line = text.substr(0, nul).rfind('\n') + 1;
+    const Text clean = text.substr(0, nul == text.size() ? nul : line);
+    if (json_form(clean, false, whole) == Json::kLines) return true;
+    const std::size_t end = std::min(text.find('\n', nul), text.size() - 1);
+    text.remove_prefix(end + 1);
+  }
+  return false;
 }
 
 FileContents json_document(Text text) {
@@ -209,7 +230,10 @@ std::optional<FileContents> error_page(Text text, Text name, bool whole) {
 
 FileContents text_contents(Text text, Text name, bool whole) {
   FileContents contents;
-  if (const std::size_t nul = text.find('\0'); nul != Text::npos) {
+  const bool named = has_json_name(name);
+  const std::size_t nul = text.find('\0');
+  const bool torn = nul != Text::npos && is_torn_json_lines(text, named, whole);
+  if (nul != Text::npos && !torn) {
     contents.kind = FileKind::kBinary;
     contents.what =
         "binary data, not a text (byte " + std::to_string(nul) + " is 0)";
@@ -219,7 +243,7 @@ FileContents text_contents(Text text, Text name, bool whole) {
     return other_kind("a vocabulary of tiktoken", "",
                       "tokenizers here are models of sentencepiece");
   }
-  const Json form = json_form(text, has_json_name(name), whole);
+  const Json form = torn ? Json::kLines : json_form(text, named, whole);
   if (form == Json::kDocument) return json_document(text);
   contents.kind = form == Json::kLines ? FileKind::kJsonLines : FileKind::kText;
   contents.what = form == Json::kLines ? "JSON lines" : "a text";

@@ -145,11 +145,12 @@ void restore(Context& ctx, const CheckpointReader& checkpoint, Trainer& trainer,
 
 void start_from_state(Context& ctx, const std::string& path, Trainer& trainer,
                       int64_t sequences) {
-  const HiddenState state = load_hidden_state(ctx, path, trainer.model());
+  const std::string where = "data.start_state: " + path;
+  const HiddenState state =
+      load_hidden_state(ctx, path, trainer.model(), where);
   const int64_t mini_batch = trainer.model().config().mini_batch_size;
   require(state.tokens_read % mini_batch == 0,
-          "data.start_state: " + path + ": " +
-              std::to_string(state.tokens_read) +
+          where + ": " + std::to_string(state.tokens_read) +
               " tokens read, expected a multiple of model.mini_batch_size = " +
               std::to_string(mini_batch));
   std::vector<CarriedState::Border> borders;

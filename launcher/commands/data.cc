@@ -6,7 +6,6 @@
 #include <cinttypes>
 #include <cstdio>
 #include <limits>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "launcher/commands/commands.h"
+#include "launcher/commands/shared_options.h"
 #include "launcher/data/prepare.h"
 #include "launcher/process/read_progress.h"
 #include "runtime/byte_text.h"
@@ -27,27 +27,11 @@ struct InfoOptions {
   std::vector<std::string> files;
   int64_t sequence_length = 0;  // 0: not asked for
   int64_t vocab_size = 0;       // 0: ids aren't checked
-  StoredToken raw = StoredToken::kU16;
+  TokenTypeOption token_type;
 };
 
-const char* name_of(StoredToken type) {
-  switch (type) {
-    case StoredToken::kU8:
-      return "uint8";
-    case StoredToken::kU16:
-      return "uint16";
-    case StoredToken::kU32:
-      return "uint32";
-    case StoredToken::kI32:
-      return "int32";
-    case StoredToken::kI64:
-      return "int64";
-  }
-  return "";
-}
-
 std::string kind_of(const TokenFile& file) {
-  const std::string type = std::string(", ") + name_of(file.layout().type);
+  const std::string type = std::string(", ") + name_of(file.layout().type).name;
   switch (file.layout().kind) {
     case FileKind::kSafetensors:
       return ".safetensors" + type;
@@ -124,7 +108,7 @@ void print_tokenizer(const TokenLayout& layout) {
 }
 
 void print(const std::string& path, const InfoOptions& options) {
-  const TokenFile file(path, options.raw);
+  const TokenFile file(path, options.token_type.type_or(TokenType::kUint16));
   std::printf("%s: %s, %" PRId64 " tokens\n", path.c_str(),
               kind_of(file).c_str(), file.num_tokens());
   print_documents(file.layout());
@@ -161,7 +145,7 @@ int prepare(const PrepareOptions& options) {
   std::printf(
       "%s: %" PRId64 " tokens, %s, of %" PRId64
       " document(s); tokenizer %s, vocabulary %" PRId64 "; %s read in %.1f s\n",
-      options.out.c_str(), prepared.tokens, name_of(prepared.type),
+      options.out.c_str(), prepared.tokens, name_of(prepared.type).name,
       prepared.documents, prepared.tokenizer.c_str(), prepared.vocab_size,
       byte_text(prepared.source_bytes).c_str(), seconds);
   if (prepared.left_out > 0) {
@@ -264,11 +248,7 @@ void add_info(CLI::App& data, int& status) {
   command
       .add_option("--vocab-size", o.vocab_size, "Check that every id is below")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 50));
-  command
-      .add_option("--token-type", o.raw,
-                  "uint16 or uint32: tokens of a .bin without a header")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, StoredToken>{
-          {"uint16", StoredToken::kU16}, {"uint32", StoredToken::kU32}}));
+  o.token_type.add_to(command, "uint16");
   command.footer(
       "Example:\n"
       "  timepipe data info pile.safetensors --sequence-length 2048 "

@@ -17,12 +17,10 @@
 #include "launcher/commands/commands.h"
 #include "launcher/commands/evaluation.h"
 #include "launcher/commands/shared_options.h"
-#include "launcher/process/out_of_memory.h"
 #include "launcher/process/read_progress.h"
 #include "launcher/process/result_file.h"
 #include "launcher/process/standard_output.h"
 #include "launcher/tokenizer/require_tokenizer.h"
-#include "launcher/tokenizer/tokenizer.h"
 #include "runtime/number_text.h"
 #include "runtime/token_file.h"
 
@@ -34,8 +32,9 @@ constexpr std::array kDocuments = {"joined", "reset", "carry"};
 
 struct EvalOptions {
   std::string checkpoint, data, json;
-  std::string tokenizer;   // empty: the model's
-  std::string documents;   // a name of kDocuments; empty: the model's
+  std::string tokenizer;  // empty: the model's
+  std::string documents;  // a name of kDocuments; empty: the model's
+  TokenTypeOption token_type;
   int64_t context = -1;    // tokens of a window; 0: all; -1: as in training
   int64_t max_tokens = 0;  // predictions; 0: all
   bool by_position = false, held_out = false;
@@ -76,53 +75,15 @@ Documents documents_of(const EvalOptions& options, const DataConfig& data) {
 std::vector<int64_t> starts_of(Documents documents, const OpenModel& opened,
                                const TokenFile& file, const Range& range) {
   if (documents == Documents::kJoined) return {range.begin};
+  require(!file.layout().documents.empty() || opened.config.data.bos_id >= 0,
+          file.path() +
+              ": lists no documents, and data.bos_id of the model's "
+              "configuration names no token that starts one: expected "
+              "--documents joined, or a file of timepipe data prepare, which "
+              "lists them");
   return document_starts(file, range.begin, range.end,
                          opened.config.data.bos_id,
                          opened.config.model.vocab_size);
-}
-
-// Bytes of the text that the labels of documents stand for; none if that isn't
-// known, and a line that says why if the tokenizer should have told.
-std::optional<int64_t> bytes_of_labels(const TokenFile& file,
-                                       const std::vector<int64_t>& starts,
-                                       int64_t end, const std::string& name,
-                                       int64_t vocab_size) {
-  if (name == "bytes") {
-    // Files of wider ids don't say what made them.
-    if (vocab_size == 256 || file.layout().type == StoredToken::kU8) {
-      return end - starts.front() - std::ssize(starts);
-    }
-    return std::nullopt;
-  }
-  constexpr int64_t kPiece = 1 << 16;
-  try {
-    const auto tokenizer = make_tokenizer(name);
-    int64_t bytes = 0;
-    std::vector<int64_t> ids;
-    for (std::size_t d = 0; d < starts.size(); ++d) {
-      const int64_t last = d + 1 < starts.size() ? starts[d + 1] : end;
-      for (int64_t first = starts[d] + 1; first < last; first += kPiece) {
-        ids.resize(static_cast<std::size_t>(std::min(kPiece, last - first)));
-        file.read(first, ids, vocab_size);
-        bytes += bytes_of_text(*tokenizer, ids);
-      }
-    }
-    // The space that is put before a document isn't of its text; that of one
-    // which starts in `starts` isn't of a label.
-    const int64_t space =
-        bytes_of_text(*tokenizer, tokenizer->encode("a", "")) - 1;
-    bytes -= space * std::ranges::count_if(
-                         file.layout().documents, [&](int64_t document) {
-                           return starts.front() < document && document < end &&
-                                  !std::ranges::binary_search(starts, document);
-                         });
-    if (bytes > 0) return bytes;
-    std::fprintf(stderr, "timepipe: bits per byte not known: no text\n");
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "timepipe: bits per byte not known: %s\n",
-                 line_of(error).c_str());
-  }
-  return std::nullopt;
 }
 
 // What a run of the command found.
@@ -207,7 +168,8 @@ int eval(const EvalOptions& options) {
   Context ctx;
   const OpenModel opened = open_model(ctx, options.checkpoint);
   const DataConfig& data = opened.config.data;
-  const TokenFile file(options.data, stored_token(data.token_type));
+  const TokenFile file(options.data,
+                       options.token_type.type_or(data.token_type));
   const std::string& tokenizer =
       options.tokenizer.empty() ? data.tokenizer : options.tokenizer;
   require_tokenizer(file.layout(), options.data, tokenizer);
@@ -221,6 +183,7 @@ int eval(const EvalOptions& options) {
                                opened.config.model.mini_batch_size);
 
   const int64_t predictions = range.end - range.begin - 1;
+  LabelBytes bytes(file, tokenizer, opened.config.model.vocab_size);
   ReadProgress progress("eval", predictions);
   Findings findings{
       options,
@@ -228,19 +191,20 @@ int eval(const EvalOptions& options) {
       range,
       context == 0 ? predictions : std::min(context, predictions),
       documents,
-      Evaluation(ctx, opened, file, documents).run(windows, progress),
+      Evaluation(ctx, opened, file, documents, bytes).run(windows, progress),
       progress.seconds(),
       std::nullopt};
   require(findings.losses.tokens() > 0,
           options.data +
               ": no label: a document's last token has none, and data.loss = "
               "jax leaves data.bos_id out");
-  const std::optional<int64_t> bytes = bytes_of_labels(
-      file, starts, range.end, tokenizer, opened.config.model.vocab_size);
-  if (bytes) {
+  if (const auto total = bytes.total()) {
     findings.bits_per_byte = findings.bits_per_token() *
                              static_cast<double>(findings.losses.tokens()) /
-                             static_cast<double>(*bytes);
+                             static_cast<double>(*total);
+  } else if (!bytes.mistake().empty()) {
+    std::fprintf(stderr, "timepipe: bits per byte not known: %s\n",
+                 bytes.mistake().c_str());
   }
   // Whoever wants JSON on standard output wants nothing else there.
   if (is_standard_output(options.json)) {
@@ -287,6 +251,7 @@ void add_eval(CLI::App& app, int& status) {
   command.add_flag("--by-position", o->by_position,
                    "Loss by the number of tokens read before, too");
   command.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
+  o->token_type.add_to(command, kTokenTypeOfModel);
   command.add_option("--json", o->json,
                      "Write the result to this file or pipe, too; - or "
                      "/dev/stdout: there instead of the text");

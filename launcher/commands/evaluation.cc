@@ -10,10 +10,12 @@
 namespace timepipe {
 
 Evaluation::Evaluation(Context& ctx, const OpenModel& opened,
-                       const TokenFile& file, Documents documents)
+                       const TokenFile& file, Documents documents,
+                       LabelBytes& bytes)
     : ctx_(ctx),
       file_(file),
       documents_(documents),
+      bytes_(bytes),
       vocab_(opened.config.model.vocab_size),
       piece_(16 * decoder_chunk_tokens(opened.config.model)),
       decoder_(ctx, *opened.model, decoder_chunk_tokens(opened.config.model)) {
@@ -48,7 +50,8 @@ void Evaluation::read(int64_t first, int64_t tokens, bool last,
     const int64_t count = std::min(piece_, tokens - done);
     const bool ends = last && done + count == tokens;
     ids_.resize(static_cast<std::size_t>(count + (ends ? 0 : 1)));
-    file_.read(first + done, ids_, vocab_);
+    first_ = first + done;
+    file_.read(first_, ids_, vocab_);
     const auto ids = std::span(ids_).first(static_cast<std::size_t>(count));
     const auto sink = [&](int64_t row, const Tensor& logits) {
       add(row, logits);
@@ -73,7 +76,9 @@ void Evaluation::add(int64_t row, const Tensor& logits) {
   token_losses(logits, targets, losses);
   for (int64_t r = 0; r < rows; ++r) {
     if (target[r] == kIgnoredTarget) continue;
-    losses_.add(tokens_read_ + row + r + 1, losses.data<double>()[r]);
+    const int64_t read = row + r + 1;  // of ids_, before the label
+    losses_.add(tokens_read_ + read, losses.data<double>()[r]);
+    bytes_.add(first_ + read, ids_[read - 1], target[r]);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "launcher/checkpoint/open_model.h"
+#include "launcher/commands/label_bytes.h"
 #include "launcher/data/sequence_packer.h"
 #include "launcher/generate/loss_by_position.h"
 #include "launcher/process/read_progress.h"
@@ -19,8 +20,9 @@ namespace timepipe {
 // token has no label. A file that is one text is one document.
 class Evaluation {
  public:
+  // bytes: gets every label whose loss counts; must outlive this.
   Evaluation(Context& ctx, const OpenModel& opened, const TokenFile& file,
-             Documents documents);
+             Documents documents, LabelBytes& bytes);
 
   // The losses of all labels, by how many tokens the hidden state had read.
   // Throws IoError, or InvalidArgument naming file, position and id.
@@ -36,10 +38,12 @@ class Evaluation {
   Context& ctx_;
   const TokenFile& file_;
   Documents documents_;
+  LabelBytes& bytes_;
   int64_t vocab_, piece_;
   std::optional<int64_t> not_a_label_;
   Decoder decoder_;
   int64_t tokens_read_ = 0;   // by the hidden state, before ids_
+  int64_t first_ = 0;         // token of the file, the first of ids_
   std::vector<int64_t> ids_;  // each is the label of the one before
   LossByPosition losses_;
 };

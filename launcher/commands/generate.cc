@@ -31,6 +31,7 @@ struct GenerateOptions {
   int64_t max_new_tokens = 256;
   SamplerOptions sampler;
   bool bos = false, ignore_eos = false, ids = false;
+  TokenTypeOption token_type;  // of prompt_file
 };
 
 // All of a stream, without a byte order mark. Throws InvalidArgument unless it
@@ -111,7 +112,8 @@ void read_prompt(const GenerateOptions& options, const OpenModel& opened,
     prefill.add(std::span(&*bos, 1));
   }
   if (has_prompt_of_tokens(options)) {
-    const TokenFile file(path, stored_token(opened.config.data.token_type));
+    const TokenFile file(
+        path, options.token_type.type_or(opened.config.data.token_type));
     if (tokenizer != nullptr) {
       require_tokenizer(file.layout(), path, tokenizer_name(options, opened));
     }
@@ -197,7 +199,8 @@ int generate(const GenerateOptions& options) {
   const ModelConfig& model = opened.config.model;
   Decoder decoder(ctx, *opened.model, decoder_chunk_tokens(model));
   if (!options.state_in.empty()) {
-    decoder.restart(load_hidden_state(ctx, options.state_in, *opened.model));
+    decoder.restart(load_hidden_state(ctx, options.state_in, *opened.model,
+                                      "--state-in: " + options.state_in));
   }
   const auto tokenizer = tokenizer_for(options, opened);
 
@@ -271,6 +274,7 @@ void add_generate(CLI::App& app, int& status) {
       ->capture_default_str();
   add_sampling(command, o->sampler);
   command.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
+  o->token_type.add_to(command, kTokenTypeOfModel);
   command.add_flag("--bos", o->bos, "Put the id for a start before the prompt");
   command.add_option("--state-in", o->state_in,
                      "Hidden state to go on from, instead of the learned one");

@@ -25,6 +25,7 @@ namespace {
 
 struct ScoreOptions {
   std::string checkpoint, tokens, tensor = "", logits, dtype = "f32";
+  TokenTypeOption token_type;
 };
 
 // Of the rows of a call: losses[t] of token t + 1; 0 for the last.
@@ -69,9 +70,9 @@ int score(const ScoreOptions& options) {
       open_model(ctx, options.checkpoint,
                  options.dtype == "f64" ? DType::kF64 : DType::kF32);
   const int64_t vocab = opened.config.model.vocab_size;
-  const TokenRows rows =
-      read_token_rows(options.tokens, options.tensor, vocab,
-                      stored_token(opened.config.data.token_type));
+  const TokenRows rows = read_token_rows(
+      options.tokens, options.tensor, vocab,
+      options.token_type.type_or(opened.config.data.token_type));
   const DType dtype = opened.config.train.dtype;
 
   NewFile file(options.logits);
@@ -121,8 +122,9 @@ void add_score(CLI::App& app, int& status) {
       ->required();
   command.add_option(
       "--tensor", o->tensor,
-      "Tensor of a .safetensors file. Default: input_ids, or else "
-      "tokens, as `timepipe data prepare` writes");
+      "Tensor of a .safetensors file. Default: tokens, as `timepipe data "
+      "prepare` writes, or else input_ids");
+  o->token_type.add_to(command, kTokenTypeOfModel);
   command
       .add_option("--logits", o->logits,
                   "File to write: logits [T,vocab] or [B,T,vocab]; loss [T-1] "

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "launcher/config/config.h"
+
 namespace timepipe {
 
 // What several commands take, in the same words.
@@ -15,6 +17,29 @@ inline constexpr const char* kCheckpointHelp =
 inline constexpr const char* kTokenizerHelp =
     "bytes, or the path of a sentencepiece model. Default: data.tokenizer of "
     "the model's configuration, tokenizer.model of a Hugging Face folder";
+
+// --token-type
+struct TokenTypeOption {
+  std::string name;  // empty: not given
+
+  // otherwise: what it is then, for the help.
+  void add_to(CLI::App& command, const std::string& otherwise) {
+    command
+        .add_option("--token-type", name,
+                    "uint16 or uint32: tokens of a .bin without a header. "
+                    "Default: " +
+                        otherwise)
+        ->check(CLI::IsMember({"uint16", "uint32"}));
+  }
+  StoredToken type_or(TokenType otherwise) const {
+    if (name.empty()) return stored_token(otherwise);
+    return stored_token(name == "uint32" ? TokenType::kUint32
+                                         : TokenType::kUint16);
+  }
+};
+
+inline constexpr const char* kTokenTypeOfModel =
+    "data.token_type of the model's configuration";
 
 // CONFIG [path=value ...]
 struct ConfigOptions {

@@ -72,7 +72,9 @@ class LineReader {
   }
   [[noreturn]] void not_json(const std::string& what) const {
     fail(at_, "not JSON: " + what +
-                  (at_ < line_.size() ? "" : ", but the line ends"));
+                  (at_ == line_.size()  ? ", but the line ends"
+                   : line_[at_] == '\0' ? ", but there is a NUL"
+                                        : ""));
   }
   static std::string kind_of(char first) {
     if (first == '"') return "a text";

@@ -265,9 +265,7 @@ class TokenWriter {
     const int64_t end = tokens_ * bytes_of(type_);
     const int64_t aligned = (end + 7) / 8 * 8;
     const auto count = static_cast<int64_t>(documents_.size());
-    const std::string type = type_ == StoredToken::kU8    ? "U8"
-                             : type_ == StoredToken::kU16 ? "U16"
-                                                          : "U32";
+    const std::string type(name_of(type_).safetensors);
     std::vector<SafetensorsEntry> entries = {
         {"tokens", type, {tokens_}, 0, end}};
     if (aligned != end) {  // other readers want documents at multiples of 8

@@ -22,11 +22,10 @@ struct TokenRows {
   }
 };
 
-// Reads .npy, the tensor of this name of a .safetensors file (U8, U16, U32,
-// I32, I64; no name: input_ids, or else tokens), or any other file as
-// runtime/token_file.h does. Throws IoError or InvalidArgument naming the file,
-// and place and id of a token that isn't in [0, vocab_size). raw: type of the
-// tokens of a .bin without a header.
+// Reads .npy, the tensor of this name of a .safetensors file (no name: tokens,
+// or else input_ids), or any other file as runtime/token_file.h does. Throws
+// IoError or InvalidArgument naming the file, and place and id of a token that
+// isn't in [0, vocab_size). raw: type of the tokens of a .bin without a header.
 TokenRows read_token_rows(const std::string& path, const std::string& tensor,
                           int64_t vocab_size,
                           StoredToken raw = StoredToken::kU16);

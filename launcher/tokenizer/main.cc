@@ -21,6 +21,7 @@ namespace {
 
 using sentencepiece::SentencePieceProcessor;
 using timepipe::TokenizerHeader;
+using timepipe::TokenizerIdKind;
 using timepipe::TokenizerMessage;
 
 std::string open_model(SentencePieceProcessor& model,
@@ -32,7 +33,10 @@ std::string open_model(SentencePieceProcessor& model,
   std::string answer(sizeof(opened), '\0');
   std::memcpy(answer.data(), &opened, sizeof(opened));
   for (int id = 0; id < opened.vocab_size; ++id) {
-    answer += model.IsByte(id) ? '\1' : '\0';
+    answer +=
+        static_cast<char>(model.IsByte(id)      ? TokenizerIdKind::kByte
+                          : model.IsUnknown(id) ? TokenizerIdKind::kUnknown
+                                                : TokenizerIdKind::kPiece);
   }
   return answer;
 }

@@ -15,7 +15,7 @@ namespace timepipe {
 
 enum class TokenizerMessage : uint32_t {
   kOpen = 1,  // a sentencepiece model; answer: TokenizerOpened, then one byte
-              // per id, 1 if it is a byte of text
+              // per id, its TokenizerIdKind
   kEncode,    // a text, after its context; answer: its ids, int32
   kDecode,    // ids, int32; answer: their text
   kAnswer,
@@ -32,6 +32,8 @@ struct TokenizerHeader {
 struct TokenizerOpened {
   int32_t vocab_size, bos_id, eos_id;  // -1: none
 };
+
+enum class TokenizerIdKind : char { kPiece, kByte, kUnknown };
 
 constexpr uint64_t kMostTextBytes = uint64_t{256} << 20;
 // A space is three ids of four bytes where a model has none for it.

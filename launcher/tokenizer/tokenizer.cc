@@ -46,6 +46,7 @@ class BytesTokenizer : public Tokenizer {
   std::optional<int64_t> bos_id() const override { return std::nullopt; }
   std::optional<int64_t> eos_id() const override { return std::nullopt; }
   bool is_byte_of_text(int64_t) const override { return true; }
+  bool is_unknown(int64_t) const override { return false; }
 
   int64_t piece_end(const FileBytes& text, int64_t begin) const override {
     return std::min(text.size(), begin + kPieceBytes);
@@ -117,7 +118,7 @@ class SentencepieceTokenizer : public Tokenizer {
     }
     require(answer.size() >= sizeof(opened_), path + ": short answer");
     std::memcpy(&opened_, answer.data(), sizeof(opened_));
-    is_byte_ = answer.substr(sizeof(opened_));
+    kinds_ = answer.substr(sizeof(opened_));
   }
 
   std::string name() const override { return name_; }
@@ -130,8 +131,10 @@ class SentencepieceTokenizer : public Tokenizer {
     return if_any(opened_.eos_id);
   }
   bool is_byte_of_text(int64_t id) const override {
-    return 0 <= id && std::cmp_less(id, is_byte_.size()) &&
-           is_byte_[static_cast<std::size_t>(id)] == '\1';
+    return is(TokenizerIdKind::kByte, id);
+  }
+  bool is_unknown(int64_t id) const override {
+    return is(TokenizerIdKind::kUnknown, id);
   }
 
   int64_t piece_end(const FileBytes& text, int64_t begin) const override {
@@ -171,6 +174,10 @@ class SentencepieceTokenizer : public Tokenizer {
     }
     return ids;
   }
+  bool is(TokenizerIdKind kind, int64_t id) const {
+    return 0 <= id && std::cmp_less(id, kinds_.size()) &&
+           kinds_[static_cast<std::size_t>(id)] == static_cast<char>(kind);
+  }
   static std::optional<int64_t> if_any(int32_t id) {
     return id < 0 ? std::nullopt : std::optional<int64_t>(id);
   }
@@ -179,7 +186,7 @@ class SentencepieceTokenizer : public Tokenizer {
   NeutralCuts cuts_;
   TokenizerProcess process_;
   TokenizerOpened opened_ = {};
-  std::string is_byte_;  // by id
+  std::string kinds_;  // TokenizerIdKind by id
 };
 
 }  // namespace
@@ -231,26 +238,17 @@ std::string tokenizer_fingerprint(const std::string& name) {
   return fingerprint_of(read_model(name));
 }
 
-int64_t bytes_of_text(Tokenizer& tokenizer, std::span<const int64_t> ids) {
-  std::vector<int64_t> others = tokenizer.encode("a", "");
-  int64_t bytes = -std::ssize(tokenizer.decode(others));
-  for (const int64_t id : ids) {
-    if (tokenizer.is_byte_of_text(id)) {
-      ++bytes;
-    } else {
-      others.push_back(id);
-    }
-  }
-  return bytes + std::ssize(tokenizer.decode(others));
+std::vector<int64_t> some_text(Tokenizer& tokenizer) {
+  std::vector<int64_t> ids = tokenizer.encode("a", "");
+  require(!tokenizer.decode(ids).empty(),
+          "tokenizer " + tokenizer.name() + ": can't read the text \"a\"");
+  return ids;
 }
 
 TextStream::TextStream(Tokenizer& tokenizer)
     : tokenizer_(tokenizer),
-      anchor_(tokenizer.encode("a", "")),
-      anchor_text_(tokenizer.decode(anchor_)) {
-  require(!anchor_text_.empty(),
-          "tokenizer " + tokenizer.name() + ": can't read the text \"a\"");
-}
+      anchor_(some_text(tokenizer)),
+      anchor_text_(tokenizer.decode(anchor_)) {}
 
 std::string TextStream::text_of_pending() {
   if (!began_) return tokenizer_.decode(pending_);

@@ -43,6 +43,8 @@ class Tokenizer {
   virtual std::optional<int64_t> eos_id() const = 0;
   // Whether the id is a byte, perhaps a part of a character only.
   virtual bool is_byte_of_text(int64_t id) const = 0;
+  // Whether the id stands for whatever text the vocabulary has nothing for.
+  virtual bool is_unknown(int64_t id) const = 0;
 
   // Where the piece that begins at byte `begin`, one of the text, ends. Throws
   // IoError.
@@ -75,9 +77,10 @@ std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name);
 // nothing.
 std::string tokenizer_fingerprint(const std::string& name);
 
-// Bytes of the text that the ids, of a text that is UTF-8, stand for where text
-// comes before them: an id that is a byte counts as one, wherever ids are cut.
-int64_t bytes_of_text(Tokenizer& tokenizer, std::span<const int64_t> ids);
+// Ids of some text, which one doesn't matter: what is decoded behind them is
+// decoded as inside a text. Throws InvalidArgument if the tokenizer makes
+// nothing of a letter.
+std::vector<int64_t> some_text(Tokenizer& tokenizer);
 
 // The text of ids that come one by one, each part as soon as it is certain.
 // What add() and finish() give, joined, is decode() of all ids; memory and time

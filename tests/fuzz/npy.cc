@@ -1,3 +1,4 @@
+#include "runtime/token_npy.h"
 #include "tests/fuzz/tokens.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {

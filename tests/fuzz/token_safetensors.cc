@@ -1,3 +1,5 @@
+#include "runtime/token_safetensors.h"
+
 #include "tests/fuzz/tokens.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {

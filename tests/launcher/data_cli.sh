@@ -57,6 +57,21 @@ expected a text" out || fail "not named" out
 echo "ok: JSON lines under any name and through pipes"
 
 out=(--out none.safetensors)
+# A line of NULs, as the loss of power leaves it, near the start and far from it.
+for ((i = 0; i < 8; ++i)); do cat lines.jsonl; done >many.jsonl
+[ "$(stat -c %s many.jsonl)" -gt 300000 ] || fail "not many lines"
+"${prepare[@]}" many.jsonl --overwrite --out lines.safetensors >out || fail many out
+for line in 1 4 3190; do
+  { head -n $((line - 1)) many.jsonl && head -c 5000 /dev/zero && echo &&
+    tail -n +$line many.jsonl; } >torn.jsonl
+  mistake "torn.jsonl: line $line: column 1: not JSON: expected a value, but \
+there is a NUL" "${prepare[@]}" torn.jsonl "${out[@]}"
+  same "${prepare[@]}" torn.jsonl --skip-bad-lines
+  grep -q "^  torn.jsonl: line $line: column 1: not JSON" out ||
+    fail "the torn line isn't named" out
+done
+echo "ok: torn lines are named and left out"
+
 mistake 'part-00000: its lines are JSON objects: --field text' \
   "${prepare[@]}" part-00000 "${out[@]}"
 mistake '--field: text.txt is a text' "${prepare[@]}" lines.jsonl text.txt \

@@ -46,8 +46,29 @@ for documents in reset carry; do
     fail "$documents: held-out loss $held_out of the run" eval.json
   [ "$(value documents)" = "\"$documents\"" ] || fail "not named" eval.json
 done
-refused "data.bos_id: -1, expected the token that starts a document" \
-  "$timepipe" eval run --data text --documents reset
+for documents in reset carry; do
+  mistake "text: lists no documents, and data.bos_id of the model's \
+configuration names no token that starts one: expected --documents joined, or \
+a file of timepipe data prepare" \
+    "$timepipe" eval run --data text --documents $documents
+done
+
+# Tokens of another type than the run's.
+for ((i = 0; i < 400; ++i)); do printf '\1\2\0\0'; done >wide.bin
+for command in "eval run --data wide.bin" \
+  "score run --tokens wide.bin --logits logits.safetensors" \
+  "generate run --max-new-tokens 0 --prompt-file wide.bin"; do
+  # shellcheck disable=SC2086  # words
+  mistake "--token-type uint32 of eval, score, generate" "$timepipe" $command
+  # shellcheck disable=SC2086
+  mistake "token 0: id 513, expected one in [0, 256)" "$timepipe" $command \
+    --token-type uint32
+done
+for ((i = 0; i < 400; ++i)); do printf '\1\0\0\0'; done >wide.bin
+run score run --tokens wide.bin --logits logits.safetensors --token-type uint32
+run eval run --data wide.bin --token-type uint32 --json eval.json
+[ "$(value tokens)" -eq 399 ] || fail "eval of uint32" eval.json
+rm logits.safetensors
 
 # All of the file in one window.
 run eval run --data text --context 0 --json eval.json
@@ -181,7 +202,7 @@ wrong "token 0: id 65535, expected one in [0, 256)" \
 wrong "large.bin: 1 token(s) to evaluate" eval run --data large.bin
 wrong "dtype" score run --tokens text --logits x --dtype f16
 wrong "x/y: " score run --tokens text --logits x/y
-wrong "no tensor named tokens" score run --logits x \
+wrong "no tensor named tokens or input_ids, but logits, loss" score run --logits x \
   --tokens logits.safetensors
 wrong "prompt: empty" generate run
 wrong "prompt: empty" generate run --state-in a.state
@@ -198,9 +219,12 @@ wrong "--top-k: -2" "${generate[@]}" --top-k=-2
 wrong "--top-p: 0.0" "${generate[@]}" --top-p 0
 wrong "--top-k excludes --greedy" "${generate[@]}" --greedy --top-k 5
 wrong "--max-new-tokens" "${generate[@]}" --max-new-tokens=-1
-wrong "a.state: hidden_size: 32, expected 64" generate wide --prompt a \
+wrong "--state-in: a.state: hidden_size: 32, expected 64" generate wide --prompt a \
   --state-in a.state
-wrong "text: " "${generate[@]}" --state-in text
+wrong "--state-in: text: not a hidden-state file: a text, expected" \
+  "${generate[@]}" --state-in text
+wrong "--state-in: logits.safetensors: not a hidden-state file: no format" \
+  "${generate[@]}" --state-in logits.safetensors
 wrong "x: No such file" "${generate[@]}" --state-out x/y
 wrong "x: No such file" eval run --data text --json x/y
 wrong "run: not a regular file" eval run --data text --json run

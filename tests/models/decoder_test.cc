@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -131,7 +132,7 @@ TEST_P(DecoderTest, GoesOnFromASavedState) {
 
     Reader other(GetParam());
     const HiddenState saved =
-        load_hidden_state(other.ctx, file.path(), other.model);
+        load_hidden_state(other.ctx, file.path(), other.model, "F");
     for (int i = 0; i < 2; ++i) {  // reading on doesn't change it
       other.decoder.restart(saved);
       EXPECT_EQ(other.read(all.subspan(saved_at)), expected);
@@ -243,9 +244,10 @@ TEST(Decoder, NamesLogitsAndStatesThatAreNotFinite) {
   state.layers[1].state.data<double>()[2] =
       std::numeric_limits<double>::infinity();
   save_hidden_state(file.path(), state, reader.model.config());
-  EXPECT_THAT([&] { load_hidden_state(reader.ctx, file.path(), reader.model); },
-              ThrowsMessage<InvalidArgument>(
-                  HasSubstr(file.path() + ": tensor layers.1.state: 1 of ")));
+  EXPECT_THAT(
+      [&] { load_hidden_state(reader.ctx, file.path(), reader.model, "F"); },
+      ThrowsMessage<InvalidArgument>(
+          HasSubstr("F: tensor layers.1.state: 1 of ")));
   reader.model.final_norm().data<double>()[0] =
       std::numeric_limits<double>::quiet_NaN();
   EXPECT_THAT(
@@ -262,8 +264,8 @@ TEST(Decoder, RefusesChunksThatAreNoMiniBatches) {
 void expect_refused(const std::string& path, const ModelOptions& options,
                     const std::string& error) {
   Reader reader(options);
-  EXPECT_THAT([&] { load_hidden_state(reader.ctx, path, reader.model); },
-              ThrowsMessage<InvalidArgument>(path + ": " + error));
+  EXPECT_THAT([&] { load_hidden_state(reader.ctx, path, reader.model, "F"); },
+              ThrowsMessage<InvalidArgument>("F: " + error));
 }
 
 TEST(HiddenStateFile, OfAnotherModelIsRefusedByItsFirstDifference) {
@@ -274,6 +276,22 @@ TEST(HiddenStateFile, OfAnotherModelIsRefusedByItsFirstDifference) {
                  "layer: linear, expected mlp");
   expect_refused(file.path(), {InnerModel::kLinear, true, false, true},
                  "share_qk: true, expected false");
+}
+
+TEST(HiddenStateFile, FilesOfOtherKindsAreNamed) {
+  const std::string begin = "not a hidden-state file: ",
+                    end =
+                        ", expected timepipe.hidden_state.1, as timepipe "
+                        "generate --state-out writes it";
+  expect_refused(testing::TemporaryFile("a text").path(), kMamba,
+                 begin + "a text" + end);
+  const testing::TemporaryFile tokens("");
+  const std::vector<uint8_t> ids = {1, 2, 3};
+  const std::vector<SafetensorsItem> items = {
+      {"tokens", "U8", {3}, std::as_bytes(std::span(ids))}};
+  write_safetensors(tokens.path(), items, {{"tokenizer", "bytes"}});
+  expect_refused(tokens.path(), kMamba,
+                 begin + "no format in its metadata" + end);
 }
 
 TEST(HiddenStateFile, IsCheckedBeforeItIsUsed) {
@@ -295,8 +313,12 @@ TEST(HiddenStateFile, IsCheckedBeforeItIsUsed) {
     expect_error([&](auto& h) { h.metadata["tokens_read"] = tokens; },
                  "F: tokens_read: \"" + std::string(tokens) + "\", expected");
   }
-  expect_error([](auto& h) { h.metadata.erase("format"); },
-               "F: format: not there, expected timepipe.hidden_state.1");
+  expect_error(
+      [](auto& h) { h.metadata.erase("format"); },
+      "F: not a hidden-state file: no format in its metadata, expected "
+      "timepipe.hidden_state.1");
+  expect_error([](auto& h) { h.metadata["format"] = "another"; },
+               "F: not a hidden-state file: format another, expected");
   expect_error([](auto& h) { h.entries.pop_back(); }, ": not there, expected");
   expect_error([](auto& h) { h.entries.front().dtype = "BF16"; },
                "expected F32 or F64");

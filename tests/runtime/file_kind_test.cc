@@ -50,6 +50,7 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 std::vector<Case> read_kinds() {
   const std::string header = R"({"tokens":{"dtype":"U8"}})";
   const std::string safetensors = int32(25) + int32(0) + header;
+  const std::string object = "{\"text\": \"a\"}\n";
   const std::string model = "\x0a\x0e\x0a\x05<unk>\x15\0\0\0\0\x18\x02"s;
   return {
       {"book.txt", "In the beginning\n", FileKind::kText, "a text"},
@@ -72,6 +73,14 @@ std::vector<Case> read_kinds() {
       {"a.txt", "\xef\xbb\xbf{\"a\": 1}", FileKind::kJsonLines, "JSON lines"},
       {"long.txt", "{\"a\": \"" + std::string(1 << 20, 'b'),
        FileKind::kJsonLines, "JSON lines"},
+      // Torn by a loss of power.
+      {"a.jsonl", object + kNuls + "\n" + object, FileKind::kJsonLines, "JSON"},
+      {"part-00001", object + kNuls + "\n" + object, FileKind::kJsonLines,
+       "JSON lines"},
+      {"part-00001", kNuls + "\n" + object, FileKind::kJsonLines, "JSON lines"},
+      {"part-00001", "{\"text\": \"" + kNuls + object + object,
+       FileKind::kJsonLines, "JSON lines"},
+      {"a.jsonl", kNuls, FileKind::kJsonLines, "JSON lines"},
       {"a.safetensors", safetensors, FileKind::kSafetensors, "a safetensors"},
       {"A.SAFETENSORS", safetensors, FileKind::kSafetensors, "a safetensors"},
       {"tokens", safetensors, FileKind::kSafetensors, "a safetensors"},
@@ -188,6 +197,13 @@ std::vector<Case> texts_that_are_none() {
       {"a.txt", "text\0"s, FileKind::kBinary,
        "binary data, not a text (byte 4 is 0)"},
       {"a.dat", "\x01\0\x02\0"s, FileKind::kBinary, "binary data"},
+      {"a.dat", kNuls, FileKind::kBinary, "binary data"},
+      {"a.txt", "text\n" + kNuls + "\ntext\n", FileKind::kBinary,
+       "binary data"},
+      {"a.jsonl", "{\"a\": 1}\n\x01\0\n"s, FileKind::kBinary, "binary data"},
+      // NULs at some places more than at others, by chance.
+      {"a.txt", std::string(1021, 'a') + std::string(3075, '\0'),
+       FileKind::kBinary, "binary data"},
       {"a.json", "[{\"text\": 1}]", FileKind::kJson, "a JSON array",
        "jq -c '.[]'"},
       {"a.jsonl", "{\n \"a\": 1\n}", FileKind::kJson, "a JSON object over",
@@ -240,6 +256,16 @@ TEST(FileKind, SaysWhatToType) {
   EXPECT_EQ(
       refusal("a.pdf", "%PDF-1", true),
       "a.pdf: a PDF, expected a text: pdftotext a.pdf takes the text out");
+  EXPECT_EQ(refusal("my book.pdf", "%PDF-1", true),
+            "my book.pdf: a PDF, expected a text: pdftotext 'my book.pdf' "
+            "takes the text out");
+  for (const auto& bytes : {"PAR1" + kNuls, "ARROW1\0\0"s, zip("a.npy")}) {
+    EXPECT_THAT(refusal("John's a", bytes, true),
+                HasSubstr(")\" 'John'\\''s a' writes "));
+  }
+  EXPECT_THAT(refusal("my lines", "{\"text\": \"a\"}\n", true),
+              HasSubstr("prepare 'my lines' --field text --out "
+                        "'my lines'.safetensors"));
 }
 
 TEST(FileKind, PlainTextHasNoMarkAndIsOne) {

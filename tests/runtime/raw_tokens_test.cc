@@ -10,6 +10,7 @@
 
 #include "runtime/error.h"
 #include "runtime/files.h"
+#include "runtime/shell_word.h"
 #include "runtime/token_file.h"
 #include "tests/support/temporary_file.h"
 
@@ -75,6 +76,20 @@ TEST(TokenFile, RawTokensOfAnotherWidthAreNamed) {
       StartsWith(": every second uint16 is 0: big-endian tokens?"));
 }
 
+TEST(TokenFile, AdviceQuotesNamesForTheShell) {
+  const std::string wide = stored_bytes<int64_t>({5, 60000, 7, 1, 8, 9, 1, 2});
+  for (const char* name : {"my tokens", "John's"}) {
+    const TemporaryFile file(wide, std::string(name) + ".bin");
+    EXPECT_THAT([&] { TokenFile tokens(file.path()); },
+                ThrowsMessage<InvalidArgument>(HasSubstr(
+                    "'<i8'))\" " + shell_word(file.path()) + " makes a file")));
+  }
+  EXPECT_EQ(shell_word("a/b-1.bin"), "a/b-1.bin");
+  EXPECT_EQ(shell_word("my tokens"), "'my tokens'");
+  EXPECT_EQ(shell_word("John's $(x)"), "'John'\\''s $(x)'");
+  EXPECT_EQ(shell_word("-n"), "./-n");
+}
+
 TEST(TokenFile, MegatronFilesAreToldByTheirIndex) {
   const TemporaryFile bin(stored_bytes<uint16_t>({1, 2, 3}), ".bin");
   const std::string index =
@@ -84,10 +99,11 @@ TEST(TokenFile, MegatronFilesAreToldByTheirIndex) {
   };
   write_index(std::string("MMIDIDX\0\0\1\0\0\0\0\0\0\0\4", 18));
   EXPECT_THAT([&] { TokenFile file(bin.path()); },
-              ThrowsMessage<InvalidArgument>(AllOf(
-                  StartsWith(bin.path() + ": a Megatron file: " + index +
-                             " says that its tokens are i4, expected"),
-                  HasSubstr("numpy.fromfile('" + bin.path() + "', '<i4')"))));
+              ThrowsMessage<InvalidArgument>(
+                  AllOf(StartsWith(bin.path() + ": a Megatron file: " + index +
+                                   " says that its tokens are i4, expected"),
+                        HasSubstr("numpy.fromfile(sys.argv[1], '<i4'))\" " +
+                                  bin.path() + " makes a file"))));
   write_index("another index");
   EXPECT_EQ(TokenFile(bin.path()).num_tokens(), 3);
   std::filesystem::remove(index);

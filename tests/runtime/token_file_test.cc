@@ -12,30 +12,24 @@
 #include <vector>
 
 #include "runtime/error.h"
-#include "runtime/safetensors.h"
-#include "tests/support/temporary_file.h"
+#include "tests/support/token_files.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::AllOf;
+using testing::as_bytes;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::npy;
+using testing::npy_dictionary;
+using testing::read;
+using testing::safetensors;
 using ::testing::StartsWith;
 using testing::stored_bytes;
 using testing::TemporaryFile;
+using testing::tensors;
 using ::testing::ThrowsMessage;
-
-ConstBytes as_bytes(const std::string& text) {
-  return std::as_bytes(std::span(text));
-}
-
-std::vector<int64_t> read(const TokenFile& file, int64_t first, int64_t count,
-                          int64_t vocab_size = int64_t{1} << 40) {
-  std::vector<int64_t> ids(count, -1);
-  file.read(first, ids, vocab_size);
-  return ids;
-}
 
 std::string llmc(int32_t magic, int32_t version, int32_t count,
                  const std::string& tokens) {
@@ -44,33 +38,6 @@ std::string llmc(int32_t magic, int32_t version, int32_t count,
   header[1] = version;
   header[2] = count;
   return stored_bytes(header) + tokens;
-}
-
-std::string npy(int version, const std::string& header,
-                const std::string& data) {
-  std::string length(version == 1 ? 2 : 4, '\0');
-  for (std::size_t i = 0; i < length.size(); ++i) {
-    length[i] = static_cast<char>(header.size() >> (8 * i));
-  }
-  return "\x93NUMPY" + std::string(1, static_cast<char>(version)) +
-         std::string(1, '\0') + length + header + data;
-}
-
-std::string npy_dictionary(const std::string& descr, const std::string& shape) {
-  return "{'descr': '" + descr +
-         "', 'fortran_order': False, 'shape': " + shape + ", }\n";
-}
-
-std::string safetensors(const std::string& dtype, const std::string& tokens,
-                        int64_t count, const std::vector<int64_t>& documents) {
-  const std::string starts = stored_bytes(documents);
-  const std::vector<SafetensorsItem> items = {
-      {"tokens", dtype, {count}, as_bytes(tokens)},
-      {"documents",
-       "I64",
-       {static_cast<int64_t>(documents.size())},
-       as_bytes(starts)}};
-  return safetensors_header(items, {{"tokenizer", "bytes"}}) + tokens + starts;
 }
 
 TEST(TokenFile, TextIsItsBytes) {
@@ -137,19 +104,6 @@ TEST(TokenFile, LlmcHeaderTellsTheType) {
   EXPECT_THAT(read(TokenFile(wide.path()), 0, 2), ElementsAre(128000, 5));
 }
 
-TEST(TokenFile, NpyOfEveryVersionAndType) {
-  const TemporaryFile u2(
-      npy(1, npy_dictionary("<u2", "(2,)"), stored_bytes<uint16_t>({3, 65535})),
-      ".npy");
-  EXPECT_THAT(read(TokenFile(u2.path()), 0, 2), ElementsAre(3, 65535));
-  const TemporaryFile i8(npy(2, npy_dictionary("<i8", "(2,)"),
-                             stored_bytes<int64_t>({3, int64_t{1} << 33})),
-                         ".npy");
-  EXPECT_THAT(read(TokenFile(i8.path()), 1, 1), ElementsAre(int64_t{1} << 33));
-  const TemporaryFile u1(npy(3, npy_dictionary("|u1", "(3,)"), "abc"), ".npy");
-  EXPECT_THAT(read(TokenFile(u1.path()), 0, 3), ElementsAre('a', 'b', 'c'));
-}
-
 TEST(TokenFile, SafetensorsHasDocumentsAndMetadata) {
   const TemporaryFile saved(
       safetensors("U16", stored_bytes<uint16_t>({5, 6, 7}), 3, {0, 2}),
@@ -180,50 +134,6 @@ TEST(TokenFile, RefusesMalformedBin) {
                   "f.bin: header: 2 tokens, but the file has 1"));
 }
 
-TEST(TokenFile, RefusesMalformedNpy) {
-  const auto message = [](const std::string& bytes) -> std::string {
-    try {
-      parse_npy(as_bytes(bytes), "f.npy");
-    } catch (const InvalidArgument& error) {
-      return error.what();
-    }
-    return "accepted";
-  };
-  const std::string good = npy(1, npy_dictionary("<u2", "(1,)"), "ab");
-  EXPECT_EQ(message(good), "accepted");
-  for (std::size_t size = 0; size < good.size(); ++size) {
-    EXPECT_NE(message(good.substr(0, size)), "accepted") << size;
-  }
-  EXPECT_THAT(message(npy(4, npy_dictionary("<u2", "(1,)"), "ab")),
-              HasSubstr("version 4"));
-  for (const char* descr : {">u2", "<f4", "|O", "<i2"}) {
-    EXPECT_THAT(message(npy(1, npy_dictionary(descr, "(1,)"), "ab")),
-                HasSubstr(descr));
-  }
-  for (const char* shape :
-       {"(1, 1)", "()", "(,)", "(-1,)", "(2,)", "(9999999999999999999999,)"}) {
-    EXPECT_THAT(message(npy(1, npy_dictionary("<u2", shape), "ab")),
-                ::testing::StartsWith("f.npy: "))
-        << shape;
-  }
-}
-
-TEST(TokenFile, RefusesMalformedSafetensors) {
-  const auto parse = [](const std::string& bytes) {
-    return parse_token_safetensors(as_bytes(bytes), "f");
-  };
-  for (const std::vector<int64_t>& documents :
-       {std::vector<int64_t>{1}, {0, 0}, {0, 3}, {0, 2, 1}, {-1}}) {
-    EXPECT_THAT([&] { parse(safetensors("U8", "abc", 3, documents)); },
-                ThrowsMessage<InvalidArgument>(HasSubstr("f: document ")));
-  }
-  EXPECT_THAT([&] { parse(safetensors("I8", "abc", 3, {0})); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("expected U8, U16")));
-  const std::vector<SafetensorsItem> none;
-  EXPECT_THAT([&] { parse(safetensors_header(none)); },
-              ThrowsMessage<InvalidArgument>("f: no tensor named tokens"));
-}
-
 TEST(TokenFile, RefusesIdsOutsideTheVocabulary) {
   const TemporaryFile bin(stored_bytes<uint16_t>({1, 2, 300}), ".bin");
   const TokenFile file(bin.path());
@@ -236,6 +146,15 @@ TEST(TokenFile, RefusesIdsOutsideTheVocabulary) {
       ".npy");
   EXPECT_THAT([&] { read(TokenFile(negative.path()), 0, 1, 300); },
               ThrowsMessage<InvalidArgument>(HasSubstr("id -1")));
+  const std::string ids = stored_bytes<int64_t>({4, -7});
+  const TemporaryFile tensor(tensors({{"tokens", "I64", {2}, as_bytes(ids)}})),
+      beyond(tensors({{"tokens", "U64", {2}, as_bytes(ids)}}));
+  EXPECT_THAT([&] { read(TokenFile(tensor.path()), 0, 2); },
+              ThrowsMessage<InvalidArgument>(
+                  StartsWith(tensor.path() + ": token 1: id -7, expected")));
+  EXPECT_THAT([&] { read(TokenFile(beyond.path()), 0, 2); },
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr("token 1: id 9223372036854775807, expected")));
 }
 
 TEST(TokenFile, NamesTheFileThatWasCutShort) {

@@ -376,6 +376,23 @@ TEST(TokenRows, ReadsNpyOfOneAndTwoDimensions) {
                   HasSubstr("token 2 of row 1: id 6, expected one in [0, 6)")));
 }
 
+TEST(TokenRows, ReadsTheTensorThatIsAskedFor) {
+  const testing::TemporaryFile file("");
+  const std::string a = testing::stored_bytes<int64_t>({1, 2, 3, 4}),
+                    b = testing::stored_bytes<int32_t>({5, 6});
+  const std::vector<SafetensorsItem> items = {
+      {"input_ids", "I64", {2, 2}, std::as_bytes(std::span(a))},
+      {"labels", "I32", {2}, std::as_bytes(std::span(b))}};
+  write_safetensors(file.path(), items);
+  EXPECT_THAT(read_token_rows(file.path(), "", 10).row(1),
+              ::testing::ElementsAre(3, 4));
+  EXPECT_THAT(read_token_rows(file.path(), "labels", 10).ids,
+              ::testing::ElementsAre(5, 6));
+  EXPECT_THAT([&] { read_token_rows(file.path(), "ids", 10); },
+              ThrowsMessage<InvalidArgument>(
+                  HasSubstr(": no tensor named ids, but input_ids, labels")));
+}
+
 TEST(TokenRows, RefusesMalformedNpy) {
   for (const char* shape :
        {"(2, 2)", "(7, 1)", "(1, 2, 3)", "(2, -3)", "(6)", "(,)",

@@ -109,20 +109,6 @@ TEST(SentencepieceTokenizer, TextComesBack) {
   EXPECT_TRUE(tokenizer->encode("", "").empty());
 }
 
-TEST(SentencepieceTokenizer, BytesOfTextAreCountedWhereverIdsAreCut) {
-  const TinyModel model(kBytePairs);
-  const auto tokenizer = make_tokenizer(model.path());
-  const std::string text = "The river \xf0\x9f\x98\x80\xe4\xb8\xad, the wheel";
-  const std::vector<int64_t> ids = tokenizer->encode(text, "");
-  for (std::size_t cut = 0; cut <= ids.size(); ++cut) {
-    // With the space that the model puts before it.
-    EXPECT_EQ(bytes_of_text(*tokenizer, std::span(ids).first(cut)) +
-                  bytes_of_text(*tokenizer, std::span(ids).subspan(cut)),
-              std::ssize(text) + 1)
-        << cut;
-  }
-}
-
 TEST(TextStream, JoinedIsTheTextOfAllIds) {
   std::mt19937 random(7);
   for (const char* options : {kUnigram, kBytePairs}) {

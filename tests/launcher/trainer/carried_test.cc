@@ -320,6 +320,11 @@ TEST(StartState, MustEndAMiniBatch) {
                     "data.start_state: " + file +
                     ": 41 tokens read, expected a multiple of "
                     "model.mini_batch_size = 8"));
+    write_safetensors(file, {});
+    EXPECT_THAT([&] { start_from_state(run.ctx, file, run.trainer, 1); },
+                ThrowsMessage<InvalidArgument>(::testing::StartsWith(
+                    "data.start_state: " + file +
+                    ": not a hidden-state file: no format in its metadata")));
     EXPECT_THROW(start_from_state(run.ctx, "/none", run.trainer, 1), IoError);
   });
 }
