@@ -27,7 +27,9 @@ std::string_view npy_value(std::string_view header, std::string_view key,
 
 // Of "'<u2'".
 StoredToken npy_type(std::string_view value, const std::string& where) {
-  const std::string text(value.substr(0, value.find(',')));
+  constexpr std::size_t kMostBytes = 40;
+  const std::string text(
+      value.substr(0, std::min(value.find(','), kMostBytes)));
   const bool quoted =
       text.size() > 2 && text.front() == '\'' && text.back() == '\'';
   std::string name = quoted ? text.substr(1, text.size() - 2) : text;

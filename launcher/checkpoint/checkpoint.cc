@@ -389,9 +389,7 @@ CheckpointReader open_checkpoint_together(
     if (folder == path) throw InvalidArgument(error);
     if (first == world.rank()) say("broken checkpoint passed over: " + error);
   }
-  throw InvalidArgument(path +
-                        ": expected a checkpoint, or a run folder with a valid "
-                        "one");
+  throw_no_checkpoint(path, "a checkpoint, or a run folder with a valid one");
 }
 
 }  // namespace timepipe

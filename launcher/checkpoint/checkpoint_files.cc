@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "launcher/config/config_text.h"
+#include "launcher/huggingface/hf_folder.h"
 #include "runtime/error.h"
 #include "runtime/files.h"
 
@@ -156,6 +157,26 @@ std::vector<std::string> list_unfinished(const std::string& run_dir) {
   return folders;
 }
 
+void throw_no_checkpoint(const std::string& path, const std::string& expected) {
+  const std::string end = ", expected " + expected;
+  if (!fs::is_directory(path)) throw IoError(path + ": no such folder" + end);
+  // "r1" of "r1/checkpoints/", ".." of ".".
+  const std::string parent =
+      ((fs::path(path) / "..").lexically_normal() / "").parent_path().string();
+  std::string what = "no checkpoints";
+  if (is_hf_folder(path)) {
+    what = "a Hugging Face folder";
+  } else if (is_checkpoint(path)) {
+    what = "a checkpoint";
+  } else if (!list_checkpoints(path).empty()) {
+    what = "no valid checkpoint";
+  } else if (fs::canonical(path).filename() == "checkpoints" &&
+             !list_checkpoints(parent).empty()) {
+    what = "the checkpoints' folder of a run: RUN_DIR is " + parent;
+  }
+  throw InvalidArgument(path + ": " + what + end);
+}
+
 CheckpointReader::CheckpointReader(const std::string& folder)
     : folder_(folder) {
   const std::string path = folder + "/manifest.json";
@@ -262,9 +283,7 @@ CheckpointReader open_checkpoint(
       }
     }
   }
-  throw InvalidArgument(path +
-                        ": expected a checkpoint, or a run folder with a valid "
-                        "one");
+  throw_no_checkpoint(path, "a checkpoint, or a run folder with a valid one");
 }
 
 std::string first_difference(const CheckpointReader& a,

@@ -30,6 +30,11 @@ std::vector<std::string> list_unfinished(const std::string& run_dir);
 // first.
 bool is_checkpoint(const std::string& folder);
 
+// Of a path where no checkpoint was found: throws IoError or InvalidArgument
+// that says what is there, and that EXPECTED was expected.
+[[noreturn]] void throw_no_checkpoint(const std::string& path,
+                                      const std::string& expected);
+
 // A checkpoint on disk, read piece by piece.
 class CheckpointReader {
  public:
@@ -72,8 +77,8 @@ std::vector<std::string> checkpoint_candidates(const std::string& path);
 
 // The checkpoint that `path` means: itself, or the newest valid one of a run
 // folder; what is broken is told to `say`, a line each. A run may go on there:
-// if it removes the one that was chosen, they are looked at again. Throws
-// InvalidArgument if there is none.
+// if it removes the one that was chosen, they are looked at again. Throws as
+// throw_no_checkpoint() if there is none.
 CheckpointReader open_checkpoint(
     const std::string& path,
     const std::function<void(const std::string&)>& say);

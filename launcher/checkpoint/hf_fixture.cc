@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <vector>
 
 #include "launcher/checkpoint/open_model.h"
 #include "models/decoder.h"
+#include "runtime/error.h"
 #include "runtime/finite.h"
 #include "runtime/rng.h"
 #include "runtime/safetensors.h"
@@ -95,6 +97,10 @@ void write_fixture(const std::string& hf_folder) {
 
 FixtureCheck check_fixture(const std::string& hf_folder) {
   const std::string path = hf_folder + "/" + kFixtureFile;
+  if (!std::filesystem::exists(path)) {
+    throw IoError(path +
+                  ": no fixture: not made by timepipe checkpoint export");
+  }
   const SafetensorsFile file = SafetensorsFile::read(path);
   const Tensor ids = file.get(kIds), logits = file.get(kLogits);
   Context ctx;

@@ -65,9 +65,8 @@ int64_t decoder_chunk_tokens(const ModelConfig& model) {
 OpenModel open_model(Context& ctx, const std::string& path,
                      std::optional<DType> dtype) {
   if (!std::filesystem::is_directory(path)) {
-    throw IoError(path +
-                  ": no such folder, expected a checkpoint, a run folder or a "
-                  "Hugging Face folder");
+    throw_no_checkpoint(path,
+                        "a checkpoint, a run folder or a Hugging Face folder");
   }
   if (is_hf_folder(path)) {
     return open_hf(ctx, path, dtype.value_or(DType::kF32));

@@ -58,7 +58,7 @@ State print(const std::string& folder, const std::string& mark = "") {
 int list_all(const std::string& run_dir) {
   for (;;) {
     const auto checkpoints = list_checkpoints(run_dir);
-    require(!checkpoints.empty(), run_dir + ": no checkpoints");
+    if (checkpoints.empty()) throw_no_checkpoint(run_dir, "a run folder");
     std::set<State> seen;
     const std::vector<int64_t> best = best_of(checkpoints, 1);
     for (const auto& [steps, folder] : checkpoints) {
@@ -80,10 +80,9 @@ int verify_newest(const std::string& folder) {
     if (state != State::kGone) return state == State::kWhole ? 0 : 1;
   }
   const State state = print(folder);
-  require(state != State::kGone,
-          folder +
-              ": no manifest.json, expected a checkpoint or a run folder with "
-              "one");
+  if (state == State::kGone) {
+    throw_no_checkpoint(folder, "a checkpoint or a run folder with one");
+  }
   return state == State::kWhole ? 0 : 1;
 }
 

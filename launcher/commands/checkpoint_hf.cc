@@ -13,6 +13,7 @@
 #include "launcher/commands/commands.h"
 #include "launcher/commands/shared_options.h"
 #include "launcher/huggingface/hf_folder.h"
+#include "launcher/process/result_file.h"
 #include "launcher/tokenizer/tokenizer.h"
 #include "models/model_size.h"
 
@@ -22,8 +23,8 @@ namespace {
 // A run's sentencepiece model goes with its weights: the ids of start and end
 // into config.json, unless that was imported, the file into the folder.
 std::string tokenizer_model(OpenModel& opened) {
-  const std::string& path = opened.config.data.tokenizer;
-  if (path == "bytes") return "";
+  const std::string path = tokenizer_path(opened.config.data.tokenizer);
+  if (path.empty()) return "";
   try {
     const auto tokenizer = make_tokenizer(path);
     if (!opened.from_hf) {
@@ -43,11 +44,7 @@ std::string tokenizer_model(OpenModel& opened) {
 
 // Makes a run folder with one checkpoint of a Hugging Face folder's weights.
 int import_folder(const std::string& hf_folder, const std::string& run_dir) {
-  require_hf_weights(hf_folder);
-  require(is_hf_folder(hf_folder),
-          hf_folder +
-              ": expected a Hugging Face folder: config.json beside "
-              "model.safetensors or model.safetensors.index.json");
+  require_hf_folder(hf_folder);
   Context ctx;
   const OpenModel opened = open_model(ctx, hf_folder);
   const ParameterStore& weights = opened.model->weights();
@@ -67,6 +64,7 @@ int import_folder(const std::string& hf_folder, const std::string& run_dir) {
 // or bf16.
 int export_folder(const std::string& checkpoint, const std::string& hf_folder,
                   const std::string& dtype, int64_t shard_bytes) {
+  require_no_input("HF_FOLDER", hf_folder, {{"CHECKPOINT", checkpoint}});
   std::string tokenizer;
   {
     Context ctx;
@@ -98,6 +96,7 @@ int export_folder(const std::string& checkpoint, const std::string& hf_folder,
 
 // Compares an export's logits with its fixture; 1 and where they differ.
 int verify_export(const std::string& hf_folder) {
+  require_hf_folder(hf_folder);
   const FixtureCheck check = check_fixture(hf_folder);
   if (!check.ok()) {
     std::fprintf(stderr,

@@ -164,7 +164,12 @@ std::string json_of(const Findings& f) {
 }
 
 int eval(const EvalOptions& options) {
-  if (!options.json.empty()) require_can_be_written(options.json);
+  if (!options.json.empty()) {
+    require_no_input(
+        "--json", options.json,
+        {{"--data", options.data}, {"CHECKPOINT", options.checkpoint}});
+    require_can_be_written(options.json);
+  }
   Context ctx;
   const OpenModel opened = open_model(ctx, options.checkpoint);
   const DataConfig& data = opened.config.data;
@@ -172,6 +177,8 @@ int eval(const EvalOptions& options) {
                        options.token_type.type_or(data.token_type));
   const std::string& tokenizer =
       options.tokenizer.empty() ? data.tokenizer : options.tokenizer;
+  require_no_input("--json", options.json,
+                   {{"the tokenizer", tokenizer_path(tokenizer)}});
   require_tokenizer(file.layout(), options.data, tokenizer);
   const Range range = range_of(options, data, file.num_tokens());
   const Documents documents = documents_of(options, data);

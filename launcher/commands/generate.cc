@@ -16,6 +16,7 @@
 #include "launcher/commands/shared_options.h"
 #include "launcher/generate/prefill.h"
 #include "launcher/generate/sampler.h"
+#include "launcher/process/result_file.h"
 #include "launcher/process/standard_output.h"
 #include "launcher/run/metrics.h"
 #include "launcher/tokenizer/require_tokenizer.h"
@@ -193,10 +194,18 @@ void report(int64_t prompt, double prompt_seconds, int64_t written,
 
 int generate(const GenerateOptions& options) {
   validate(options.sampler);
-  if (!options.state_out.empty()) require_can_be_made(options.state_out);
+  if (!options.state_out.empty()) {  // which may replace that of --state-in
+    require_replaceable("--state-out", options.state_out,
+                        {{"--prompt-file", options.prompt_file},
+                         {"CHECKPOINT", options.checkpoint}});
+    require_can_be_made(options.state_out);
+  }
   Context ctx;
   const OpenModel opened = open_model(ctx, options.checkpoint);
   const ModelConfig& model = opened.config.model;
+  require_no_input(
+      "--state-out", options.state_out,
+      {{"the tokenizer", tokenizer_path(tokenizer_name(options, opened))}});
   Decoder decoder(ctx, *opened.model, decoder_chunk_tokens(model));
   if (!options.state_in.empty()) {
     decoder.restart(load_hidden_state(ctx, options.state_in, *opened.model,

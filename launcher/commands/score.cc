@@ -5,7 +5,6 @@
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <vector>
 
@@ -15,6 +14,7 @@
 #include "launcher/commands/shared_options.h"
 #include "launcher/data/token_rows.h"
 #include "launcher/process/read_progress.h"
+#include "launcher/process/result_file.h"
 #include "models/decoder.h"
 #include "runtime/files.h"
 #include "runtime/number_text.h"
@@ -62,9 +62,9 @@ std::string header_of(const TokenRows& rows, int64_t vocab, DType dtype) {
 }
 
 int score(const ScoreOptions& options) {
-  std::error_code error;  // one of them may not be there
-  require(!std::filesystem::equivalent(options.tokens, options.logits, error),
-          "--logits " + options.logits + ": the file of --tokens");
+  require_replaceable(
+      "--logits", options.logits,
+      {{"--tokens", options.tokens}, {"CHECKPOINT", options.checkpoint}});
   Context ctx;
   const OpenModel opened =
       open_model(ctx, options.checkpoint,

@@ -17,6 +17,7 @@
 #include "launcher/data/ordered_work.h"
 #include "launcher/data/text_input.h"
 #include "launcher/process/rank_log.h"
+#include "launcher/process/result_file.h"
 #include "launcher/tokenizer/protocol.h"
 #include "launcher/tokenizer/tokenizer.h"
 #include "runtime/error.h"
@@ -312,6 +313,12 @@ void require_output(const PrepareOptions& options) {
   std::error_code ignored;
   require(options.overwrite || !std::filesystem::exists(options.out, ignored),
           "--out: " + options.out + " exists; --overwrite replaces it");
+  std::vector<CommandInput> read = {
+      {"--tokenizer", tokenizer_path(options.tokenizer)}};
+  for (const std::string& input : options.inputs) {
+    read.push_back({"INPUT", input});
+  }
+  require_replaceable("--out", options.out, std::move(read));
 }
 
 }  // namespace

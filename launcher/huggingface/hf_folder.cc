@@ -166,6 +166,17 @@ void require_hf_weights(const std::string& folder) {
   throw InvalidArgument(folder + ": has config.json" + expected);
 }
 
+void require_hf_folder(const std::string& folder) {
+  if (!fs::is_directory(folder)) {
+    throw IoError(folder + ": no such folder, expected a Hugging Face folder");
+  }
+  require_hf_weights(folder);
+  require(is_hf_folder(folder),
+          folder +
+              ": expected a Hugging Face folder: config.json beside "
+              "model.safetensors or model.safetensors.index.json");
+}
+
 HfConfig read_hf_config(const std::string& folder) {
   const auto text = [&](const char* name) {
     return read_plain_text(folder + name);

@@ -21,6 +21,8 @@ bool is_hf_folder(const std::string& folder);
 // Throws InvalidArgument if the folder has config.json but no such weights,
 // naming those of another form that lie there (pytorch_model.bin).
 void require_hf_weights(const std::string& folder);
+// Throws likewise, or IoError, unless is_hf_folder().
+void require_hf_folder(const std::string& folder);
 
 // Of config.json and generation_config.json. Throws IoError or InvalidArgument.
 HfConfig read_hf_config(const std::string& folder);

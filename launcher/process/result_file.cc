@@ -6,9 +6,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <iostream>
 #include <optional>
+#include <set>
 #include <span>
+#include <utility>
 
 #include "launcher/process/standard_output.h"
 #include "runtime/error.h"
@@ -19,6 +22,30 @@ namespace {
 
 [[noreturn]] void throw_error(const std::string& path, int error) {
   throw IoError(path + ": " + std::strerror(error));
+}
+
+// What is the same for all names of a file: device and inode.
+using FileId = std::pair<dev_t, ino_t>;
+
+FileId id_of(const struct stat& status) {
+  return {status.st_dev, status.st_ino};
+}
+
+// Whether the file is the one of this name, or below the folder of this name.
+// seen: folders that were looked through; links may lead back to them.
+bool is_in(const FileId& file, const std::string& path,
+           std::set<FileId>& seen) {
+  struct stat status = {};
+  if (::stat(path.c_str(), &status) != 0) return false;
+  if (S_ISREG(status.st_mode)) return id_of(status) == file;
+  if (!S_ISDIR(status.st_mode)) return false;
+  if (!seen.insert(id_of(status)).second) return false;
+  std::error_code error;
+  std::filesystem::directory_iterator entry(path, error), end;
+  for (; !error && entry != end; entry.increment(error)) {
+    if (is_in(file, entry->path().string(), seen)) return true;
+  }
+  return false;
 }
 
 bool is_open_as(const std::string& path, int fd) {
@@ -38,6 +65,28 @@ void write_in_place(const std::string& path, const std::string& text) {
 }
 
 }  // namespace
+
+void require_no_input(const std::string& option, const std::string& path,
+                      const std::vector<CommandInput>& inputs) {
+  struct stat status = {};
+  if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return;
+  for (const CommandInput& input : inputs) {
+    const std::string& name = input.path == "-" ? "/dev/stdin" : input.path;
+    std::set<FileId> seen;
+    if (!is_in(id_of(status), name, seen)) continue;
+    throw InvalidArgument(
+        option + ": " + path + ": " +
+        (seen.empty() ? "the file of " : "a file in the folder of ") +
+        input.option);
+  }
+}
+
+void require_replaceable(const std::string& option, const std::string& path,
+                         std::vector<CommandInput> inputs) {
+  inputs.push_back({"standard output", "/dev/stdout"});
+  inputs.push_back({"standard error", "/dev/stderr"});
+  require_no_input(option, path, inputs);
+}
 
 bool is_standard_output(const std::string& path) {
   return path == "-" || is_open_as(path, STDOUT_FILENO);

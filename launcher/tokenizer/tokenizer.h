@@ -73,6 +73,11 @@ class Tokenizer {
 // that can't be read or started, InvalidArgument if the file is no model.
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name);
 
+// The path of such a model's file; "" of "bytes".
+inline std::string tokenizer_path(const std::string& name) {
+  return name == "bytes" ? "" : name;
+}
+
 // The fingerprint of make_tokenizer(name). Reads the model's file and starts
 // nothing.
 std::string tokenizer_fingerprint(const std::string& name);

@@ -228,12 +228,54 @@ wrong "--state-in: logits.safetensors: not a hidden-state file: no format" \
 wrong "x: No such file" "${generate[@]}" --state-out x/y
 wrong "x: No such file" eval run --data text --json x/y
 wrong "run: not a regular file" eval run --data text --json run
-wrong "the file of --tokens" score run --tokens text --logits text
+# A result takes the place of nothing that it is made of, nor of another one.
+cp -r hf same
+cp text copy
+cp a.state on.state
+ln -s "$PWD/same" link
+ln copy hard
+find same copy on.state -type f -exec cat {} + >before
+wrong "--logits: hard: the file of --tokens" \
+  score run --tokens copy --logits hard
+wrong "--logits: same/config.json: a file in the folder of CHECKPOINT" \
+  score link --tokens copy --logits same/config.json
+wrong "--json: hard: the file of --data" eval run --data copy --json hard
+wrong "--json: link/config.json: a file in the folder of CHECKPOINT" \
+  eval same --data copy --json link/config.json
+wrong "--state-out: ./copy: the file of --prompt-file" \
+  generate run --prompt-file copy --state-out ./copy
+mistake "--state-out: copy: the file of --prompt-file" \
+  "$timepipe" generate run --prompt-file - --state-out copy <copy
+wrong "--state-out: run/metrics.jsonl: a file in the folder of CHECKPOINT" \
+  "${generate[@]}" --state-out run/metrics.jsonl
+wrong "HF_FOLDER: run/metrics.jsonl: a file in the folder of CHECKPOINT" \
+  checkpoint export run run/metrics.jsonl
+"$timepipe" "${generate[@]}" --state-out two >two 2>err && fail "two results" two
+grep -q -- '--state-out: two: the file of standard output' err ||
+  fail "two results" err
+find same copy on.state -type f -exec cat {} + | cmp - before ||
+  fail "an input was replaced"
+run "${generate[@]}" --state-in on.state --state-out on.state
+cmp -s on.state a.state && fail "the state of --state-in wasn't replaced"
 wrong "--seed: -1, expected" "${generate[@]}" --seed=-1
 wrong "(see timepipe generate --help)" "${generate[@]}" --top-q 1
 wrong "hf: is there already" checkpoint export run hf
 wrong "run: expected a Hugging Face folder" checkpoint import run x
-wrong "timepipe_fixture.safetensors: No such" checkpoint verify-export "$golden"
+wrong "timepipe_fixture.safetensors: no fixture: not made by timepipe checkpoint" \
+  checkpoint verify-export "$golden"
+wrong "nowhere: no such folder" checkpoint verify-export nowhere
+wrong "run: expected a Hugging Face folder" checkpoint verify-export run
+wrong "nowhere: no such folder, expected a run folder" checkpoint list nowhere
+wrong "same: a Hugging Face folder, expected a run folder" checkpoint list same
+wrong "run/checkpoints/: the checkpoints' folder of a run: RUN_DIR is run, exp" \
+  checkpoint list run/checkpoints/
+wrong "step-000002: a checkpoint, expected a run folder" \
+  checkpoint list run/checkpoints/step-000002
+wrong ".: no checkpoints, expected a run folder" checkpoint list .
+wrong "same: a Hugging Face folder" checkpoint verify same
+wrong "nowhere: no such folder" checkpoint diff run nowhere
+wrong "run/checkpoints: the checkpoints' folder of a run: RUN_DIR is run," \
+  eval run/checkpoints --data text
 wrong "run: is there already" checkpoint import "$golden" run
 wrong "--dtype" checkpoint export run x --dtype f16
 sed -i 's/"hidden_size": 32/"hidden_size": 36/' hf2/config.json

@@ -221,6 +221,11 @@ TEST(Prepare, MistakesOfTextsAreNamed) {
   const TemporaryFile there("mine", ".safetensors");
   EXPECT_EQ(mistake({.inputs = {text.path()}, .out = there.path()}),
             "--out: " + there.path() + " exists; --overwrite replaces it");
+  EXPECT_EQ(mistake({.inputs = {text.path(), there.path()},
+                     .out = there.path(),
+                     .any_bytes = true,
+                     .overwrite = true}),
+            "--out: " + there.path() + ": the file of INPUT");
   EXPECT_EQ(read_text(there.path()), "mine");
   EXPECT_EQ(
       mistake(

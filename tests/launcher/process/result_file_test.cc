@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "runtime/error.h"
 #include "runtime/files.h"
@@ -71,6 +72,60 @@ TEST(ResultFile, ADeviceStaysOne) {
   EXPECT_TRUE(fs::is_character_file("/dev/null"));
   EXPECT_THAT([] { write_result("/dev/full", "text"); },
               ThrowsMessage<IoError>("/dev/full: No space left on device"));
+}
+
+// The error of a result of this name, "" if there is none.
+std::string refusal(const std::string& path,
+                    const std::vector<CommandInput>& inputs) {
+  try {
+    require_no_input("--json", path, inputs);
+  } catch (const InvalidArgument& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(ResultFile, ReplacesNoInputByAnyName) {
+  const TemporaryFile input("text"), other("text");
+  const std::string link = TemporaryFile::unused_path(),
+                    hard_link = TemporaryFile::unused_path();
+  fs::create_symlink(input.path(), link);
+  fs::create_hard_link(input.path(), hard_link);
+  const std::string folder = fs::path(input.path()).parent_path().string();
+  const std::string spelling =
+      folder + "/./" + fs::path(input.path()).filename().string();
+  const std::vector<CommandInput> inputs = {{"--tokens", ""},
+                                            {"--data", input.path()}};
+  for (const std::string& name : {input.path(), spelling, link, hard_link}) {
+    EXPECT_EQ(refusal(name, inputs),
+              "--json: " + name + ": the file of --data");
+    EXPECT_EQ(refusal(input.path(), {{"--data", name}}),
+              "--json: " + input.path() + ": the file of --data");
+  }
+  EXPECT_EQ(refusal(other.path(), inputs), "");
+  EXPECT_EQ(refusal(link + "-new", inputs), "");
+  EXPECT_EQ(refusal("/dev/null", {{"--data", "/dev/null"}}), "");
+  fs::remove(link);
+  fs::remove(hard_link);
+}
+
+TEST(ResultFile, ReplacesNothingBelowAnInputThatIsAFolder) {
+  const fs::path folder = TemporaryFile::unused_path();
+  const TemporaryFile blob("weights"), other("text");
+  fs::create_directories(folder / "checkpoints" / "step-000002");
+  const std::string file = folder / "checkpoints" / "step-000002" / "a";
+  write_checked(file, "weights");
+  fs::create_symlink(blob.path(), folder / "model");
+  fs::create_directory_symlink("..", folder / "checkpoints" / "ring");
+  fs::create_symlink("nothing", folder / "broken");
+  const std::vector<CommandInput> inputs = {{"CHECKPOINT", folder}};
+  for (const std::string& name : {file, blob.path()}) {
+    EXPECT_EQ(refusal(name, inputs),
+              "--json: " + name + ": a file in the folder of CHECKPOINT");
+  }
+  EXPECT_EQ(refusal(other.path(), inputs), "");
+  EXPECT_EQ(refusal(folder / "new", inputs), "");
+  fs::remove_all(folder);
 }
 
 TEST(ResultFile, NamesWhatCantBeWritten) {
