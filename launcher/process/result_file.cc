@@ -31,8 +31,23 @@ FileId id_of(const struct stat& status) {
   return {status.st_dev, status.st_ino};
 }
 
-// Whether the file is the one of this name, or below the folder of this name.
-// seen: folders that were looked through; links may lead back to them.
+// Whether a file of a folder is of the model or run there; others, such as
+// results of earlier commands, may be replaced.
+bool is_of_model(const std::string& name) {
+  for (const char* end :
+       {".safetensors", ".index.json", ".textproto", ".log"}) {
+    if (name.ends_with(end)) return true;
+  }
+  for (const char* whole : {"manifest.json", "config.json", "metrics.jsonl",
+                            "generation_config.json", "lock"}) {
+    if (name == whole) return true;
+  }
+  return name.starts_with("tokenizer");
+}
+
+// Whether the file is the one of this name, or one of a model below the folder
+// of this name. seen: folders that were looked through; links may lead back to
+// them.
 bool is_in(const FileId& file, const std::string& path,
            std::set<FileId>& seen) {
   struct stat status = {};
@@ -43,6 +58,8 @@ bool is_in(const FileId& file, const std::string& path,
   std::error_code error;
   std::filesystem::directory_iterator entry(path, error), end;
   for (; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!entry->is_directory(error) && !is_of_model(name)) continue;
     if (is_in(file, entry->path().string(), seen)) return true;
   }
   return false;

@@ -17,7 +17,7 @@ bool is_standard_output(const std::string& path);
 // What a command reads, by the name that a user gave it: --data, or CHECKPOINT.
 struct CommandInput {
   std::string option;
-  std::string path;  // file, or folder with all files below it; -: stdin
+  std::string path;  // file, or folder of models; -: stdin
 };
 
 // Before any work: no result may take the place of what it is made of. Throws

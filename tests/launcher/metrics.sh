@@ -13,8 +13,9 @@ run=(train "$configs/demo.textproto" data.train=text data.held_out=0.2
 # What is read: each file with its tokens, the first five by name.
 grep -qx 'data:  1 file(s), 80000 tokens: text (80000)' out || fail "no data" out
 for file in 1 2 3 4 5 6 7; do head -c $((file * 1000)) text >part$file; done
-"$timepipe" "${run[@]}" run_dir= eval.every=0 checkpoint.every=0 \
-  optimizer.steps=1 optimizer.warmup_steps=0 data.held_out=0 'data.train=part[1-7]' >many 2>&1 ||
+"$timepipe" "${run[@]/=text/=part[1-7]}" run_dir= eval.every=0 \
+  checkpoint.every=0 optimizer.steps=1 optimizer.warmup_steps=0 \
+  data.held_out=0 >many 2>&1 ||
   fail "seven files" many
 grep -qx 'data:  7 file(s), 28000 tokens: part1 (1000), part2 (2000), part3 (3000), part4 (4000), part5 (5000) and 2 more' \
   many || fail "not the seven files" many

@@ -109,13 +109,15 @@ TEST(ResultFile, ReplacesNoInputByAnyName) {
   fs::remove(hard_link);
 }
 
-TEST(ResultFile, ReplacesNothingBelowAnInputThatIsAFolder) {
+TEST(ResultFile, ReplacesNothingOfAModelBelowAnInputThatIsAFolder) {
   const fs::path folder = TemporaryFile::unused_path();
   const TemporaryFile blob("weights"), other("text");
   fs::create_directories(folder / "checkpoints" / "step-000002");
-  const std::string file = folder / "checkpoints" / "step-000002" / "a";
+  const std::string file =
+      folder / "checkpoints" / "step-000002" / "shard.safetensors";
   write_checked(file, "weights");
-  fs::create_symlink(blob.path(), folder / "model");
+  write_checked(folder / "eval.json", "of the call before");
+  fs::create_symlink(blob.path(), folder / "model.safetensors");
   fs::create_directory_symlink("..", folder / "checkpoints" / "ring");
   fs::create_symlink("nothing", folder / "broken");
   const std::vector<CommandInput> inputs = {{"CHECKPOINT", folder}};
@@ -125,6 +127,7 @@ TEST(ResultFile, ReplacesNothingBelowAnInputThatIsAFolder) {
   }
   EXPECT_EQ(refusal(other.path(), inputs), "");
   EXPECT_EQ(refusal(folder / "new", inputs), "");
+  EXPECT_EQ(refusal(folder / "eval.json", inputs), "");
   fs::remove_all(folder);
 }
 
