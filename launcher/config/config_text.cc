@@ -301,8 +301,9 @@ void apply_overrides(Message& root, const std::vector<std::string>& overrides) {
     const std::string path = text.substr(0, text.find('='));
     if (!find(root, path).field->is_repeated()) continue;
     const std::string& first = lists.try_emplace(path, text).first->second;
-    require(first == text, path + ": given twice, expected once, with commas: " +
-                               path + "=A,B");
+    require(
+        first == text,
+        path + ": given twice, expected once, with commas: " + path + "=A,B");
   }
 }
 
