@@ -226,11 +226,14 @@ TEST_F(ModelCommands, VerifyExportFindsAnotherWeight) {
   fs::rename(at("other") + "/model.safetensors",
              at("hf") + "/model.safetensors");
   EXPECT_EQ(timepipe({"checkpoint", "verify-export", at("hf")}), 1);
+  const std::string fixture = at("hf") + "/timepipe_fixture.safetensors";
+  fs::remove(fixture);
   EXPECT_THAT(
       [&] {
-        timepipe({"checkpoint", "verify-export", at("other")});
+        timepipe({"checkpoint", "verify-export", at("hf")});
       },
-      ThrowsMessage<IoError>(HasSubstr("timepipe_fixture")));
+      ThrowsMessage<IoError>(
+          fixture + ": no fixture: not made by timepipe checkpoint export"));
 }
 
 TEST_F(ModelCommands, ImportLeavesNothingWhenItFails) {
