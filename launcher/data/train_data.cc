@@ -292,10 +292,16 @@ Sequence TrainData::sequence(const Place& place) const {
   sequence.ids.assign(config_.sequence_length, 0);
   sequence.targets.assign(config_.sequence_length, kIgnoredTarget);
   for (const PackedPiece& piece : pieces(place)) {
-    std::vector<int64_t> ids(piece.tokens + (piece.ends ? 0 : 1));
-    place.range->file->read(piece.first, ids, vocab_size_);
-    std::copy_n(ids.begin(), piece.tokens, sequence.ids.begin() + piece.row);
-    std::copy(ids.begin() + 1, ids.end(), sequence.targets.begin() + piece.row);
+    const TokenFile& file = *place.range->file;
+    const auto row = static_cast<std::size_t>(piece.row);
+    const auto tokens = static_cast<std::size_t>(piece.tokens);
+    const auto ids = std::span(sequence.ids).subspan(row, tokens);
+    const auto targets = std::span(sequence.targets).subspan(row, tokens);
+    file.read(piece.first, ids, vocab_size_);
+    std::ranges::copy(ids.subspan(1), targets.begin());
+    if (!piece.ends) {
+      file.read(piece.first + piece.tokens, targets.last(1), vocab_size_);
+    }
     const bool resets =
         piece.row == 0 || config_.documents == Documents::kReset;
     sequence.documents.push_back({piece.row, piece.tokens, resets});

@@ -35,9 +35,9 @@ int64_t scratch_bytes(const LanguageModel& model, int64_t shard_elements,
                    shard_elements * words * size_of(DType::kI64)});
 }
 
-// Ids and targets of this data rank's sequences, while a sequence's ids are
-// read; the chunk grid with its documents; this rank's operations with their
-// prices, after those of all ranks were made.
+// Ids and targets of this data rank's sequences; the chunk grid with its
+// documents; this rank's operations with their prices, after those of all ranks
+// were made.
 int64_t step_bytes(const ScheduleShape& shape, int64_t own_operations,
                    int64_t all_operations) {
   constexpr int64_t kId = sizeof(int64_t);
@@ -45,14 +45,12 @@ int64_t step_bytes(const ScheduleShape& shape, int64_t own_operations,
                                sizeof(Segment) + sizeof(double);
   int64_t bytes = own_operations * (sizeof(Operation) + sizeof(int64_t)) +
                   all_operations * sizeof(Operation);
-  int64_t longest = 0;
   for (const SequenceShape& sequence : shape.sequences) {
     int64_t tokens = 0;
     for (const ChunkShape& chunk : sequence) tokens += chunk.tokens;
-    longest = std::max(longest, tokens);
     bytes += std::ssize(sequence) * kOfChunk + 2 * kId * tokens;
   }
-  return bytes + kId * longest;
+  return bytes;
 }
 
 // What a save copies of the states that sequences carry: at the end of a step
