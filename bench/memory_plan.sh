@@ -75,5 +75,5 @@ check scratch 1 model.vocab_size=32000 model.hidden_size=32 model.num_layers=1 \
   model.intermediate_size=32 data.sequence_length=1024 train.chunk_tokens=1024
 check 'ids and operations' 1 model.hidden_size=16 model.intermediate_size=16 \
   model.num_heads=1 model.num_layers=1 data.sequence_length=8388608 \
-  train.chunk_tokens=2048 optimizer.steps=1
+  train.chunk_tokens=2048 data.batch=2 optimizer.steps=1
 exit "$failed"
