@@ -128,7 +128,7 @@ std::string Metrics::write_waiting() {
                  static_cast<std::size_t>(size - done), size_bytes_ + done);
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
-      const std::string error = std::strerror(errno);
+      std::string error = std::strerror(errno);
       const bool cut = ::ftruncate(file_.get(), size_bytes_) == 0;
       static_cast<void>(cut);  // a torn line that stays is written over
       return error;
