@@ -23,7 +23,7 @@ namespace {
 // A run's sentencepiece model goes with its weights: the ids of start and end
 // into config.json, unless that was imported, the file into the folder.
 std::string tokenizer_model(OpenModel& opened) {
-  const std::string path = tokenizer_path(opened.config.data.tokenizer);
+  std::string path = tokenizer_path(opened.config.data.tokenizer);
   if (path.empty()) return "";
   try {
     const auto tokenizer = make_tokenizer(path);
