@@ -9,6 +9,7 @@ folders=(launcher models parallel kernels runtime)
 rooms=(commands run checkpoint trainer "data generate" "tokenizer huggingface"
   config process)
 readonly most_sources=24  # of a room
+readonly most_lines=400   # of a file
 failed=0
 
 # forbid RULE FOLDERS INCLUDE [EXCEPT]: no source in FOLDERS includes what
@@ -53,6 +54,12 @@ for line in "${rooms[@]}"; do
   # shellcheck disable=SC2206  # line is a list of rooms
   above+=($line)
 done
+while read -r lines path; do
+  echo "layering: $path: $lines lines, at most $most_lines" >&2
+  failed=1
+done < <(find "${folders[@]}" tests bench -type f -name '*.[chs][ch]' -o \
+  -type f -name '*.[ch]' | xargs wc -l |
+  awk -v most="$most_lines" '$2 != "total" && $1 > most')
 known=" ${rooms[*]} "
 for path in launcher/*; do
   name=${path#launcher/}

@@ -28,9 +28,10 @@ inline std::string npy(int version, const std::string& header,
 }
 
 inline std::string npy_dictionary(const std::string& descr,
-                                  const std::string& shape) {
-  return "{'descr': '" + descr +
-         "', 'fortran_order': False, 'shape': " + shape + ", }\n";
+                                  const std::string& shape,
+                                  const std::string& fortran_order = "False") {
+  return "{'descr': '" + descr + "', 'fortran_order': " + fortran_order +
+         ", 'shape': " + shape + ", }\n";
 }
 
 inline std::string safetensors(const std::string& dtype,

@@ -17,8 +17,6 @@
 #include "launcher/checkpoint/open_model.h"
 #include "launcher/checkpoint/weights_checkpoint.h"
 #include "launcher/commands/commands.h"
-#include "launcher/data/token_rows.h"
-#include "launcher/generate/loss_by_position.h"
 #include "launcher/huggingface/hf_folder.h"
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
@@ -338,76 +336,6 @@ TEST_F(ModelCommands, FixtureMustBeFinite) {
         timepipe({"checkpoint", "verify-export", at("hf")});
       },
       ThrowsMessage<InvalidArgument>(HasSubstr(path + ": logits: 1 of")));
-}
-
-TEST(LossByPosition, BucketsDouble) {
-  LossByPosition losses;
-  for (int64_t i = 1; i <= 9; ++i) losses.add(i, static_cast<double>(i));
-  EXPECT_EQ(losses.tokens(), 9);
-  EXPECT_EQ(losses.mean(), 5);
-  const auto buckets = losses.buckets();
-  ASSERT_EQ(buckets.size(), 4U);
-  EXPECT_EQ(buckets[2].first, 4);
-  EXPECT_EQ(buckets[2].last, 7);
-  EXPECT_EQ(buckets[2].tokens, 4);
-  EXPECT_EQ(buckets[2].mean(), 5.5);
-  EXPECT_EQ(buckets[3].tokens, 2);
-}
-
-std::string npy(const std::string& shape, const std::string& order,
-                const std::string& bytes) {
-  const std::string header = "{'descr': '|u1', 'fortran_order': " + order +
-                             ", 'shape': " + shape + ", }\n";
-  std::string text = "\x93NUMPY";
-  text += {1, 0, static_cast<char>(header.size()), 0};
-  return text + header + bytes;
-}
-
-TEST(TokenRows, ReadsNpyOfOneAndTwoDimensions) {
-  const testing::TemporaryFile one(npy("(6,)", "False", "\1\2\3\4\5\6"),
-                                   ".npy");
-  const testing::TemporaryFile two(npy("(2, 3)", "False", "\1\2\3\4\5\6"),
-                                   ".npy");
-  const TokenRows flat = read_token_rows(one.path(), "", 10);
-  EXPECT_EQ(flat.shape, (Shape{6}));
-  EXPECT_EQ(flat.rows(), 1);
-  const TokenRows rows = read_token_rows(two.path(), "", 10);
-  EXPECT_EQ(rows.shape, (Shape{2, 3}));
-  EXPECT_THAT(rows.row(1), ::testing::ElementsAre(4, 5, 6));
-  EXPECT_THAT([&] { read_token_rows(two.path(), "", 6); },
-              ThrowsMessage<InvalidArgument>(
-                  HasSubstr("token 2 of row 1: id 6, expected one in [0, 6)")));
-}
-
-TEST(TokenRows, ReadsTheTensorThatIsAskedFor) {
-  const testing::TemporaryFile file("");
-  const std::string a = testing::stored_bytes<int64_t>({1, 2, 3, 4}),
-                    b = testing::stored_bytes<int32_t>({5, 6});
-  const std::vector<SafetensorsItem> items = {
-      {"input_ids", "I64", {2, 2}, std::as_bytes(std::span(a))},
-      {"labels", "I32", {2}, std::as_bytes(std::span(b))}};
-  write_safetensors(file.path(), items);
-  EXPECT_THAT(read_token_rows(file.path(), "", 10).row(1),
-              ::testing::ElementsAre(3, 4));
-  EXPECT_THAT(read_token_rows(file.path(), "labels", 10).ids,
-              ::testing::ElementsAre(5, 6));
-  EXPECT_THAT([&] { read_token_rows(file.path(), "ids", 10); },
-              ThrowsMessage<InvalidArgument>(
-                  HasSubstr(": no tensor named ids, but input_ids, labels")));
-}
-
-TEST(TokenRows, RefusesMalformedNpy) {
-  for (const char* shape :
-       {"(2, 2)", "(7, 1)", "(1, 2, 3)", "(2, -3)", "(6)", "(,)",
-        "(999999999999999999, 999999999999999999)"}) {
-    const testing::TemporaryFile file(npy(shape, "False", "\1\2\3\4\5\6"),
-                                      ".npy");
-    EXPECT_THROW(read_token_rows(file.path(), "", 10), InvalidArgument)
-        << shape;
-  }
-  const testing::TemporaryFile file(npy("(2, 3)", "True", "\1\2\3\4\5\6"),
-                                    ".npy");
-  EXPECT_THROW(read_token_rows(file.path(), "", 10), InvalidArgument);
 }
 
 }  // namespace
