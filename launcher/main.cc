@@ -8,6 +8,7 @@
 #include <iostream>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "launcher/commands/commands.h"
 #include "launcher/process/job.h"
@@ -22,21 +23,30 @@ namespace {
 
 constexpr int kUserMistake = 1, kBlocked = 75;
 
-// " data prepare"; empty without a command.
-std::string command_of(const CLI::App& app) {
-  std::string command;
-  for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
-    at = at->get_subcommands().front();
-    command += " " + at->get_name();
-  }
-  return command;
+// The command that was given, or the program itself.
+const CLI::App& last_command(const CLI::App& app) {
+  const auto given = app.get_subcommands();
+  return given.empty() ? app : last_command(*given.front());
 }
 
-// An option that there isn't is the mistake, also where it left another without
-// a value or wasn't the one that is required.
+// " data prepare"; empty without a command.
+std::string command_of(const CLI::App& app) {
+  const auto given = app.get_subcommands();
+  if (given.empty()) return "";
+  return " " + given.front()->get_name() + command_of(*given.front());
+}
+
+// An option or a command that there isn't is the mistake, also where another is
+// missing because of it.
 std::string mistake_of(const CLI::App& app, const CLI::ParseError& error) {
-  for (const std::string& argument : app.remaining(/*recurse=*/true)) {
+  const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  for (const std::string& argument : unknown) {
     if (argument.starts_with('-')) return "no option " + argument;
+  }
+  const bool wants_command =
+      !last_command(app).get_subcommands(nullptr).empty();
+  if (!unknown.empty() && wants_command) {
+    return "no command " + unknown.front();
   }
   return error.what();
 }

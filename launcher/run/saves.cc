@@ -34,7 +34,7 @@ void Saves::after_step(int64_t steps_done, int64_t skipped_steps,
     check(writer_.settle(/*wait=*/due || may_be_best), /*must=*/false);
   }
   due = due || (may_be_best && is_best(steps_done, *held_out_loss));
-  if (due) require_finite_state(steps_done);
+  if (due) require_finite_weights(steps_done);
   if (!has_folder || !due || steps_done == last_) return;
   last_ = steps_done;
   log_line("checkpoint of step " + std::to_string(steps_done) + " begun");
@@ -51,21 +51,14 @@ bool Saves::is_best(int64_t steps_done, double held_out_loss) {
                                 config_.checkpoint.keep_best));
 }
 
-// All ranks have the same weights, each its shard of the moments.
-void Saves::require_finite_state(int64_t steps_done) {
-  const std::string step = "step " + std::to_string(steps_done) + ": ";
+// All ranks have the same weights. The moments are finite: they are means of
+// gradients, which GradientSum bounds.
+void Saves::require_finite_weights(int64_t steps_done) {
   const ParameterStore& weights = trainer_.model().weights();
   for (const Parameter& p : weights.layout().parameters()) {
-    require_finite(step + p.name, weights.value(p.name));
+    require_finite("step " + std::to_string(steps_done) + ": " + p.name,
+                   weights.value(p.name));
   }
-  ShardedOptimizer& optimizer = trainer_.optimizer();
-  const auto wrong = failure_together(world_, [&] {
-    require_finite(step + "first moments", optimizer.first_moment());
-    require_finite(step + "second moments", optimizer.second_moment());
-  });
-  require(!wrong, wrong && !wrong->empty()
-                      ? *wrong
-                      : step + "moments of another rank aren't finite");
 }
 
 // What became of the last save. `must`: the run is lost without it.

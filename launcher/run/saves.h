@@ -20,15 +20,15 @@ class Saves {
 
   // After a step, and its evaluation if it had one: starts a save if one is
   // due. `leaves`: the run ends here, all is saved on return. Throws
-  // InvalidArgument if weights or moments to be saved or to end with aren't
-  // finite, or if a save failed that the run can't do without. Collective.
+  // InvalidArgument if weights to be saved or to end with aren't finite, or if
+  // a save failed that the run can't do without. Collective.
   void after_step(int64_t steps_done, int64_t skipped_steps, uint64_t digest,
                   std::optional<double> held_out_loss, bool leaves);
 
  private:
   void check(CheckpointWriter::Outcome outcome, bool must);
   bool is_best(int64_t steps_done, double held_out_loss);
-  void require_finite_state(int64_t steps_done);
+  void require_finite_weights(int64_t steps_done);
 
   Communicator& world_;
   const RunConfig& config_;

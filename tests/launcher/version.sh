@@ -27,6 +27,15 @@ commit() { # FOLDER
   sed -n 's/.*"timepipe 1\.2\.3 (commit \(.*\))".*/\1/p' made.cc
 }
 git=(git -C repository -c user.name=a -c user.email=a -c init.defaultBranch=a)
+# An option or a command that there isn't is named, and where help is.
+mistake 'no option --fast (see timepipe train --help)' \
+  "$timepipe" train "$configs/demo.textproto" --fast
+mistake 'no option -o (see timepipe data prepare --help)' \
+  "$timepipe" data prepare text -o made
+mistake 'no command evla (see timepipe --help)' "$timepipe" evla runs/a
+mistake 'no command foo (see timepipe data --help)' "$timepipe" data foo
+echo "ok: mistakes of the command line"
+
 mkdir -p repository/below
 [ "$(commit repository)" = unknown ] || fail "without git" made.cc
 "${git[@]}" init -q
