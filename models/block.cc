@@ -43,24 +43,24 @@ void Block::bind(const ParameterStore& weights) {
   layer_->bind(weights);
 }
 
-Block::Lane Block::make_lane(Context& ctx, int64_t tokens) const {
-  Lane lane;
+Block::Slab Block::make_slab(Context& ctx, int64_t tokens) const {
+  Slab slab;
   const auto take = [&](Shape shape) {
     return ctx.allocate(std::move(shape), weights_->dtype(),
                         MemoryUse::kActivations);
   };
-  for (Tensor* t : {&lane.x, &lane.u, &lane.x2}) {
+  for (Tensor* t : {&slab.x, &slab.u, &slab.x2}) {
     *t = take({tokens, config_.hidden_size});
   }
-  lane.x1 = config_.pre_conv ? take({tokens, config_.hidden_size}) : lane.x;
-  for (Tensor* t : {&lane.a, &lane.b}) {
+  slab.x1 = config_.pre_conv ? take({tokens, config_.hidden_size}) : slab.x;
+  for (Tensor* t : {&slab.a, &slab.b}) {
     *t = take({tokens, config_.intermediate_size});
   }
-  for (Tensor* t : {&lane.rstd_x, &lane.rstd_x1, &lane.rstd_x2}) {
+  for (Tensor* t : {&slab.rstd_x, &slab.rstd_x1, &slab.rstd_x2}) {
     *t = take({tokens});
   }
-  lane.layer = layer_->make_lane(ctx, tokens);
-  return lane;
+  slab.layer = layer_->make_slab(ctx, tokens);
+  return slab;
 }
 
 Shape Block::border_shape(Border border) const {
@@ -68,40 +68,40 @@ Shape Block::border_shape(Border border) const {
   return config_.pre_conv ? config_.halo_shape() : Shape{0};
 }
 
-void Block::conv(Context& ctx, const ChunkView& view, Lane& lane,
+void Block::conv(Context& ctx, const ChunkView& view, Slab& slab,
                  const Tensor& halo_x_in, Tensor& halo_qk_out) const {
-  if (config_.pre_conv) convolve(ctx, view, lane, halo_x_in);
-  Tensor u = rows(lane.u, view), rstd = rows(lane.rstd_x1, view);
-  rmsnorm_forward(ctx, rows(lane.x1, view), weight(seq_norm_),
+  if (config_.pre_conv) convolve(ctx, view, slab, halo_x_in);
+  Tensor u = rows(slab.u, view), rstd = rows(slab.rstd_x1, view);
+  rmsnorm_forward(ctx, rows(slab.x1, view), weight(seq_norm_),
                   config_.rms_norm_eps, u, rstd);
-  layer_->project_qk(ctx, view, u, *lane.layer, halo_qk_out);
+  layer_->project_qk(ctx, view, u, *slab.layer, halo_qk_out);
 }
 
-void Block::project(Context& ctx, const ChunkView& view, Lane& lane,
+void Block::project(Context& ctx, const ChunkView& view, Slab& slab,
                     const Tensor& halo_qk_in) const {
-  layer_->project(ctx, view, rows(lane.u, view), *lane.layer, halo_qk_in);
+  layer_->project(ctx, view, rows(slab.u, view), *slab.layer, halo_qk_in);
 }
 
-void Block::scan(Context& ctx, const ChunkView& view, Lane& lane,
+void Block::scan(Context& ctx, const ChunkView& view, Slab& slab,
                  const Tensor& state_in, Tensor& state_out) const {
-  layer_->scan(ctx, view, *lane.layer, state_in, state_out);
+  layer_->scan(ctx, view, *slab.layer, state_in, state_out);
 }
 
-void Block::output(Context& ctx, const ChunkView& view, Lane& lane,
+void Block::output(Context& ctx, const ChunkView& view, Slab& slab,
                    Tensor& y) const {
-  Tensor x2 = rows(lane.x2, view);
-  copy(rows(lane.x1, view), x2);
-  layer_->output(ctx, view, *lane.layer, x2);
-  feed_forward(ctx, view, lane, y);
+  Tensor x2 = rows(slab.x2, view);
+  copy(rows(slab.x1, view), x2);
+  layer_->output(ctx, view, *slab.layer, x2);
+  feed_forward(ctx, view, slab, y);
 }
 
 // x1 = x + conv(RMSNorm(x)); the halo holds rows of x and is normed here.
-void Block::convolve(Context& ctx, const ChunkView& view, Lane& lane,
+void Block::convolve(Context& ctx, const ChunkView& view, Slab& slab,
                      const Tensor& halo) const {
-  const Tensor x = rows(lane.x, view);
+  const Tensor x = rows(slab.x, view);
   const Tensor w = weight(conv_norm_);
   Tensor n = ctx.allocate(x.shape(), x.dtype());
-  Tensor rstd = rows(lane.rstd_x, view);
+  Tensor rstd = rows(slab.rstd_x, view);
   rmsnorm_forward(ctx, x, w, config_.rms_norm_eps, n, rstd);
   Tensor halo_n;
   if (!halo.empty()) {
@@ -109,18 +109,18 @@ void Block::convolve(Context& ctx, const ChunkView& view, Lane& lane,
     Tensor halo_rstd = ctx.allocate({halo.dim(0)}, x.dtype());
     rmsnorm_forward(ctx, halo, w, config_.rms_norm_eps, halo_n, halo_rstd);
   }
-  Tensor x1 = rows(lane.x1, view);
+  Tensor x1 = rows(slab.x1, view);
   causal_conv_forward(ctx, n, halo_n, weight(conv_w_), weight(conv_b_),
                       view.segments, x1);
   add(ctx, x, x1);
 }
 
 // y = x2 + down(silu(gate(m)) * up(m)).
-void Block::feed_forward(Context& ctx, const ChunkView& view, Lane& lane,
+void Block::feed_forward(Context& ctx, const ChunkView& view, Slab& slab,
                          Tensor& y) const {
-  const Tensor x2 = rows(lane.x2, view);
-  Tensor a = rows(lane.a, view), b = rows(lane.b, view);
-  Tensor rstd = rows(lane.rstd_x2, view);
+  const Tensor x2 = rows(slab.x2, view);
+  Tensor a = rows(slab.a, view), b = rows(slab.b, view);
+  Tensor rstd = rows(slab.rstd_x2, view);
   Tensor m = ctx.allocate(x2.shape(), x2.dtype());
   rmsnorm_forward(ctx, x2, weight(ffn_norm_), config_.rms_norm_eps, m, rstd);
   linear_forward(ctx, m, weight(gate_), a);
@@ -131,58 +131,58 @@ void Block::feed_forward(Context& ctx, const ChunkView& view, Lane& lane,
   linear_forward(ctx, h, weight(down_), y, Write::kAdd);
 }
 
-void Block::take_gradients(Context& ctx, int64_t tokens, Lane& lane) const {
-  lane.du = ctx.allocate({tokens, config_.hidden_size}, weights_->dtype(),
+void Block::take_gradients(Context& ctx, int64_t tokens, Slab& slab) const {
+  slab.du = ctx.allocate({tokens, config_.hidden_size}, weights_->dtype(),
                          MemoryUse::kActivations);
-  layer_->take_gradients(ctx, tokens, *lane.layer);
+  layer_->take_gradients(ctx, tokens, *slab.layer);
 }
 
-void Block::output_backward(Context& ctx, const ChunkView& view, Lane& lane,
+void Block::output_backward(Context& ctx, const ChunkView& view, Slab& slab,
                             Tensor& dx, GradientSum& gradients) const {
-  feed_forward_backward(ctx, view, lane, dx, gradients);
-  take_gradients(ctx, view.tokens, lane);
+  feed_forward_backward(ctx, view, slab, dx, gradients);
+  take_gradients(ctx, view.tokens, slab);
   // dx is now the gradient of x2, and thus that of the layer's output.
-  layer_->output_backward(ctx, view, *lane.layer, dx, gradients);
+  layer_->output_backward(ctx, view, *slab.layer, dx, gradients);
 }
 
-void Block::scan_backward(Context& ctx, const ChunkView& view, Lane& lane,
+void Block::scan_backward(Context& ctx, const ChunkView& view, Slab& slab,
                           const Tensor& dstate_out, Tensor& dstate_in,
                           GradientSum& gradients) const {
-  layer_->scan_backward(ctx, view, *lane.layer, dstate_out, dstate_in,
+  layer_->scan_backward(ctx, view, *slab.layer, dstate_out, dstate_in,
                         gradients);
 }
 
-void Block::project_backward(Context& ctx, const ChunkView& view, Lane& lane,
+void Block::project_backward(Context& ctx, const ChunkView& view, Slab& slab,
                              const Tensor& halo_qk_in, Tensor& dhalo_qk_in,
                              GradientSum& gradients) const {
-  layer_->project_backward(ctx, view, rows(lane.u, view), *lane.layer,
-                           halo_qk_in, dhalo_qk_in, lane.du, gradients);
+  layer_->project_backward(ctx, view, rows(slab.u, view), *slab.layer,
+                           halo_qk_in, dhalo_qk_in, slab.du, gradients);
 }
 
-void Block::conv_backward(Context& ctx, const ChunkView& view, Lane& lane,
+void Block::conv_backward(Context& ctx, const ChunkView& view, Slab& slab,
                           const Tensor& halo_x_in, const Tensor& dhalo_qk_out,
                           Tensor& dhalo_x_in, Tensor& dx,
                           GradientSum& gradients) const {
-  layer_->project_qk_backward(ctx, view, rows(lane.u, view), *lane.layer,
-                              dhalo_qk_out, lane.du, gradients);
+  layer_->project_qk_backward(ctx, view, rows(slab.u, view), *slab.layer,
+                              dhalo_qk_out, slab.du, gradients);
   add_gradient(ctx, *weights_, seq_norm_, gradients, [&](Tensor& dw) {
-    rmsnorm_backward(ctx, lane.du, rows(lane.x1, view), weight(seq_norm_),
-                     rows(lane.rstd_x1, view), dx, Write::kAdd, dw,
+    rmsnorm_backward(ctx, slab.du, rows(slab.x1, view), weight(seq_norm_),
+                     rows(slab.rstd_x1, view), dx, Write::kAdd, dw,
                      Write::kOverwrite);
   });
-  lane.du = {};
+  slab.du = {};
   if (config_.pre_conv) {
-    convolve_backward(ctx, view, lane, halo_x_in, dhalo_x_in, dx, gradients);
+    convolve_backward(ctx, view, slab, halo_x_in, dhalo_x_in, dx, gradients);
   }
 }
 
 // dx: gradient of y on entry, of x2 on return.
 void Block::feed_forward_backward(Context& ctx, const ChunkView& view,
-                                  Lane& lane, Tensor& dx,
+                                  Slab& slab, Tensor& dx,
                                   GradientSum& gradients) const {
-  const Tensor x2 = rows(lane.x2, view);
-  const Tensor a = rows(lane.a, view), b = rows(lane.b, view);
-  Tensor rstd = rows(lane.rstd_x2, view);
+  const Tensor x2 = rows(slab.x2, view);
+  const Tensor a = rows(slab.a, view), b = rows(slab.b, view);
+  Tensor rstd = rows(slab.rstd_x2, view);
   const auto scratch = [&](const Tensor& like) {
     return ctx.allocate(like.shape(), like.dtype());
   };
@@ -204,11 +204,11 @@ void Block::feed_forward_backward(Context& ctx, const ChunkView& view,
 
 // dx: gradient of x1 on entry, of x on return. The halo's rows go through the
 // norm as well: their share of its weight gradient belongs to this chunk.
-void Block::convolve_backward(Context& ctx, const ChunkView& view, Lane& lane,
+void Block::convolve_backward(Context& ctx, const ChunkView& view, Slab& slab,
                               const Tensor& halo, Tensor& dhalo, Tensor& dx,
                               GradientSum& gradients) const {
-  const Tensor x = rows(lane.x, view), w = weight(conv_norm_);
-  Tensor rstd = rows(lane.rstd_x, view);
+  const Tensor x = rows(slab.x, view), w = weight(conv_norm_);
+  Tensor rstd = rows(slab.rstd_x, view);
   const auto scratch = [&](Shape shape) {
     return ctx.allocate(std::move(shape), x.dtype());
   };

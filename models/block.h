@@ -27,54 +27,54 @@ class Block {
   const SequenceLayer& layer() const { return *layer_; }
 
   // Activations of one chunk in this block.
-  struct Lane {
+  struct Slab {
     Tensor x, x1, u, x2, a, b;        // a, b: SwiGLU's factors [T,F]
     Tensor rstd_x, rstd_x1, rstd_x2;  // of the three norms [T]
-    std::unique_ptr<SequenceLayer::Lane> layer;
+    std::unique_ptr<SequenceLayer::Slab> layer;
     Tensor du;  // gradient of u, only in the backward
   };
-  Lane make_lane(Context& ctx, int64_t tokens) const;
+  Slab make_slab(Context& ctx, int64_t tokens) const;
 
   // Of a border that comes in; no elements: nothing crosses.
   Shape border_shape(Border border) const;
 
-  // x1 and the layer's first projection, from lane.x.
-  void conv(Context& ctx, const ChunkView& view, Lane& lane,
+  // x1 and the layer's first projection, from slab.x.
+  void conv(Context& ctx, const ChunkView& view, Slab& slab,
             const Tensor& halo_x_in, Tensor& halo_qk_out) const;
-  void project(Context& ctx, const ChunkView& view, Lane& lane,
+  void project(Context& ctx, const ChunkView& view, Slab& slab,
                const Tensor& halo_qk_in) const;
-  void scan(Context& ctx, const ChunkView& view, Lane& lane,
+  void scan(Context& ctx, const ChunkView& view, Slab& slab,
             const Tensor& state_in, Tensor& state_out) const;
-  // x2 and y [T,C], which may be lane.x.
-  void output(Context& ctx, const ChunkView& view, Lane& lane, Tensor& y) const;
+  // x2 and y [T,C], which may be slab.x.
+  void output(Context& ctx, const ChunkView& view, Slab& slab, Tensor& y) const;
 
   // What output_backward() takes for the others and conv_backward() gives back.
-  void take_gradients(Context& ctx, int64_t tokens, Lane& lane) const;
+  void take_gradients(Context& ctx, int64_t tokens, Slab& slab) const;
 
   // In reverse. dx [T,C]: on entry of the first the gradient of y, after the
   // last that of x.
-  void output_backward(Context& ctx, const ChunkView& view, Lane& lane,
+  void output_backward(Context& ctx, const ChunkView& view, Slab& slab,
                        Tensor& dx, GradientSum& gradients) const;
-  void scan_backward(Context& ctx, const ChunkView& view, Lane& lane,
+  void scan_backward(Context& ctx, const ChunkView& view, Slab& slab,
                      const Tensor& dstate_out, Tensor& dstate_in,
                      GradientSum& gradients) const;
-  void project_backward(Context& ctx, const ChunkView& view, Lane& lane,
+  void project_backward(Context& ctx, const ChunkView& view, Slab& slab,
                         const Tensor& halo_qk_in, Tensor& dhalo_qk_in,
                         GradientSum& gradients) const;
-  void conv_backward(Context& ctx, const ChunkView& view, Lane& lane,
+  void conv_backward(Context& ctx, const ChunkView& view, Slab& slab,
                      const Tensor& halo_x_in, const Tensor& dhalo_qk_out,
                      Tensor& dhalo_x_in, Tensor& dx,
                      GradientSum& gradients) const;
 
  private:
-  void convolve(Context& ctx, const ChunkView& view, Lane& lane,
+  void convolve(Context& ctx, const ChunkView& view, Slab& slab,
                 const Tensor& halo) const;
-  void convolve_backward(Context& ctx, const ChunkView& view, Lane& lane,
+  void convolve_backward(Context& ctx, const ChunkView& view, Slab& slab,
                          const Tensor& halo, Tensor& dhalo, Tensor& dx,
                          GradientSum& gradients) const;
-  void feed_forward(Context& ctx, const ChunkView& view, Lane& lane,
+  void feed_forward(Context& ctx, const ChunkView& view, Slab& slab,
                     Tensor& y) const;
-  void feed_forward_backward(Context& ctx, const ChunkView& view, Lane& lane,
+  void feed_forward_backward(Context& ctx, const ChunkView& view, Slab& slab,
                              Tensor& dx, GradientSum& gradients) const;
 
   Tensor weight(int64_t index) const { return weights_->value(index); }

@@ -19,7 +19,7 @@ Decoder::Decoder(Context& ctx, LanguageModel& model, int64_t chunk_tokens)
           "chunk_tokens: " + std::to_string(chunk_tokens) +
               ", expected a multiple of the mini-batch, " + std::to_string(b));
   model.set_inner_rate_multiplier(1.0);
-  lane_ = model.blocks().front().make_lane(ctx, chunk_tokens);
+  slab_ = model.blocks().front().make_slab(ctx, chunk_tokens);
   restart();
 }
 
@@ -87,7 +87,7 @@ int64_t Decoder::read_some(std::span<const int64_t> ids, bool last) {
                        .segments = segments,
                        .detached = true,
                        .place = place};
-  Tensor x = lane_.x.slice(0, rows);
+  Tensor x = slab_.x.slice(0, rows);
   embedding_forward(
       ctx_,
       Tensor::view(static_cast<const void*>(ids.data()), DType::kI64, {rows}),
@@ -103,26 +103,26 @@ int64_t Decoder::read_some(std::span<const int64_t> ids, bool last) {
 void Decoder::run_block(std::size_t l, const ChunkView& view, bool dual) {
   const Block& block = model_.blocks()[l];
   HiddenState::Layer& layer = state_.layers[l];
-  Tensor x = lane_.x.slice(0, view.tokens);
+  Tensor x = slab_.x.slice(0, view.tokens);
   const bool starts = view.first == 0;  // nothing to look back to
   const Tensor halo_x = starts ? Tensor() : layer.halo_x;
   const Tensor halo_qk = starts ? Tensor() : copy(ctx_, layer.halo_qk);
-  block.conv(ctx_, view, lane_, halo_x, layer.halo_qk);
+  block.conv(ctx_, view, slab_, halo_x, layer.halo_qk);
   if (!layer.halo_x.empty()) push_rows(x, layer.halo_x);
-  block.project(ctx_, view, lane_, halo_qk);
+  block.project(ctx_, view, slab_, halo_qk);
   if (dual) {
     Tensor after;
-    block.scan(ctx_, view, lane_, layer.state, after);
+    block.scan(ctx_, view, slab_, layer.state, after);
     layer.state = after;
   } else {
-    block.layer().scan_part(ctx_, view, *lane_.layer, layer.state,
+    block.layer().scan_part(ctx_, view, *slab_.layer, layer.state,
                             layer.gradient_sum);
   }
-  block.output(ctx_, view, lane_, x);
+  block.output(ctx_, view, slab_, x);
 }
 
 Tensor Decoder::logits(int64_t begin, int64_t end, int64_t rows) {
-  const Tensor y = lane_.x.slice(begin, end);
+  const Tensor y = slab_.x.slice(begin, end);
   Tensor n = ctx_.allocate(y.shape(), y.dtype());
   Tensor rstd = ctx_.allocate({end - begin}, y.dtype());
   rmsnorm_forward(ctx_, y, model_.final_norm(), model_.config().rms_norm_eps, n,

@@ -56,7 +56,7 @@ class Decoder {
   LanguageModel& model_;
   int64_t chunk_tokens_;
   HiddenState state_;
-  Block::Lane lane_;  // of one block, used for all; x: its input and output
+  Block::Slab slab_;  // of one block, used for all; x: its input and output
 };
 
 }  // namespace timepipe

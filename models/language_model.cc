@@ -88,63 +88,63 @@ ScheduleShape LanguageModel::schedule_shape() const {
   return shape;
 }
 
-void LanguageModel::reserve_lanes(Context& ctx, int64_t num_lanes,
+void LanguageModel::reserve_slabs(Context& ctx, int64_t num_slabs,
                                   int64_t tokens) {
-  const auto wanted = static_cast<std::size_t>(num_lanes + 1);
-  if (lanes_.size() == wanted && lane_tokens_ == tokens) return;
-  lanes_.clear();
-  lanes_ = make_lanes(ctx, num_lanes, tokens);
-  lane_tokens_ = tokens;
+  const auto wanted = static_cast<std::size_t>(num_slabs + 1);
+  if (slabs_.size() == wanted && slab_tokens_ == tokens) return;
+  slabs_.clear();
+  slabs_ = make_slabs(ctx, num_slabs, tokens);
+  slab_tokens_ = tokens;
 }
 
-int64_t LanguageModel::lane_bytes(int64_t num_lanes, int64_t tokens) const {
+int64_t LanguageModel::slab_bytes(int64_t num_slabs, int64_t tokens) const {
   Context counts(MemoryPool::Mode::kCount);
-  make_lanes(counts, num_lanes, tokens);
+  make_slabs(counts, num_slabs, tokens);
   return counts.pool().peak_bytes(MemoryUse::kActivations);
 }
 
 int64_t LanguageModel::backward_bytes(int64_t tokens) const {
   Context counts(MemoryPool::Mode::kCount);
-  Block::Lane lane = blocks_.front().make_lane(counts, tokens);
+  Block::Slab slab = blocks_.front().make_slab(counts, tokens);
   const auto taken = [&] {
     return counts.pool().current_bytes(MemoryUse::kActivations);
   };
   const int64_t before = taken();
-  blocks_.front().take_gradients(counts, tokens, lane);
+  blocks_.front().take_gradients(counts, tokens, slab);
   return taken() - before;
 }
 
-std::vector<LanguageModel::Lane> LanguageModel::make_lanes(
-    Context& ctx, int64_t num_lanes, int64_t tokens) const {
-  std::vector<Lane> lanes(static_cast<std::size_t>(num_lanes + 1));
-  make_lane(ctx, tokens, 1, lanes.front());  // kColdLane
-  for (std::size_t i = 1; i < lanes.size(); ++i) {
-    make_lane(ctx, tokens, blocks_.size(), lanes[i]);
+std::vector<LanguageModel::Slab> LanguageModel::make_slabs(
+    Context& ctx, int64_t num_slabs, int64_t tokens) const {
+  std::vector<Slab> slabs(static_cast<std::size_t>(num_slabs + 1));
+  make_slab(ctx, tokens, 1, slabs.front());  // kColdSlab
+  for (std::size_t i = 1; i < slabs.size(); ++i) {
+    make_slab(ctx, tokens, blocks_.size(), slabs[i]);
   }
-  return lanes;
+  return slabs;
 }
 
-void LanguageModel::make_lane(Context& ctx, int64_t tokens, std::size_t blocks,
-                              Lane& lane) const {
+void LanguageModel::make_slab(Context& ctx, int64_t tokens, std::size_t blocks,
+                              Slab& slab) const {
   const auto take = [&](Shape shape) {
     return ctx.allocate(std::move(shape), weights_->dtype(),
                         MemoryUse::kActivations);
   };
   for (std::size_t i = 0; i < blocks; ++i) {
-    lane.blocks.push_back(blocks_[i].make_lane(ctx, tokens));
+    slab.blocks.push_back(blocks_[i].make_slab(ctx, tokens));
   }
   const int64_t C = config_.hidden_size;
   // With one block's activations for all layers, input and output share memory.
-  lane.y = blocks < blocks_.size() ? lane.blocks[0].x : take({tokens, C});
-  lane.halo = take(config_.halo_shape());
-  lane.dhalo = take(config_.halo_shape());
-  lane.dx = take({tokens, C});
+  slab.y = blocks < blocks_.size() ? slab.blocks[0].x : take({tokens, C});
+  slab.halo = take(config_.halo_shape());
+  slab.dhalo = take(config_.halo_shape());
+  slab.dx = take({tokens, C});
 }
 
-Tensor LanguageModel::block_input(Lane& lane, int64_t layer,
+Tensor LanguageModel::block_input(Slab& slab, int64_t layer,
                                   const ChunkView& view) {
-  if (layer == std::ssize(blocks_)) return rows(lane.y, view);
-  return rows(activations(lane, layer).x, view);
+  if (layer == std::ssize(blocks_)) return rows(slab.y, view);
+  return rows(activations(slab, layer).x, view);
 }
 
 Tensor LanguageModel::make_border(Context& ctx, LayerBorder border) const {
@@ -153,18 +153,18 @@ Tensor LanguageModel::make_border(Context& ctx, LayerBorder border) const {
 }
 
 void LanguageModel::forward(Context& ctx, Part part, int64_t layer,
-                            const ChunkView& view, int lane_index,
+                            const ChunkView& view, int slab_index,
                             const Tensor& border_in, Tensor& border_out) {
-  Lane& lane = this->lane(lane_index);
+  Slab& slab = this->slab(slab_index);
   const Block& block = blocks_[layer];
-  Block::Lane& activations = this->activations(lane, layer);
+  Block::Slab& activations = this->activations(slab, layer);
   switch (part) {
     case Part::kEmbed:
-      return embed(ctx, view, lane);
+      return embed(ctx, view, slab);
     case Part::kConv: {
       const bool embedded = layer == 0 && !halo_ids(view).empty();
       return block.conv(ctx, view, activations,
-                        embedded ? lane.halo : border_in, border_out);
+                        embedded ? slab.halo : border_in, border_out);
     }
     case Part::kProject:
       return block.project(ctx, view, activations, border_in);
@@ -172,27 +172,27 @@ void LanguageModel::forward(Context& ctx, Part part, int64_t layer,
       block.scan(ctx, view, activations, border_in, border_out);
       return observe("state." + std::to_string(layer), view, border_out);
     case Part::kOutput: {
-      Tensor y = block_input(lane, layer + 1, view);
+      Tensor y = block_input(slab, layer + 1, view);
       block.output(ctx, view, activations, y);
       if (!border_out.empty()) push_rows(y, border_out);
       return observe("hidden." + std::to_string(layer), view, y);
     }
     case Part::kHead:
-      return head(ctx, view, lane, nullptr);
+      return head(ctx, view, slab, nullptr);
   }
 }
 
 void LanguageModel::backward(Context& ctx, Part part, int64_t layer,
-                             const ChunkView& view, int lane_index,
+                             const ChunkView& view, int slab_index,
                              const Tensor& border_in, const Tensor& dborder_out,
                              Tensor& dborder_in, GradientSum& gradients) {
-  Lane& lane = this->lane(lane_index);
+  Slab& slab = this->slab(slab_index);
   const Block& block = blocks_[layer];
-  Block::Lane& activations = this->activations(lane, layer);
-  Tensor dx = rows(lane.dx, view);
+  Block::Slab& activations = this->activations(slab, layer);
+  Tensor dx = rows(slab.dx, view);
   switch (part) {
     case Part::kHead:
-      return head(ctx, view, lane, &gradients);
+      return head(ctx, view, slab, &gradients);
     case Part::kOutput:  // own value first, then the next chunk's
       if (!dborder_out.empty()) add_to_last_rows(ctx, dborder_out, dx);
       observe("dhidden." + std::to_string(layer), view, dx);
@@ -206,38 +206,38 @@ void LanguageModel::backward(Context& ctx, Part part, int64_t layer,
     case Part::kConv: {
       const bool embedded = layer == 0 && !halo_ids(view).empty();
       return block.conv_backward(
-          ctx, view, activations, embedded ? lane.halo : border_in, dborder_out,
-          embedded && !view.detached ? lane.dhalo : dborder_in, dx, gradients);
+          ctx, view, activations, embedded ? slab.halo : border_in, dborder_out,
+          embedded && !view.detached ? slab.dhalo : dborder_in, dx, gradients);
     }
     case Part::kEmbed:
-      return embed_backward(ctx, view, lane, gradients);
+      return embed_backward(ctx, view, slab, gradients);
   }
 }
 
-void LanguageModel::embed(Context& ctx, const ChunkView& view, Lane& lane) {
+void LanguageModel::embed(Context& ctx, const ChunkView& view, Slab& slab) {
   const Tensor table = weights_->value(embedding_);
-  Tensor x = block_input(lane, 0, view);
+  Tensor x = block_input(slab, 0, view);
   embedding_forward(ctx, ids(view), table, x);
   const Tensor before = halo_ids(view);
-  if (!before.empty()) embedding_forward(ctx, before, table, lane.halo);
+  if (!before.empty()) embedding_forward(ctx, before, table, slab.halo);
 }
 
 void LanguageModel::embed_backward(Context& ctx, const ChunkView& view,
-                                   Lane& lane, GradientSum& gradients) {
+                                   Slab& slab, GradientSum& gradients) {
   const Tensor before = halo_ids(view);
   add_gradient(ctx, *weights_, embedding_, gradients, [&](Tensor& dtable) {
-    embedding_backward(ctx, ids(view), rows(lane.dx, view), dtable,
+    embedding_backward(ctx, ids(view), rows(slab.dx, view), dtable,
                        Write::kOverwrite);
     if (before.empty() || view.detached) return;
-    embedding_backward(ctx, before, lane.dhalo, dtable, Write::kAdd);
+    embedding_backward(ctx, before, slab.dhalo, dtable, Write::kAdd);
   });
 }
 
 // Last norm, logits and loss; with gradients, also the gradient of the last
-// block's output, in lane.dx.
-void LanguageModel::head(Context& ctx, const ChunkView& view, Lane& lane,
+// block's output, in slab.dx.
+void LanguageModel::head(Context& ctx, const ChunkView& view, Slab& slab,
                          GradientSum* gradients) {
-  const Tensor y = rows(lane.y, view);
+  const Tensor y = rows(slab.y, view);
   const Tensor w = weights_->value(norm_), table = weights_->value(head_);
   Tensor n = ctx.allocate(y.shape(), y.dtype());
   Tensor rstd = ctx.allocate({view.tokens}, y.dtype());
@@ -263,7 +263,7 @@ void LanguageModel::head(Context& ctx, const ChunkView& view, Lane& lane,
   add_gradient(ctx, *weights_, head_, *gradients, [&](Tensor& dtable) {
     value = cross_entropy_forward_backward(ctx, loss, dn, dtable);
   });
-  Tensor dx = rows(lane.dx, view);
+  Tensor dx = rows(slab.dx, view);
   add_gradient(ctx, *weights_, norm_, *gradients, [&](Tensor& dw) {
     rmsnorm_backward(ctx, dn, y, w, rstd, dx, Write::kOverwrite, dw,
                      Write::kOverwrite);

@@ -54,44 +54,44 @@ class LanguageModel : public ChunkProgram {
     return config_.tie_word_embeddings ? 2 : 1;
   }
 
-  // Bytes that reserve_lanes() takes, and those that the backward pass of one
+  // Bytes that reserve_slabs() takes, and those that the backward pass of one
   // block on one chunk takes beside them, from kOutput to kConv.
-  int64_t lane_bytes(int64_t num_lanes, int64_t tokens) const;
+  int64_t slab_bytes(int64_t num_slabs, int64_t tokens) const;
   int64_t backward_bytes(int64_t tokens) const;
 
-  void reserve_lanes(Context& ctx, int64_t num_lanes, int64_t tokens) override;
+  void reserve_slabs(Context& ctx, int64_t num_slabs, int64_t tokens) override;
   ChunkView view(int64_t sequence, int64_t chunk) const override {
     return batch_.view(sequence, chunk);
   }
   Tensor make_border(Context& ctx, LayerBorder border) const override;
   void forward(Context& ctx, Part part, int64_t layer, const ChunkView& view,
-               int lane, const Tensor& border_in, Tensor& border_out) override;
+               int slab, const Tensor& border_in, Tensor& border_out) override;
   void backward(Context& ctx, Part part, int64_t layer, const ChunkView& view,
-                int lane, const Tensor& border_in, const Tensor& dborder_out,
+                int slab, const Tensor& border_in, const Tensor& dborder_out,
                 Tensor& dborder_in, GradientSum& gradients) override;
 
  private:
-  struct Lane {
-    std::vector<Block::Lane> blocks;  // of each layer; cold: one, for all
+  struct Slab {
+    std::vector<Block::Slab> blocks;  // of each layer; cold: one, for all
     Tensor y;                         // output of the last block
     Tensor halo, dhalo;               // layer 0's kHaloX and its gradient
     Tensor dx;                        // gradient of the residual stream
   };
 
-  std::vector<Lane> make_lanes(Context& ctx, int64_t num_lanes,
+  std::vector<Slab> make_slabs(Context& ctx, int64_t num_slabs,
                                int64_t tokens) const;
-  void make_lane(Context& ctx, int64_t tokens, std::size_t blocks,
-                 Lane& lane) const;
-  Lane& lane(int index) { return lanes_.at(index + 1); }  // [0]: kColdLane
-  static Block::Lane& activations(Lane& lane, int64_t layer) {
-    return lane.blocks[lane.blocks.size() == 1 ? 0 : layer];
+  void make_slab(Context& ctx, int64_t tokens, std::size_t blocks,
+                 Slab& slab) const;
+  Slab& slab(int index) { return slabs_.at(index + 1); }  // [0]: kColdSlab
+  static Block::Slab& activations(Slab& slab, int64_t layer) {
+    return slab.blocks[slab.blocks.size() == 1 ? 0 : layer];
   }
   // The input of a block; of the one after the last: the output.
-  Tensor block_input(Lane& lane, int64_t layer, const ChunkView& view);
-  void embed(Context& ctx, const ChunkView& view, Lane& lane);
-  void embed_backward(Context& ctx, const ChunkView& view, Lane& lane,
+  Tensor block_input(Slab& slab, int64_t layer, const ChunkView& view);
+  void embed(Context& ctx, const ChunkView& view, Slab& slab);
+  void embed_backward(Context& ctx, const ChunkView& view, Slab& slab,
                       GradientSum& gradients);
-  void head(Context& ctx, const ChunkView& view, Lane& lane,
+  void head(Context& ctx, const ChunkView& view, Slab& slab,
             GradientSum* gradients);
   void observe(const std::string& name, const ChunkView& view,
                const Tensor& value) const;
@@ -106,8 +106,8 @@ class LanguageModel : public ChunkProgram {
 
   ChunkedBatch batch_;
   std::vector<std::vector<double>> losses_;
-  std::vector<Lane> lanes_;
-  int64_t lane_tokens_ = 0;
+  std::vector<Slab> slabs_;
+  int64_t slab_tokens_ = 0;
   Observer observe_;
 };
 

@@ -21,8 +21,8 @@ struct ChunkView {
 };
 
 // What the executor asks of a model: run one part of one layer on one chunk. A
-// lane is a place for the activations of one chunk: one of num_lanes slabs that
-// hold all layers, or kColdLane, which holds one layer, reused by the next.
+// slab is a place for the activations of one chunk: one of num_slabs slabs that
+// hold all layers, or kColdSlab, which holds one layer, reused by the next.
 // Borders are tensors as make_border() makes them; an empty one means that the
 // border isn't there: nothing comes in (the document or the state starts in
 // this chunk; the gradient is zero) or nobody wants what would go out.
@@ -30,8 +30,8 @@ class ChunkProgram {
  public:
   virtual ~ChunkProgram() = default;
 
-  // Takes the memory of all lanes, for chunks of up to `tokens` tokens.
-  virtual void reserve_lanes(Context& ctx, int64_t num_lanes,
+  // Takes the memory of all slabs, for chunks of up to `tokens` tokens.
+  virtual void reserve_slabs(Context& ctx, int64_t num_slabs,
                              int64_t tokens) = 0;
   virtual ChunkView view(int64_t sequence, int64_t chunk) const = 0;
   // A place for a border or its gradient, of LayerShape::border_bytes, in
@@ -40,13 +40,13 @@ class ChunkProgram {
 
   // Repeating it gives the same bits: recomputation relies on it.
   virtual void forward(Context& ctx, Part part, int64_t layer,
-                       const ChunkView& view, int lane, const Tensor& border_in,
+                       const ChunkView& view, int slab, const Tensor& border_in,
                        Tensor& border_out) = 0;
 
   // `border_in` as in the forward; `dborder_out`: gradient of what went out;
   // `dborder_in`: gradient of what came in, overwritten.
   virtual void backward(Context& ctx, Part part, int64_t layer,
-                        const ChunkView& view, int lane,
+                        const ChunkView& view, int slab,
                         const Tensor& border_in, const Tensor& dborder_out,
                         Tensor& dborder_in, GradientSum& gradients) = 0;
 };

@@ -78,7 +78,7 @@ void Executor::compute_forward(const ScheduleShape& shape,
     out = produce(key(false, op.sequence, op.chunk + 1, *writes));
   }
   program_.forward(ctx_, op.part, op.layer,
-                   program_.view(op.sequence, op.chunk), op.lane, in, out);
+                   program_.view(op.sequence, op.chunk), op.slab, in, out);
   if (!shape.training && reads) {
     slots_.erase(key(false, op.sequence, op.chunk, *reads));
   }
@@ -98,7 +98,7 @@ void Executor::compute_backward(const ScheduleShape& shape, const Operation& op,
     dout = wait_for(key(true, op.sequence, op.chunk + 1, *wrote));
   }
   program_.backward(ctx_, op.part, op.layer,
-                    program_.view(op.sequence, op.chunk), op.lane, in, dout,
+                    program_.view(op.sequence, op.chunk), op.slab, in, dout,
                     din, gradients);
   if (read) slots_.erase(key(false, op.sequence, op.chunk, *read));
   if (wrote) slots_.erase(key(true, op.sequence, op.chunk + 1, *wrote));

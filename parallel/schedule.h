@@ -84,7 +84,7 @@ struct ScheduleShape {
   // where this one ended.
   int rank_of(int64_t sequence, int64_t chunk) const;
   // Slabs of activations (all layers of one chunk) that a rank needs at most.
-  int64_t num_lanes() const { return hot_rounds > 1 ? hot_rounds : 1; }
+  int64_t num_slabs() const { return hot_rounds > 1 ? hot_rounds : 1; }
   int64_t bytes(LayerBorder b) const;
   // Whether the border (or its gradient) goes from `chunk` - 1 to `chunk`; not
   // if either is outside the sequence.
@@ -102,7 +102,7 @@ struct ScheduleShape {
   bool operator==(const ScheduleShape&) const = default;
 };
 
-inline constexpr int32_t kColdLane = -1;  // one layer's activations, reused by
+inline constexpr int32_t kColdSlab = -1;  // one layer's activations, reused by
                                           // the next layer
 
 struct Operation {
@@ -116,7 +116,7 @@ struct Operation {
   int32_t layer;     // 0 for kEmbed and kHead
   int32_t chunk;     // kCompute: the chunk. Messages: the chunk on the RIGHT of
                      // the border that is crossed, in either direction
-  int32_t lane = 0;  // kCompute: slab of activations, or kColdLane
+  int32_t slab = 0;  // kCompute: slab of activations, or kColdSlab
   int32_t peer = 0;  // kSend, kReceive: time rank
   int64_t bytes = 0;
   // kSend, kReceive: which message it is of those that go between these ranks
@@ -137,7 +137,7 @@ using OperationList = std::vector<Operation>;
 // ascending, backward descending, sequence after sequence; ready backward work
 // goes before forward work before recomputation; a cold chunk's forward stops
 // after the last layer's scan; hot chunks and recomputations reserve one of
-// num_lanes() slabs when they open, in the order of sequences; a sequence's
+// num_slabs() slabs when they open, in the order of sequences; a sequence's
 // recomputation opens when all its forward visits on that rank have ended. A
 // message is sent right after the work that produces it; the receives of a
 // forward visit are posted one visit ahead, those of a backward visit where it,

@@ -77,12 +77,12 @@ void ScheduleSimulation::open_backward(int64_t c) {
 // that it waits for, on another rank, never gets done.
 bool ScheduleSimulation::take_slab(Rank& rank, int64_t c) {
   if (rank.slab_order[rank.slabs_taken] != c) return false;
-  int32_t& lane = chunks_[c].lane;
-  if (!rank.returned_lanes.empty()) {
-    lane = rank.returned_lanes.back();
-    rank.returned_lanes.pop_back();
-  } else if (rank.unused_lane < shape_.num_lanes()) {
-    lane = rank.unused_lane++;
+  int32_t& slab = chunks_[c].slab;
+  if (!rank.returned_slabs.empty()) {
+    slab = rank.returned_slabs.back();
+    rank.returned_slabs.pop_back();
+  } else if (rank.unused_slab < shape_.num_slabs()) {
+    slab = rank.unused_slab++;
   } else {
     return false;
   }
@@ -130,7 +130,7 @@ void ScheduleSimulation::close(int64_t c) {
       open_backward(c);
       break;
     case Phase::kBackward:
-      rank.returned_lanes.push_back(chunk.lane);
+      rank.returned_slabs.push_back(chunk.slab);
       chunk.done = true;
       if (same_sequence(c - shape_.ranks, c)) open_backward(c - shape_.ranks);
   }

@@ -20,7 +20,7 @@ int64_t complete_shape(ScheduleShape& shape, int time_ranks,
 }
 
 void ScheduleRunner::prepare(ScheduleShape shape, int64_t hot_rounds) {
-  lane_tokens_ = complete_shape(shape, time_.size(), hot_rounds);
+  slab_tokens_ = complete_shape(shape, time_.size(), hot_rounds);
   if (shape == last_shape_) return;
   operations_ = make_schedule(shape)[time_.rank()];
   last_shape_ = std::move(shape);
@@ -31,7 +31,7 @@ void ScheduleRunner::run(ScheduleShape shape, int64_t hot_rounds,
                          GradientSum& gradients) {
   prepare(std::move(shape), hot_rounds);
   if (!operations_.empty()) {
-    program_.reserve_lanes(ctx_, last_shape_.num_lanes(), lane_tokens_);
+    program_.reserve_slabs(ctx_, last_shape_.num_slabs(), slab_tokens_);
   }
   Executor::Watch watch;
   if (watch_) watch = [this](std::size_t done) { tell_position(done); };

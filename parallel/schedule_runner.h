@@ -24,7 +24,7 @@ using Watch = std::function<void(const StepPosition&)>;
 int64_t complete_shape(ScheduleShape& shape, int time_ranks,
                        int64_t hot_rounds);
 
-// Runs program parts of a step in the order of its schedule, on the lane memory
+// Runs program parts of a step in the order of its schedule, on the slab memory
 // that the schedule needs. Keeps the lists of the last shape.
 class ScheduleRunner {
  public:
@@ -54,7 +54,7 @@ class ScheduleRunner {
   Executor executor_;
   ScheduleShape last_shape_;
   OperationList operations_;
-  int64_t lane_tokens_ = 0;
+  int64_t slab_tokens_ = 0;
   std::vector<int64_t> prices_;  // of the operations up to each, this included
   Watch watch_;
 };

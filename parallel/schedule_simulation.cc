@@ -189,7 +189,7 @@ void ScheduleSimulation::append_compute(int64_t c) {
                              .sequence = chunk.sequence,
                              .layer = static_cast<int32_t>(work.layer),
                              .chunk = chunk.chunk,
-                             .lane = chunk.lane});
+                             .slab = chunk.slab});
 }
 
 // Numbers the receives. One whose neighbour sends others first comes right

@@ -42,7 +42,7 @@ class ScheduleSimulation {
   struct Chunk {
     int32_t sequence, chunk;
     bool hot;                      // keeps its activations
-    int32_t lane = kColdLane;      // a slab from take_slab() until the end
+    int32_t slab = kColdSlab;      // a slab from take_slab() until the end
     bool has_activations = false;  // the slab is filled
     bool done = false;             // no visit is left
     // The visit that is open, or was last; one at a time.
@@ -61,8 +61,8 @@ class ScheduleSimulation {
     // Chunks in the order in which they take a slab, and how many have.
     std::vector<int64_t> slab_order;
     size_t slabs_taken = 0;
-    std::vector<int32_t> returned_lanes;
-    int32_t unused_lane = 0;  // the first that was never taken
+    std::vector<int32_t> returned_slabs;
+    int32_t unused_slab = 0;  // the first that was never taken
     // Sent so far: forward to the next rank, gradients to the one before.
     int64_t sent[2] = {0, 0};
     // Open visits that wait for nothing but the rank: urgency, chunk.

@@ -9,7 +9,7 @@
 #include "runtime/error.h"
 
 // Nothing here knows how lists are made: each operation is checked against what
-// a chunk, a border and a lane are, then it takes its time.
+// a chunk, a border and a slab are, then it takes its time.
 
 namespace timepipe {
 namespace {
@@ -69,7 +69,7 @@ class VirtualClock {
     int64_t time = 0;
     int64_t slabs_held = 0;
     int64_t sent[2] = {0, 0}, receives[2] = {0, 0};  // forward, gradient
-    std::unordered_map<int32_t, int64_t> holder;     // lane -> chunk
+    std::unordered_map<int32_t, int64_t> holder;     // slab -> chunk
   };
 
   bool step(int r, const Operation& op);  // false: it must wait
@@ -82,8 +82,8 @@ class VirtualClock {
   void check_message(int r, const Operation& op) const;
   void check_all_read() const;
   bool take_input(int r, const Operation& op);
-  void hold_lane(int r, const Operation& op);
-  void release_lane(int r, const Operation& op);
+  void hold_slab(int r, const Operation& op);
+  void release_slab(int r, const Operation& op);
 
   bool crosses(const Crossing& x) const;
   bool is_produced(const Crossing& x) const;
@@ -136,7 +136,7 @@ VirtualClock::VirtualClock(const ScheduleShape& shape,
   done_.resize(first_chunk_.back() * 3 * (head() + 1));
   messages_.resize(first_chunk_.back() * num_layers() * kBorders * 2);
   timeline_.busy.resize(lists.size());
-  timeline_.peak_lanes.resize(lists.size());
+  timeline_.peak_slabs.resize(lists.size());
   timeline_.bytes_sent.resize(lists.size());
 }
 
@@ -178,14 +178,14 @@ bool VirtualClock::step(int r, const Operation& op) {
 bool VirtualClock::compute(int r, const Operation& op) {
   check_order(r, op);
   if (!take_input(r, op)) return false;
-  hold_lane(r, op);
+  hold_slab(r, op);
   const int64_t price =
       shape_.price(op.phase, op.part, op.layer, op.sequence, op.chunk);
   ranks_[r].time += price;
   timeline_.busy[r] += price;
   done_[done_index(op.sequence, op.chunk, op.phase, place(op.part, op.layer))] =
       1;
-  release_lane(r, op);
+  release_slab(r, op);
   return true;
 }
 
@@ -271,7 +271,7 @@ void VirtualClock::check_all_read() const {
   }
 }
 
-// Inputs and lanes -----------------------------------------------------------
+// Inputs and slabs -----------------------------------------------------------
 
 // Whether the border that the part reads is here; waits for its message.
 bool VirtualClock::take_input(int r, const Operation& op) {
@@ -292,34 +292,34 @@ bool VirtualClock::take_input(int r, const Operation& op) {
   return true;
 }
 
-void VirtualClock::hold_lane(int r, const Operation& op) {
-  const bool slab = op.lane >= 0 && op.lane < shape_.num_lanes();
-  check(r, op, slab || op.lane == kColdLane, "no such lane");
+void VirtualClock::hold_slab(int r, const Operation& op) {
+  const bool slab = op.slab >= 0 && op.slab < shape_.num_slabs();
+  check(r, op, slab || op.slab == kColdSlab, "no such slab");
   check(r, op, slab || op.phase == Phase::kForward, "needs a slab");
   Rank& rank = ranks_[r];
   const int64_t chunk = chunk_id(op.sequence, op.chunk);
-  const auto [holder, is_new] = rank.holder.try_emplace(op.lane, chunk);
-  check(r, op, holder->second == chunk, "its lane is held by another chunk");
+  const auto [holder, is_new] = rank.holder.try_emplace(op.slab, chunk);
+  check(r, op, holder->second == chunk, "its slab is held by another chunk");
   if (!is_new) return;
   check(r, op, op.part == Part::kEmbed && op.phase != Phase::kBackward,
-        "its activations are not in this lane");
+        "its activations are not in this slab");
   if (!slab) return;
   ++rank.slabs_held;
-  timeline_.peak_lanes[r] = std::max(timeline_.peak_lanes[r], rank.slabs_held);
+  timeline_.peak_slabs[r] = std::max(timeline_.peak_slabs[r], rank.slabs_held);
 }
 
-// A slab is held until the chunk's last backward part, the cold lane until the
+// A slab is held until the chunk's last backward part, the cold slab until the
 // last part that others read (or, without training, until the head).
-void VirtualClock::release_lane(int r, const Operation& op) {
+void VirtualClock::release_slab(int r, const Operation& op) {
   const int64_t here = place(op.part, op.layer);
-  if (op.lane == kColdLane) {
+  if (op.slab == kColdSlab) {
     const int64_t last_scan = place(Part::kScan, num_layers() - 1);
     if (here != (shape_.training ? last_scan : head())) return;
   } else {
     if (op.phase != Phase::kBackward || here != 0) return;
     --ranks_[r].slabs_held;
   }
-  ranks_[r].holder.erase(op.lane);
+  ranks_[r].holder.erase(op.slab);
 }
 
 // What crosses ---------------------------------------------------------------

@@ -123,7 +123,7 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
   shape.sequences = input.sequences;
   shape.keeps_borders = input.keeps_borders;
   const int time_ranks = static_cast<int>(input.parallel.time);
-  const int64_t lane_tokens =
+  const int64_t slab_tokens =
       complete_shape(shape, time_ranks, input.train.hot_rounds);
   const std::vector<OperationList> lists = make_schedule(shape);
   int64_t operations = 0;
@@ -150,10 +150,10 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
     plan.step = step_bytes(shape, std::ssize(own), operations);
     if (own.empty()) continue;
     const ListMemory list = list_memory(shape, rank, own);
-    plan.activations = model.lane_bytes(shape.num_lanes(), lane_tokens) +
-                       list.open_backwards * model.backward_bytes(lane_tokens);
+    plan.activations = model.slab_bytes(shape.num_slabs(), slab_tokens) +
+                       list.open_backwards * model.backward_bytes(slab_tokens);
     plan.borders = list.border_bytes;
-    plan.scratch = scratch_bytes(model, shard, lane_tokens);
+    plan.scratch = scratch_bytes(model, shard, slab_tokens);
   }
   return plans;
 }

@@ -17,7 +17,7 @@ struct MemoryPlan {
   int64_t weights = 0;
   int64_t optimizer = 0;  // both moments and the reduced gradient, a shard each
   int64_t gradient_sums = 0;
-  int64_t activations = 0;  // lanes, and what backward passes take beside them
+  int64_t activations = 0;  // slabs, and what backward passes take beside them
   int64_t borders = 0;      // states and halos that wait at chunk borders
   int64_t scratch = 0;      // of the greediest part, about
   int64_t reduction = 0;    // what MPI takes to add up the gradients of ranks

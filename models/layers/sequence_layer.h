@@ -28,10 +28,10 @@ class SequenceLayer {
 
   // What the parts of one visit to a chunk leave for each other, forward and
   // backward; taken once, used for one chunk after the other.
-  struct Lane {
-    virtual ~Lane() = default;
+  struct Slab {
+    virtual ~Slab() = default;
   };
-  virtual std::unique_ptr<Lane> make_lane(Context& ctx,
+  virtual std::unique_ptr<Slab> make_slab(Context& ctx,
                                           int64_t tokens) const = 0;
 
   // Of kHaloQk and kState; no elements: nothing crosses.
@@ -40,14 +40,14 @@ class SequenceLayer {
   // u: the layer's input. First what the convolutions run over, if the layer
   // has any; then all else that needs no state.
   virtual void project_qk(Context& ctx, const ChunkView& view, const Tensor& u,
-                          Lane& lane, Tensor& halo_qk_out) const = 0;
+                          Slab& slab, Tensor& halo_qk_out) const = 0;
   virtual void project(Context& ctx, const ChunkView& view, const Tensor& u,
-                       Lane& lane, const Tensor& halo_qk_in) const = 0;
+                       Slab& slab, const Tensor& halo_qk_in) const = 0;
   // From state to state. If nobody wants state_out, it becomes scratch.
-  virtual void scan(Context& ctx, const ChunkView& view, Lane& lane,
+  virtual void scan(Context& ctx, const ChunkView& view, Slab& slab,
                     const Tensor& state_in, Tensor& state_out) const = 0;
   // Adds the layer's output to y.
-  virtual void output(Context& ctx, const ChunkView& view, Lane& lane,
+  virtual void output(Context& ctx, const ChunkView& view, Slab& slab,
                       Tensor& y) const = 0;
 
   // Decoding (kernels/ttt_decode.h): the state that the layer starts from, of
@@ -55,40 +55,40 @@ class SequenceLayer {
   // the inner learner, which they needn't fill. `state` is that before the
   // mini-batch, gradient_sum what its earlier rows left; both are updated.
   virtual Tensor start_state(Context& ctx) const = 0;
-  virtual void scan_part(Context& ctx, const ChunkView& view, Lane& lane,
+  virtual void scan_part(Context& ctx, const ChunkView& view, Slab& slab,
                          Tensor& state, Tensor& gradient_sum) const = 0;
 
-  // Calls see(name, value) for what a lane holds of the chunk, for tests and
+  // Calls see(name, value) for what a slab holds of the chunk, for tests and
   // instruments; names as in the goldens README, module_*.
   virtual void inspect(
-      const Lane& lane, const ChunkView& view,
+      const Slab& slab, const ChunkView& view,
       const std::function<void(const char* name, const Tensor& value)>& see)
       const = 0;
 
   // What the backward parts leave for each other; taken before the first,
   // project_qk_backward() gives it back.
   virtual void take_gradients(Context& ctx, int64_t tokens,
-                              Lane& lane) const = 0;
+                              Slab& slab) const = 0;
 
   // The parts in reverse. project_backward() overwrites du,
   // project_qk_backward() adds to it.
-  virtual void output_backward(Context& ctx, const ChunkView& view, Lane& lane,
+  virtual void output_backward(Context& ctx, const ChunkView& view, Slab& slab,
                                const Tensor& dy,
                                GradientSum& gradients) const = 0;
-  virtual void scan_backward(Context& ctx, const ChunkView& view, Lane& lane,
+  virtual void scan_backward(Context& ctx, const ChunkView& view, Slab& slab,
                              const Tensor& dstate_out, Tensor& dstate_in,
                              GradientSum& gradients) const = 0;
   virtual void project_backward(Context& ctx, const ChunkView& view,
-                                const Tensor& u, Lane& lane,
+                                const Tensor& u, Slab& slab,
                                 const Tensor& halo_qk_in, Tensor& dhalo_qk_in,
                                 Tensor& du, GradientSum& gradients) const = 0;
   virtual void project_qk_backward(Context& ctx, const ChunkView& view,
-                                   const Tensor& u, Lane& lane,
+                                   const Tensor& u, Slab& slab,
                                    const Tensor& dhalo_qk_out, Tensor& du,
                                    GradientSum& gradients) const = 0;
 };
 
-// Rows [0, view.tokens) of a lane's tensor: the last chunk may be short.
+// Rows [0, view.tokens) of a slab's tensor: the last chunk may be short.
 inline Tensor rows(const Tensor& tensor, const ChunkView& view) {
   return tensor.slice(0, view.tokens);
 }

@@ -49,23 +49,23 @@ TttLayer::TttLayer(const ModelConfig& config, const std::string& prefix,
   post_b_ = add("post_norm.bias", {C});
 }
 
-std::unique_ptr<SequenceLayer::Lane> TttLayer::make_lane(Context& ctx,
+std::unique_ptr<SequenceLayer::Slab> TttLayer::make_slab(Context& ctx,
                                                          int64_t tokens) const {
-  auto lane = std::make_unique<TttLane>();
+  auto slab = std::make_unique<TttSlab>();
   const auto take = [&](Shape shape) {
     return ctx.allocate(std::move(shape), weights_->dtype(),
                         MemoryUse::kActivations);
   };
   const Shape rows{tokens, config_.hidden_size};
   const Shape heads{tokens, config_.num_heads};
-  for (Tensor* t : {&lane->xq, &lane->xk, &lane->xv, &lane->o}) *t = take(rows);
-  for (Tensor* t : {&lane->gate, &lane->lr}) *t = take(heads);
-  if (config_.share_qk) lane->p = take(rows);
-  if (config_.use_gate) lane->g = take(rows);
-  lane->o_mean = take({tokens});
-  lane->o_rstd = take({tokens});
-  lane->kept = take({ttt_scan_kept_elements(shape_, tokens)});
-  return lane;
+  for (Tensor* t : {&slab->xq, &slab->xk, &slab->xv, &slab->o}) *t = take(rows);
+  for (Tensor* t : {&slab->gate, &slab->lr}) *t = take(heads);
+  if (config_.share_qk) slab->p = take(rows);
+  if (config_.use_gate) slab->g = take(rows);
+  slab->o_mean = take({tokens});
+  slab->o_rstd = take({tokens});
+  slab->kept = take({ttt_scan_kept_elements(shape_, tokens)});
+  return slab;
 }
 
 Shape TttLayer::border_shape(Border border) const {
@@ -75,20 +75,20 @@ Shape TttLayer::border_shape(Border border) const {
 
 // p = Wq u.
 void TttLayer::project_qk(Context& ctx, const ChunkView& view, const Tensor& u,
-                          Lane& base, Tensor& halo_qk_out) const {
+                          Slab& base, Tensor& halo_qk_out) const {
   if (!config_.share_qk) return;
-  Tensor p = rows(static_cast<TttLane&>(base).p, view);
+  Tensor p = rows(static_cast<TttSlab&>(base).p, view);
   linear_forward(ctx, u, weight(wq_), p);
   if (!halo_qk_out.empty()) push_rows(p, halo_qk_out);
 }
 
 void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
-                       Lane& base, const Tensor& halo_qk_in) const {
-  auto& lane = static_cast<TttLane&>(base);
-  Tensor xq = rows(lane.xq, view), xk = rows(lane.xk, view);
-  Tensor xv = rows(lane.xv, view);
+                       Slab& base, const Tensor& halo_qk_in) const {
+  auto& slab = static_cast<TttSlab&>(base);
+  Tensor xq = rows(slab.xq, view), xk = rows(slab.xk, view);
+  Tensor xv = rows(slab.xv, view);
   if (config_.share_qk) {
-    const Tensor p = rows(lane.p, view);
+    const Tensor p = rows(slab.p, view);
     causal_conv_forward(ctx, p, halo_qk_in, weight(conv_q_w_),
                         weight(conv_q_b_), view.segments, xq);
     causal_conv_forward(ctx, p, halo_qk_in, weight(conv_k_w_),
@@ -103,26 +103,26 @@ void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
          config_.rope_theta, *x, view.place);
   }
   if (config_.use_gate) {
-    Tensor g = rows(lane.g, view);
+    Tensor g = rows(slab.g, view);
     linear_forward(ctx, u, weight(wg_), g);
   }
-  Tensor gate = rows(lane.gate, view), lr = rows(lane.lr, view);
+  Tensor gate = rows(slab.gate, view), lr = rows(slab.lr, view);
   inner_rate_forward(ctx, u, weight(rate_w_), weight(rate_b_), rate_scale(),
                      gate, lr);
 }
 
-void TttLayer::scan(Context& ctx, const ChunkView& view, Lane& base,
+void TttLayer::scan(Context& ctx, const ChunkView& view, Slab& base,
                     const Tensor& state_in, Tensor& state_out) const {
-  auto& lane = static_cast<TttLane&>(base);
+  auto& slab = static_cast<TttSlab&>(base);
   if (state_out.empty()) {
     state_out = ctx.allocate({shape_.state_size()}, weights_->dtype());
   }
-  Tensor o = rows(lane.o, view), kept = kept_of(lane, view);
+  Tensor o = rows(slab.o, view), kept = kept_of(slab, view);
   ttt_scan_forward(ctx, {.shape = shape_,
-                         .xq = rows(lane.xq, view),
-                         .xk = rows(lane.xk, view),
-                         .xv = rows(lane.xv, view),
-                         .lr = rows(lane.lr, view),
+                         .xq = rows(slab.xq, view),
+                         .xk = rows(slab.xk, view),
+                         .xv = rows(slab.xv, view),
+                         .lr = rows(slab.lr, view),
                          .tok = token_scale(ctx),
                          .ln_w = weight(ln_w_),
                          .ln_b = weight(ln_b_),
@@ -134,17 +134,17 @@ void TttLayer::scan(Context& ctx, const ChunkView& view, Lane& base,
                          .kept = kept});
 }
 
-void TttLayer::scan_part(Context& ctx, const ChunkView& view, Lane& base,
+void TttLayer::scan_part(Context& ctx, const ChunkView& view, Slab& base,
                          Tensor& state, Tensor& gradient_sum) const {
-  auto& lane = static_cast<TttLane&>(base);
+  auto& slab = static_cast<TttSlab&>(base);
   const int64_t end = view.place + view.tokens;
   const bool completes = end == shape_.mini_batch;
-  Tensor o = rows(lane.o, view), unwanted;
+  Tensor o = rows(slab.o, view), unwanted;
   ttt_decode_forward(ctx, {.shape = shape_,
-                           .xq = rows(lane.xq, view),
-                           .xk = rows(lane.xk, view),
-                           .xv = rows(lane.xv, view),
-                           .lr = rows(lane.lr, view),
+                           .xq = rows(slab.xq, view),
+                           .xk = rows(slab.xk, view),
+                           .xv = rows(slab.xv, view),
+                           .lr = rows(slab.lr, view),
                            .tok = token_scale(ctx).slice(view.place, end),
                            .ln_w = weight(ln_w_),
                            .ln_b = weight(ln_b_),
@@ -159,34 +159,34 @@ void TttLayer::scan_part(Context& ctx, const ChunkView& view, Lane& base,
 }
 
 // y += Wo (LN(o) [* gelu(g)]).
-void TttLayer::output(Context& ctx, const ChunkView& view, Lane& base,
+void TttLayer::output(Context& ctx, const ChunkView& view, Slab& base,
                       Tensor& y) const {
-  auto& lane = static_cast<TttLane&>(base);
+  auto& slab = static_cast<TttSlab&>(base);
   Tensor n = ctx.allocate(y.shape(), y.dtype());
-  Tensor mean = rows(lane.o_mean, view), rstd = rows(lane.o_rstd, view);
-  layernorm_forward(ctx, rows(lane.o, view), weight(post_w_), weight(post_b_),
+  Tensor mean = rows(slab.o_mean, view), rstd = rows(slab.o_rstd, view);
+  layernorm_forward(ctx, rows(slab.o, view), weight(post_w_), weight(post_b_),
                     kPostNormEps, n, mean, rstd);
   if (config_.use_gate) {
     Tensor z = ctx.allocate(y.shape(), y.dtype());
-    gelu_gate_forward(ctx, n, rows(lane.g, view), z);
+    gelu_gate_forward(ctx, n, rows(slab.g, view), z);
     n = z;
   }
   linear_forward(ctx, n, weight(wo_), y, Write::kAdd);
 }
 
 void TttLayer::inspect(
-    const Lane& base, const ChunkView& view,
+    const Slab& base, const ChunkView& view,
     const std::function<void(const char*, const Tensor&)>& see) const {
-  const auto& lane = static_cast<const TttLane&>(base);
-  see("XQ", rows(lane.xq, view));
-  see("XK", rows(lane.xk, view));
-  see("XV", rows(lane.xv, view));
-  see("ttt_lr_eta", rows(lane.lr, view));
-  see("ttt_out", rows(lane.o, view));
+  const auto& slab = static_cast<const TttSlab&>(base);
+  see("XQ", rows(slab.xq, view));
+  see("XK", rows(slab.xk, view));
+  see("XV", rows(slab.xv, view));
+  see("ttt_lr_eta", rows(slab.lr, view));
+  see("ttt_out", rows(slab.o, view));
 }
 
-Tensor TttLayer::kept_of(const TttLane& lane, const ChunkView& view) const {
-  return lane.kept.slice(0, ttt_scan_kept_elements(shape_, view.tokens));
+Tensor TttLayer::kept_of(const TttSlab& slab, const ChunkView& view) const {
+  return slab.kept.slice(0, ttt_scan_kept_elements(shape_, view.tokens));
 }
 
 Tensor TttLayer::token_scale(Context& ctx) const {

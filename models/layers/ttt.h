@@ -24,40 +24,40 @@ class TttLayer : public SequenceLayer {
     multiplier_ = multiplier;
   }
 
-  std::unique_ptr<Lane> make_lane(Context& ctx, int64_t tokens) const override;
+  std::unique_ptr<Slab> make_slab(Context& ctx, int64_t tokens) const override;
   Shape border_shape(Border border) const override;
   void project_qk(Context& ctx, const ChunkView& view, const Tensor& u,
-                  Lane& lane, Tensor& halo_qk_out) const override;
-  void project(Context& ctx, const ChunkView& view, const Tensor& u, Lane& lane,
+                  Slab& slab, Tensor& halo_qk_out) const override;
+  void project(Context& ctx, const ChunkView& view, const Tensor& u, Slab& slab,
                const Tensor& halo_qk_in) const override;
-  void scan(Context& ctx, const ChunkView& view, Lane& lane,
+  void scan(Context& ctx, const ChunkView& view, Slab& slab,
             const Tensor& state_in, Tensor& state_out) const override;
-  void output(Context& ctx, const ChunkView& view, Lane& lane,
+  void output(Context& ctx, const ChunkView& view, Slab& slab,
               Tensor& y) const override;
   Tensor start_state(Context& ctx) const override { return learned_start(ctx); }
-  void scan_part(Context& ctx, const ChunkView& view, Lane& lane, Tensor& state,
+  void scan_part(Context& ctx, const ChunkView& view, Slab& slab, Tensor& state,
                  Tensor& gradient_sum) const override;
-  void inspect(const Lane& lane, const ChunkView& view,
+  void inspect(const Slab& slab, const ChunkView& view,
                const std::function<void(const char* name, const Tensor& value)>&
                    see) const override;
-  void take_gradients(Context& ctx, int64_t tokens, Lane& lane) const override;
-  void output_backward(Context& ctx, const ChunkView& view, Lane& lane,
+  void take_gradients(Context& ctx, int64_t tokens, Slab& slab) const override;
+  void output_backward(Context& ctx, const ChunkView& view, Slab& slab,
                        const Tensor& dy, GradientSum& gradients) const override;
-  void scan_backward(Context& ctx, const ChunkView& view, Lane& lane,
+  void scan_backward(Context& ctx, const ChunkView& view, Slab& slab,
                      const Tensor& dstate_out, Tensor& dstate_in,
                      GradientSum& gradients) const override;
   void project_backward(Context& ctx, const ChunkView& view, const Tensor& u,
-                        Lane& lane, const Tensor& halo_qk_in,
+                        Slab& slab, const Tensor& halo_qk_in,
                         Tensor& dhalo_qk_in, Tensor& du,
                         GradientSum& gradients) const override;
   void project_qk_backward(Context& ctx, const ChunkView& view, const Tensor& u,
-                           Lane& lane, const Tensor& dhalo_qk_out, Tensor& du,
+                           Slab& slab, const Tensor& dhalo_qk_out, Tensor& du,
                            GradientSum& gradients) const override;
 
  private:
   static constexpr double kPostNormEps = 1e-6;
 
-  struct TttLane : Lane {
+  struct TttSlab : Slab {
     Tensor p;                  // shared q/k projection, only if shared
     Tensor xq, xk, xv;         // after convolution and RoPE
     Tensor g;                  // gate projection, only if gated
@@ -73,7 +73,7 @@ class TttLayer : public SequenceLayer {
   };
 
   Tensor weight(int64_t index) const { return weights_->value(index); }
-  Tensor kept_of(const TttLane& lane, const ChunkView& view) const;
+  Tensor kept_of(const TttSlab& slab, const ChunkView& view) const;
   Tensor learned_start(Context& ctx) const;
   Tensor token_scale(Context& ctx) const;  // [b]
   double rate_scale() const;

@@ -11,8 +11,8 @@
 
 namespace timepipe {
 
-void TttLayer::take_gradients(Context& ctx, int64_t tokens, Lane& base) const {
-  auto& d = static_cast<TttLane&>(base).d;
+void TttLayer::take_gradients(Context& ctx, int64_t tokens, Slab& base) const {
+  auto& d = static_cast<TttSlab&>(base).d;
   const auto take = [&](Shape shape) {
     return ctx.allocate(std::move(shape), weights_->dtype(),
                         MemoryUse::kActivations);
@@ -26,64 +26,64 @@ void TttLayer::take_gradients(Context& ctx, int64_t tokens, Lane& base) const {
   for (Tensor* t : {&d.ln_w, &d.ln_b}) *t = take(weight(ln_w_).shape());
 }
 
-void TttLayer::output_backward(Context& ctx, const ChunkView& view, Lane& base,
+void TttLayer::output_backward(Context& ctx, const ChunkView& view, Slab& base,
                                const Tensor& dy, GradientSum& gradients) const {
-  auto& lane = static_cast<TttLane&>(base);
-  const Tensor o = rows(lane.o, view);
-  Tensor mean = rows(lane.o_mean, view), rstd = rows(lane.o_rstd, view);
+  auto& slab = static_cast<TttSlab&>(base);
+  const Tensor o = rows(slab.o, view);
+  Tensor mean = rows(slab.o_mean, view), rstd = rows(slab.o_rstd, view);
   Tensor n = ctx.allocate(dy.shape(), dy.dtype());
   layernorm_forward(ctx, o, weight(post_w_), weight(post_b_), kPostNormEps, n,
                     mean, rstd);
   Tensor dn = ctx.allocate(dy.shape(), dy.dtype());
   if (config_.use_gate) {
-    const Tensor g = rows(lane.g, view);
+    const Tensor g = rows(slab.g, view);
     Tensor z = ctx.allocate(dy.shape(), dy.dtype());
     Tensor dz = ctx.allocate(dy.shape(), dy.dtype());
     gelu_gate_forward(ctx, n, g, z);
     linear_backward(ctx, dy, z, *weights_, wo_, dz, Write::kOverwrite,
                     gradients);
-    gelu_gate_backward(ctx, dz, n, g, dn, lane.d.g);
+    gelu_gate_backward(ctx, dz, n, g, dn, slab.d.g);
   } else {
     linear_backward(ctx, dy, n, *weights_, wo_, dn, Write::kOverwrite,
                     gradients);
   }
   add_gradient(ctx, *weights_, post_w_, gradients, [&](Tensor& dw) {
     add_gradient(ctx, *weights_, post_b_, gradients, [&](Tensor& db) {
-      layernorm_backward(ctx, dn, o, weight(post_w_), mean, rstd, lane.d.o, dw,
+      layernorm_backward(ctx, dn, o, weight(post_w_), mean, rstd, slab.d.o, dw,
                          db);
     });
   });
 }
 
-void TttLayer::scan_backward(Context& ctx, const ChunkView& view, Lane& base,
+void TttLayer::scan_backward(Context& ctx, const ChunkView& view, Slab& base,
                              const Tensor& dstate_out, Tensor& dstate_in,
                              GradientSum& gradients) const {
-  auto& lane = static_cast<TttLane&>(base);
+  auto& slab = static_cast<TttSlab&>(base);
   Tensor dstart = ctx.allocate({shape_.state_size()}, weights_->dtype());
   Tensor unwanted;  // of a state that no chunk takes the gradient of
   if (dstate_in.empty()) {
     unwanted = ctx.allocate(dstart.shape(), dstart.dtype());
   }
   ttt_scan_backward(ctx, {.shape = shape_,
-                          .xq = rows(lane.xq, view),
-                          .xk = rows(lane.xk, view),
-                          .xv = rows(lane.xv, view),
-                          .lr = rows(lane.lr, view),
+                          .xq = rows(slab.xq, view),
+                          .xk = rows(slab.xk, view),
+                          .xv = rows(slab.xv, view),
+                          .lr = rows(slab.lr, view),
                           .tok = token_scale(ctx),
                           .ln_w = weight(ln_w_),
                           .ln_b = weight(ln_b_),
                           .start = learned_start(ctx),
                           .segments = view.segments,
-                          .kept = kept_of(lane, view),
-                          .dy = lane.d.o,
+                          .kept = kept_of(slab, view),
+                          .dy = slab.d.o,
                           .dstate_out = dstate_out,
-                          .dxq = lane.d.xq,
-                          .dxk = lane.d.xk,
-                          .dxv = lane.d.xv,
-                          .dlr = lane.d.lr,
-                          .dtok = lane.d.tok,
-                          .dln_w = lane.d.ln_w,
-                          .dln_b = lane.d.ln_b,
+                          .dxq = slab.d.xq,
+                          .dxk = slab.d.xk,
+                          .dxv = slab.d.xv,
+                          .dlr = slab.d.lr,
+                          .dtok = slab.d.tok,
+                          .dln_w = slab.d.ln_w,
+                          .dln_b = slab.d.ln_b,
                           .dstate_in = dstate_in.empty() ? unwanted : dstate_in,
                           .dstart = dstart});
   int64_t offset = 0;
@@ -96,60 +96,60 @@ void TttLayer::scan_backward(Context& ctx, const ChunkView& view, Lane& base,
 }
 
 void TttLayer::project_backward(Context& ctx, const ChunkView& view,
-                                const Tensor& u, Lane& base,
+                                const Tensor& u, Slab& base,
                                 const Tensor& halo_qk_in, Tensor& dhalo_qk_in,
                                 Tensor& du, GradientSum& gradients) const {
-  auto& lane = static_cast<TttLane&>(base);
+  auto& slab = static_cast<TttSlab&>(base);
   add_gradient(ctx, *weights_, token_idx_, gradients, [&](Tensor& d) {
-    token_scale_backward(ctx, lane.d.tok, weight(token_idx_), d);
+    token_scale_backward(ctx, slab.d.tok, weight(token_idx_), d);
   });
-  gradients.add(ln_w_, lane.d.ln_w);
-  gradients.add(ln_b_, lane.d.ln_b);
-  for (Tensor* dx : {&lane.d.xq, &lane.d.xk}) {
+  gradients.add(ln_w_, slab.d.ln_w);
+  gradients.add(ln_b_, slab.d.ln_b);
+  for (Tensor* dx : {&slab.d.xq, &slab.d.xk}) {
     rope(ctx, Rotation::kBackward, shape_.heads, shape_.mini_batch,
          config_.rope_theta, *dx);
   }
-  linear_backward(ctx, lane.d.xv, u, *weights_, wv_, du, Write::kOverwrite,
+  linear_backward(ctx, slab.d.xv, u, *weights_, wv_, du, Write::kOverwrite,
                   gradients);
   if (config_.use_gate) {
-    linear_backward(ctx, lane.d.g, u, *weights_, wg_, du, Write::kAdd,
+    linear_backward(ctx, slab.d.g, u, *weights_, wg_, du, Write::kAdd,
                     gradients);
   }
   add_gradient(ctx, *weights_, rate_w_, gradients, [&](Tensor& dw) {
     add_gradient(ctx, *weights_, rate_b_, gradients, [&](Tensor& db) {
-      inner_rate_backward(ctx, lane.d.lr, u, weight(rate_w_),
-                          rows(lane.gate, view), rate_scale(), du, dw, db);
+      inner_rate_backward(ctx, slab.d.lr, u, weight(rate_w_),
+                          rows(slab.gate, view), rate_scale(), du, dw, db);
     });
   });
   if (!config_.share_qk) {
-    linear_backward(ctx, lane.d.xq, u, *weights_, wq_, du, Write::kAdd,
+    linear_backward(ctx, slab.d.xq, u, *weights_, wq_, du, Write::kAdd,
                     gradients);
-    linear_backward(ctx, lane.d.xk, u, *weights_, wk_, du, Write::kAdd,
+    linear_backward(ctx, slab.d.xk, u, *weights_, wk_, du, Write::kAdd,
                     gradients);
     return;
   }
   Tensor dhalo = dhalo_qk_in.empty()
                      ? ctx.allocate(config_.halo_shape(), u.dtype())
                      : dhalo_qk_in;
-  const Tensor p = rows(lane.p, view);
+  const Tensor p = rows(slab.p, view);
   const auto conv_backward = [&](const Tensor& dx, int64_t w, int64_t b,
                                  Write write) {
     add_gradient(ctx, *weights_, w, gradients, [&](Tensor& dw) {
       add_gradient(ctx, *weights_, b, gradients, [&](Tensor& db) {
         causal_conv_backward(ctx, dx, p, halo_qk_in, weight(w), view.segments,
-                             lane.d.p, dhalo, write, dw, db);
+                             slab.d.p, dhalo, write, dw, db);
       });
     });
   };
-  conv_backward(lane.d.xq, conv_q_w_, conv_q_b_, Write::kOverwrite);
-  conv_backward(lane.d.xk, conv_k_w_, conv_k_b_, Write::kAdd);
+  conv_backward(slab.d.xq, conv_q_w_, conv_q_b_, Write::kOverwrite);
+  conv_backward(slab.d.xk, conv_k_w_, conv_k_b_, Write::kAdd);
 }
 
 void TttLayer::project_qk_backward(Context& ctx, const ChunkView&,
-                                   const Tensor& u, Lane& base,
+                                   const Tensor& u, Slab& base,
                                    const Tensor& dhalo_qk_out, Tensor& du,
                                    GradientSum& gradients) const {
-  auto& d = static_cast<TttLane&>(base).d;
+  auto& d = static_cast<TttSlab&>(base).d;
   if (config_.share_qk) {
     if (!dhalo_qk_out.empty()) add_to_last_rows(ctx, dhalo_qk_out, d.p);
     linear_backward(ctx, d.p, u, *weights_, wq_, du, Write::kAdd, gradients);

@@ -55,13 +55,13 @@ class ModuleProgram : public ChunkProgram {
     return shape;
   }
 
-  void reserve_lanes(Context& ctx, int64_t num_lanes, int64_t n) override {
-    lanes_.clear();
-    for (int64_t i = -1; i < num_lanes; ++i) {
+  void reserve_slabs(Context& ctx, int64_t num_slabs, int64_t n) override {
+    slabs_.clear();
+    for (int64_t i = -1; i < num_slabs; ++i) {
       const auto take = [&] {
         return ctx.allocate({n, config_.hidden_size}, weights_->dtype());
       };
-      lanes_.push_back({take(), take(), layer_->make_lane(ctx, n)});
+      slabs_.push_back({take(), take(), layer_->make_slab(ctx, n)});
     }
   }
 
@@ -75,29 +75,29 @@ class ModuleProgram : public ChunkProgram {
   }
 
   void forward(Context& ctx, Part part, int64_t, const ChunkView& view,
-               int lane_index, const Tensor& border_in,
+               int slab_index, const Tensor& border_in,
                Tensor& border_out) override {
-    Lane& lane = lanes_.at(lane_index + 1);
+    Slab& slab = slabs_.at(slab_index + 1);
     const Tensor u = input(x_, view);
-    Tensor y = rows(lane.y, view);
+    Tensor y = rows(slab.y, view);
     switch (part) {
       case Part::kEmbed:
         std::memset(y.bytes().data(), 0, y.bytes().size());
         return;
       case Part::kConv:
-        return layer_->project_qk(ctx, view, u, *lane.layer, border_out);
+        return layer_->project_qk(ctx, view, u, *slab.layer, border_out);
       case Part::kProject:
-        return layer_->project(ctx, view, u, *lane.layer, border_in);
+        return layer_->project(ctx, view, u, *slab.layer, border_in);
       case Part::kScan:
-        layer_->scan(ctx, view, *lane.layer, border_in, border_out);
+        layer_->scan(ctx, view, *slab.layer, border_in, border_out);
         if (view.first + view.tokens == tokens) {
           pieces.put("state", batch_size, view.sequence, 1, 0, border_out);
         }
         return;
       case Part::kOutput:
-        layer_->output(ctx, view, *lane.layer, y);
+        layer_->output(ctx, view, *slab.layer, y);
         put("y", view, y);
-        return layer_->inspect(*lane.layer, view,
+        return layer_->inspect(*slab.layer, view,
                                [&](const char* name, const Tensor& value) {
                                  put(std::string("mid.") + name, view, value);
                                });
@@ -107,25 +107,25 @@ class ModuleProgram : public ChunkProgram {
   }
 
   void backward(Context& ctx, Part part, int64_t, const ChunkView& view,
-                int lane_index, const Tensor& border_in,
+                int slab_index, const Tensor& border_in,
                 const Tensor& dborder_out, Tensor& dborder_in,
                 GradientSum& gradients) override {
-    Lane& lane = lanes_.at(lane_index + 1);
+    Slab& slab = slabs_.at(slab_index + 1);
     const Tensor u = input(x_, view);
-    Tensor du = rows(lane.du, view);
+    Tensor du = rows(slab.du, view);
     switch (part) {
       case Part::kOutput:
-        layer_->take_gradients(ctx, view.tokens, *lane.layer);
-        return layer_->output_backward(ctx, view, *lane.layer, input(dy_, view),
+        layer_->take_gradients(ctx, view.tokens, *slab.layer);
+        return layer_->output_backward(ctx, view, *slab.layer, input(dy_, view),
                                        gradients);
       case Part::kScan:
-        return layer_->scan_backward(ctx, view, *lane.layer, dborder_out,
+        return layer_->scan_backward(ctx, view, *slab.layer, dborder_out,
                                      dborder_in, gradients);
       case Part::kProject:
-        return layer_->project_backward(ctx, view, u, *lane.layer, border_in,
+        return layer_->project_backward(ctx, view, u, *slab.layer, border_in,
                                         dborder_in, du, gradients);
       case Part::kConv:
-        layer_->project_qk_backward(ctx, view, u, *lane.layer, dborder_out, du,
+        layer_->project_qk_backward(ctx, view, u, *slab.layer, dborder_out, du,
                                     gradients);
         return put("grad.x", view, du);
       case Part::kHead:
@@ -138,9 +138,9 @@ class ModuleProgram : public ChunkProgram {
   int64_t batch_size, tokens;
 
  private:
-  struct Lane {
+  struct Slab {
     Tensor y, du;
-    std::unique_ptr<SequenceLayer::Lane> layer;
+    std::unique_ptr<SequenceLayer::Slab> layer;
   };
 
   Tensor input(const Tensor& x, const ChunkView& view) const {
@@ -157,7 +157,7 @@ class ModuleProgram : public ChunkProgram {
   std::unique_ptr<ParameterStore> weights_;
   Tensor x_, dy_;  // [B*L, C]
   ChunkedBatch chunks_;
-  std::vector<Lane> lanes_;
+  std::vector<Slab> slabs_;
 };
 
 }  // namespace

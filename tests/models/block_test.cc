@@ -101,12 +101,12 @@ class BlockOnChunk {
   }
 
   double forward() {
-    block_->conv(ctx_, view_, lane_, at(in_, Border::kHaloX),
+    block_->conv(ctx_, view_, slab_, at(in_, Border::kHaloX),
                  at(out_, Border::kHaloQk));
-    block_->project(ctx_, view_, lane_, at(in_, Border::kHaloQk));
-    block_->scan(ctx_, view_, lane_, at(in_, Border::kState),
+    block_->project(ctx_, view_, slab_, at(in_, Border::kHaloQk));
+    block_->scan(ctx_, view_, slab_, at(in_, Border::kState),
                  at(out_, Border::kState));
-    block_->output(ctx_, view_, lane_, y_);
+    block_->output(ctx_, view_, slab_, y_);
     return inner_product(y_, dy_) +
            inner_product(at(out_, Border::kHaloQk),
                          at(dout_, Border::kHaloQk)) +
@@ -132,12 +132,12 @@ class BlockOnChunk {
     for (int b = 0; b < kBorders && take_borders; ++b) {
       if (!in_[b].empty()) d.borders[b] = nans(ctx_, in_[b].shape(), kF64);
     }
-    block_->output_backward(ctx_, view_, lane_, d.dx, sum);
-    block_->scan_backward(ctx_, view_, lane_, at(dout, Border::kState),
+    block_->output_backward(ctx_, view_, slab_, d.dx, sum);
+    block_->scan_backward(ctx_, view_, slab_, at(dout, Border::kState),
                           at(d.borders, Border::kState), sum);
-    block_->project_backward(ctx_, view_, lane_, at(in_, Border::kHaloQk),
+    block_->project_backward(ctx_, view_, slab_, at(in_, Border::kHaloQk),
                              at(d.borders, Border::kHaloQk), sum);
-    block_->conv_backward(ctx_, view_, lane_, at(in_, Border::kHaloX),
+    block_->conv_backward(ctx_, view_, slab_, at(in_, Border::kHaloX),
                           at(dout, Border::kHaloQk),
                           at(d.borders, Border::kHaloX), d.dx, sum);
     EXPECT_EQ(sum.num_refused(), 0);
@@ -162,11 +162,11 @@ class BlockOnChunk {
   }
 
  private:
-  // Lanes may be longer than the chunk; nothing may depend on the rest.
+  // Slabs may be longer than the chunk; nothing may depend on the rest.
   void fill_inputs() {
     Generator rng(2);
-    lane_ = block_->make_lane(ctx_, view_.tokens + 3);
-    x_ = rows(lane_.x, view_);
+    slab_ = block_->make_slab(ctx_, view_.tokens + 3);
+    x_ = rows(slab_.x, view_);
     const Tensor x = normal(ctx_, rng, x_.shape(), kF64);
     std::copy_n(x.data<double>(), x.numel(), x_.data<double>());
     y_ = nans(ctx_, x_.shape(), kF64);
@@ -186,7 +186,7 @@ class BlockOnChunk {
   std::optional<Block> block_;
   std::optional<ParameterStore> weights_;
   ChunkView view_;
-  Block::Lane lane_;
+  Block::Slab slab_;
   Tensor x_, y_, dy_;
   Borders in_, out_, dout_;
 };

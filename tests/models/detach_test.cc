@@ -60,8 +60,8 @@ class FrozenBorders : public ChunkProgram {
         embedding_(model.weights().value("model.embed_tokens.weight")),
         kept_embedding_(testing::clone(ctx, embedding_)) {}
 
-  void reserve_lanes(Context& ctx, int64_t num_lanes, int64_t tokens) override {
-    model_.reserve_lanes(ctx, num_lanes, tokens);
+  void reserve_slabs(Context& ctx, int64_t num_slabs, int64_t tokens) override {
+    model_.reserve_slabs(ctx, num_slabs, tokens);
   }
   ChunkView view(int64_t sequence, int64_t chunk) const override {
     return model_.view(sequence, chunk);
@@ -70,7 +70,7 @@ class FrozenBorders : public ChunkProgram {
     return model_.make_border(ctx, border);
   }
   void forward(Context& ctx, Part part, int64_t layer, const ChunkView& view,
-               int lane, const Tensor& border_in, Tensor& border_out) override {
+               int slab, const Tensor& border_in, Tensor& border_out) override {
     const bool frozen = view.detached && view.first > 0;
     Tensor in = border_in;
     if (frozen && !in.empty()) {
@@ -80,7 +80,7 @@ class FrozenBorders : public ChunkProgram {
       in = kept->second;
     }
     if (frozen && part == Part::kEmbed) swap_rows_before(view);
-    model_.forward(ctx, part, layer, view, lane, in, border_out);
+    model_.forward(ctx, part, layer, view, slab, in, border_out);
     if (frozen && part == Part::kEmbed) swap_rows_before(view);
   }
   void backward(Context&, Part, int64_t, const ChunkView&, int, const Tensor&,

@@ -102,7 +102,7 @@ TEST(Ranks, LeaveNoTraceForAnyNumberOfLayers) {
   }
 }
 
-// Lanes and lists of the step before must not show.
+// Slabs and lists of the step before must not show.
 TEST(Ranks, GoFromBatchToBatchOfAnyShape) {
   ModelRun run{.config = testing::small_model(everything()),
                .batch = {},

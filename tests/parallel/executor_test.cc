@@ -22,7 +22,7 @@ using Kind = Operation::Kind;
 class NoProgram final : public ChunkProgram {
  public:
   explicit NoProgram(const ScheduleShape& shape) : shape_(shape) {}
-  void reserve_lanes(Context&, int64_t, int64_t) override {}
+  void reserve_slabs(Context&, int64_t, int64_t) override {}
   ChunkView view(int64_t sequence, int64_t chunk) const override {
     return {.sequence = sequence,
             .chunk = chunk,

@@ -85,7 +85,7 @@ void expect_complete(const ScheduleShape& shape,
       const bool slab =
           op.phase != Phase::kForward ||
           (shape.training && !is_cold(shape, op.sequence, op.chunk));
-      EXPECT_EQ(op.lane != kColdLane, slab);
+      EXPECT_EQ(op.slab != kColdSlab, slab);
       ++work[{op.sequence, op.chunk}][{op.phase, op.part, op.layer}];
     }
   }
@@ -135,7 +135,7 @@ void expect_runs(const ScheduleShape& shape,
   const Timeline timeline = run_virtual_clock(shape, lists, delay);
   int64_t sent = 0;
   for (int r = 0; r < shape.ranks; ++r) {
-    EXPECT_LE(timeline.peak_lanes[r], std::max<int64_t>(shape.hot_rounds, 1));
+    EXPECT_LE(timeline.peak_slabs[r], std::max<int64_t>(shape.hot_rounds, 1));
     EXPECT_LE(timeline.busy[r], timeline.makespan);
     sent += timeline.bytes_sent[r];
   }
@@ -148,16 +148,16 @@ void expect_runs(const ScheduleShape& shape,
 void expect_numbered(const ScheduleShape& shape,
                      const std::vector<OperationList>& lists) {
   using Name = std::tuple<int32_t, int32_t, int32_t, Border, int64_t>;
-  using Lane = std::tuple<int, int, bool>;  // from, to, gradient
-  std::map<Lane, std::vector<Name>> sends, receives;
+  using Slab = std::tuple<int, int, bool>;  // from, to, gradient
+  std::map<Slab, std::vector<Name>> sends, receives;
   for (int r = 0; r < shape.ranks; ++r) {
     for (const Operation& op : lists[r]) {
       const bool gradient = op.phase == Phase::kBackward;
       const Name name{op.sequence, op.chunk, op.layer, op.border, op.number};
       if (op.kind == Kind::kSend) {
-        auto& lane = sends[{r, op.peer, gradient}];
-        EXPECT_EQ(op.number, std::ssize(lane));
-        lane.push_back(name);
+        auto& slab = sends[{r, op.peer, gradient}];
+        EXPECT_EQ(op.number, std::ssize(slab));
+        slab.push_back(name);
       } else if (op.kind == Kind::kReceive) {
         receives[{op.peer, r, gradient}].push_back(name);
       }

@@ -28,13 +28,13 @@ int64_t num_messages(const OperationList& list) {
   });
 }
 
-// "forward scan 0.2 lane 1": sequence 0, chunk 2; "send state 0.2 to 1".
+// "forward scan 0.2 slab 1": sequence 0, chunk 2; "send state 0.2 to 1".
 std::string text_of(const Operation& op) {
   const std::string chunk =
       std::to_string(op.sequence) + "." + std::to_string(op.chunk);
   if (op.kind == Kind::kCompute) {
     return std::string(name_of(op.phase)) + " " + name_of(op.part) + " " +
-           chunk + " lane " + std::to_string(op.lane);
+           chunk + " slab " + std::to_string(op.slab);
   }
   const bool send = op.kind == Kind::kSend;
   return std::string(send ? "send " : "receive ") +
@@ -69,35 +69,35 @@ TEST(Schedule, OfTwoRanksIsTheOneOfTheDesign) {
   const auto lists = make_schedule(shape);
   EXPECT_THAT(
       texts_of(lists[0]),
-      ElementsAre("forward embed 0.0 lane -1", "forward conv 0.0 lane -1",
-                  "forward project 0.0 lane -1", "forward scan 0.0 lane -1",
+      ElementsAre("forward embed 0.0 slab -1", "forward conv 0.0 slab -1",
+                  "forward project 0.0 slab -1", "forward scan 0.0 slab -1",
                   "send state 0.1 to 1", "receive dstate 0.1 from 1",
-                  "recompute embed 0.0 lane 0", "recompute conv 0.0 lane 0",
-                  "recompute project 0.0 lane 0", "recompute scan 0.0 lane 0",
-                  "recompute output 0.0 lane 0", "backward head 0.0 lane 0",
-                  "backward output 0.0 lane 0", "backward scan 0.0 lane 0",
-                  "backward project 0.0 lane 0", "backward conv 0.0 lane 0",
-                  "backward embed 0.0 lane 0"));
+                  "recompute embed 0.0 slab 0", "recompute conv 0.0 slab 0",
+                  "recompute project 0.0 slab 0", "recompute scan 0.0 slab 0",
+                  "recompute output 0.0 slab 0", "backward head 0.0 slab 0",
+                  "backward output 0.0 slab 0", "backward scan 0.0 slab 0",
+                  "backward project 0.0 slab 0", "backward conv 0.0 slab 0",
+                  "backward embed 0.0 slab 0"));
   EXPECT_THAT(
       texts_of(lists[1]),
-      ElementsAre("receive state 0.1 from 0", "forward embed 0.1 lane -1",
-                  "forward conv 0.1 lane -1", "forward project 0.1 lane -1",
-                  "forward scan 0.1 lane -1", "recompute embed 0.1 lane 0",
-                  "recompute conv 0.1 lane 0", "recompute project 0.1 lane 0",
-                  "recompute scan 0.1 lane 0", "recompute output 0.1 lane 0",
-                  "backward head 0.1 lane 0", "backward output 0.1 lane 0",
-                  "backward scan 0.1 lane 0", "send dstate 0.1 to 0",
-                  "backward project 0.1 lane 0", "backward conv 0.1 lane 0",
-                  "backward embed 0.1 lane 0"));
+      ElementsAre("receive state 0.1 from 0", "forward embed 0.1 slab -1",
+                  "forward conv 0.1 slab -1", "forward project 0.1 slab -1",
+                  "forward scan 0.1 slab -1", "recompute embed 0.1 slab 0",
+                  "recompute conv 0.1 slab 0", "recompute project 0.1 slab 0",
+                  "recompute scan 0.1 slab 0", "recompute output 0.1 slab 0",
+                  "backward head 0.1 slab 0", "backward output 0.1 slab 0",
+                  "backward scan 0.1 slab 0", "send dstate 0.1 to 0",
+                  "backward project 0.1 slab 0", "backward conv 0.1 slab 0",
+                  "backward embed 0.1 slab 0"));
 }
 
 TEST(Schedule, WithoutTrainingRunsForwardToTheHead) {
   const auto lists = make_schedule(whole_layers(1, 1, 1, 3, false));
   EXPECT_THAT(
       texts_of(lists[0]),
-      ElementsAre("forward embed 0.0 lane -1", "forward conv 0.0 lane -1",
-                  "forward project 0.0 lane -1", "forward scan 0.0 lane -1",
-                  "forward output 0.0 lane -1", "forward head 0.0 lane -1"));
+      ElementsAre("forward embed 0.0 slab -1", "forward conv 0.0 slab -1",
+                  "forward project 0.0 slab -1", "forward scan 0.0 slab -1",
+                  "forward output 0.0 slab -1", "forward head 0.0 slab -1"));
 }
 
 TEST(Schedule, GoesForwardThenRecomputesBackwards) {
@@ -205,7 +205,7 @@ TEST(Schedule, LeavesRanksWithoutAChunkEmpty) {
   ASSERT_EQ(lists.size(), 7u);
   for (int r = 0; r < 7; ++r) EXPECT_EQ(lists[r].empty(), r >= 3);
   const Timeline timeline = run_virtual_clock(shape, lists);
-  EXPECT_THAT(timeline.peak_lanes, ElementsAre(1, 1, 1, 0, 0, 0, 0));
+  EXPECT_THAT(timeline.peak_slabs, ElementsAre(1, 1, 1, 0, 0, 0, 0));
 }
 
 TEST(Schedule, DealsTheNextSequenceWhereTheLastEnded) {

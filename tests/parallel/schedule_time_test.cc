@@ -36,7 +36,7 @@ TEST_P(BaseCase, HasTheEfficiencyOfTheClosedForm) {
   const Timeline step = run(whole_layers(ranks, L, k * P, 0));
   EXPECT_EQ(step.makespan, 4 * k * L + 3 * (P - 1));
   EXPECT_DOUBLE_EQ(step.efficiency(), 4.0 * k * L / (4 * k * L + 3 * (P - 1)));
-  for (const int64_t peak : step.peak_lanes) EXPECT_EQ(peak, 1);
+  for (const int64_t peak : step.peak_slabs) EXPECT_EQ(peak, 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(ScheduleTime, BaseCase,
@@ -117,7 +117,7 @@ TEST_P(SplitLayers, TakeTheTimeOfTheClosedForm) {
   const auto planned =
       static_cast<double>(closed_form(P, k, h, p, 1000 - p.scan));
   EXPECT_NEAR(static_cast<double>(step.makespan), planned, 0.03 * planned);
-  for (const int64_t peak : step.peak_lanes) {
+  for (const int64_t peak : step.peak_slabs) {
     EXPECT_EQ(peak, std::max<int64_t>(h, 1));
   }
 }

@@ -81,7 +81,7 @@ TEST(VirtualClock, AddsUpWorkAndMessages) {
       });
   EXPECT_EQ(timeline.makespan, 1 + 5 + 1 + 1 + 2 + 7 + 2);
   EXPECT_THAT(timeline.busy, ElementsAre(4, 4));
-  EXPECT_THAT(timeline.peak_lanes, ElementsAre(1, 1));
+  EXPECT_THAT(timeline.peak_slabs, ElementsAre(1, 1));
   EXPECT_THAT(timeline.bytes_sent, ElementsAre(1000, 1000));
   EXPECT_DOUBLE_EQ(timeline.efficiency(), 8.0 / (2 * 19));
 }
@@ -278,7 +278,7 @@ TEST(VirtualClock, FindsWorkThatIsNotTheRanks) {
 TEST(VirtualClock, FindsTwoChunksInOneSlab) {
   const ScheduleShape shape = small(4, 2);
   Lists lists = make_schedule(shape);
-  for (Operation& op : lists[0]) op.lane = 0;
+  for (Operation& op : lists[0]) op.slab = 0;
   expect_refused(shape, lists, "rank 0: forward embed of layer 0, chunk 2",
                  "held by another chunk");
 }
@@ -292,7 +292,7 @@ TEST(VirtualClock, FindsRecomputationIntoAHeldSlab) {
                  "held by another chunk");
 }
 
-TEST(VirtualClock, FindsTwoChunksInTheColdLane) {
+TEST(VirtualClock, FindsTwoChunksInTheColdSlab) {
   const ScheduleShape shape = small_forward(4);
   Lists lists = make_schedule(shape);
   move_to(lists[0], computes(Phase::kForward, Part::kEmbed, 2),
@@ -301,19 +301,19 @@ TEST(VirtualClock, FindsTwoChunksInTheColdLane) {
                  "held by another chunk");
 }
 
-TEST(VirtualClock, FindsLanesThatDoNotFit) {
+TEST(VirtualClock, FindsSlabsThatDoNotFit) {
   const ScheduleShape shape = small(2, 1);
-  const auto with_lane = [&](Phase phase, Part part, int32_t lane) {
+  const auto with_slab = [&](Phase phase, Part part, int32_t slab) {
     Lists lists = make_schedule(shape);
-    find(lists[0], computes(phase, part, 0))->lane = lane;
+    find(lists[0], computes(phase, part, 0))->slab = slab;
     return lists;
   };
-  expect_refused(shape, with_lane(Phase::kForward, Part::kEmbed, 1),
-                 "rank 0: forward embed", "no such lane");
-  expect_refused(shape, with_lane(Phase::kBackward, Part::kHead, kColdLane),
+  expect_refused(shape, with_slab(Phase::kForward, Part::kEmbed, 1),
+                 "rank 0: forward embed", "no such slab");
+  expect_refused(shape, with_slab(Phase::kBackward, Part::kHead, kColdSlab),
                  "rank 0: backward head", "needs a slab");
-  expect_refused(shape, with_lane(Phase::kForward, Part::kConv, kColdLane),
-                 "rank 0: forward conv", "not in this lane");
+  expect_refused(shape, with_slab(Phase::kForward, Part::kConv, kColdSlab),
+                 "rank 0: forward conv", "not in this slab");
 }
 
 TEST(VirtualClock, RefusesMessagesFromTheFuture) {
