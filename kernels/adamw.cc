@@ -15,18 +15,21 @@ void require_beta(const char* name, double beta) {
 
 }  // namespace
 
-void adamw(Context&, const AdamW& hyper, const Tensor& g, Tensor& m, Tensor& v,
-           Tensor& p) {
-  require_floating("g", g);
-  require_rank("g", g, 1);
-  require_tensor("m", m, g, g.shape());
-  require_tensor("v", v, g, g.shape());
-  require_tensor("p", p, g, g.shape());
+void adamw(Context& ctx, const AdamW& hyper, const Tensor& verdict,
+           const Tensor& gradient, Tensor& m, Tensor& v, Tensor& p) {
+  require_floating("gradient", gradient);
+  require_rank("gradient", gradient, 1);
+  require_tensor("m", m, gradient, gradient.shape());
+  require_tensor("v", v, gradient, gradient.shape());
+  require_tensor("p", p, gradient, gradient.shape());
+  require_dtype("verdict", verdict, DType::kF64);
+  require_shape("verdict", verdict, {kVerdictSize});
   require_beta("beta1", hyper.beta1);
   require_beta("beta2", hyper.beta2);
   require(hyper.step >= 0,
           "step: " + std::to_string(hyper.step) + ", expected at least 0");
-  cpu::adamw(hyper, g, m, v, p);
+  const KernelScope scope(ctx);
+  cpu::adamw(ctx, hyper, verdict, gradient, m, v, p);
 }
 
 }  // namespace timepipe

@@ -11,9 +11,11 @@ struct AdamW {
 };
 
 // AdamW with decoupled decay (Loshchilov & Hutter 2019), all tensors [N]:
+//   g = factor * gradient, of `verdict` (kernels/step_verdict.h)
 //   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
 //   p -= lr * ( (m/(1-b1^(s+1))) / (sqrt(v/(1-b2^(s+1))) + eps) + decay * p )
-void adamw(Context& ctx, const AdamW& hyper, const Tensor& g, Tensor& m,
-           Tensor& v, Tensor& p);
+// Writes nothing if the verdict is that the step isn't finite.
+void adamw(Context& ctx, const AdamW& hyper, const Tensor& verdict,
+           const Tensor& gradient, Tensor& m, Tensor& v, Tensor& p);
 
 }  // namespace timepipe

@@ -54,6 +54,7 @@ void causal_conv_forward(Context& ctx, const Tensor& x, const Tensor& halo,
   check(x, w, segments, "halo", halo);
   require_tensor("bias", bias, x, {x.dim(1)});
   require_tensor("y", y, x, x.shape());
+  const KernelScope scope(ctx);
   cpu::causal_conv_forward(ctx, x, halo, w, bias, segments, y);
 }
 
@@ -67,6 +68,7 @@ void causal_conv_backward(Context& ctx, const Tensor& dy, const Tensor& x,
   require_tensor("dx", dx, x, x.shape());
   require_tensor("dw", dw, x, w.shape());
   require_tensor("dbias", dbias, x, {x.dim(1)});
+  const KernelScope scope(ctx);
   cpu::causal_conv_backward(ctx, dy, x, halo, w, segments, dx, dhalo, write_dx,
                             dw, dbias);
 }

@@ -22,19 +22,21 @@ struct CrossEntropy {
 // Rows whose logits exist at once: a whole chunk's never do.
 int64_t cross_entropy_tile_rows(int64_t vocab);
 
-// scale * sum over labelled rows of -log softmax(x table^T)[target], in f64,
-// rows in order. Throws InvalidArgument naming row and target if a target is
-// neither kIgnoredTarget nor in [0,vocab).
-double cross_entropy_forward(Context& ctx, const CrossEntropy& args);
+// loss = scale * sum over labelled rows of -log softmax(x table^T)[target], in
+// f64, rows in order.  loss: [1], f64. Targets are kIgnoredTarget or in
+// [0,vocab), which nobody checks here.
+void cross_entropy_forward(Context& ctx, const CrossEntropy& args,
+                           Tensor& loss);
 
-// The same value; overwrites dx [T,C] and dtable [vocab,C] with its gradients.
-// The logits of a tile are computed once (6 C vocab FLOPs per row).
-double cross_entropy_forward_backward(Context& ctx, const CrossEntropy& args,
-                                      Tensor& dx, Tensor& dtable);
+// The same; overwrites dx [T,C] and dtable [vocab,C] with its gradients. The
+// logits of a tile are computed once (6 C vocab FLOPs per row).
+void cross_entropy_forward_backward(Context& ctx, const CrossEntropy& args,
+                                    Tensor& loss, Tensor& dx, Tensor& dtable);
 
 // losses[t] = -log softmax(logits[t])[targets[t]], in f64: what the row adds to
 // the sum above, unscaled; 0 without a label. logits [T,vocab], targets [T],
-// losses [T] f64. Throws as cross_entropy_forward does.
-void token_losses(const Tensor& logits, const Tensor& targets, Tensor& losses);
+// losses [T] f64.
+void token_losses(Context& ctx, const Tensor& logits, const Tensor& targets,
+                  Tensor& losses);
 
 }  // namespace timepipe

@@ -6,7 +6,7 @@
 namespace timepipe {
 
 // x[t,:] = table[ids[t],:].  ids: [T], i64; table: [vocab,C]; x: [T,C].
-// Throws InvalidArgument naming position and id if an id is outside [0,vocab).
+// Ids are in [0,vocab), which nobody checks here.
 void embedding_forward(Context& ctx, const Tensor& ids, const Tensor& table,
                        Tensor& x);
 

@@ -5,7 +5,7 @@
 
 namespace timepipe {
 
-void inner_rate_forward(Context&, const Tensor& u, const Tensor& w,
+void inner_rate_forward(Context& ctx, const Tensor& u, const Tensor& w,
                         const Tensor& bias, double scale, Tensor& gate,
                         Tensor& lr) {
   require_matrix("u", u);
@@ -15,7 +15,8 @@ void inner_rate_forward(Context&, const Tensor& u, const Tensor& w,
   require_tensor("bias", bias, u, {H, 1});
   require_tensor("gate", gate, u, {rows, H});
   require_tensor("lr", lr, u, {rows, H});
-  cpu::inner_rate_forward(u, w, bias, scale, gate, lr);
+  const KernelScope scope(ctx);
+  cpu::inner_rate_forward(ctx, u, w, bias, scale, gate, lr);
 }
 
 void inner_rate_backward(Context& ctx, const Tensor& dlr, const Tensor& u,
@@ -30,23 +31,26 @@ void inner_rate_backward(Context& ctx, const Tensor& dlr, const Tensor& u,
   require_tensor("du", du, u, {rows, C});
   require_tensor("dw", dw, u, {H, 1, C});
   require_tensor("dbias", dbias, u, {H, 1});
+  const KernelScope scope(ctx);
   cpu::inner_rate_backward(ctx, dlr, u, w, gate, scale, du, dw, dbias);
 }
 
-void token_scale_forward(Context&, const Tensor& learnable, Tensor& tok) {
+void token_scale_forward(Context& ctx, const Tensor& learnable, Tensor& tok) {
   require_floating("learnable", learnable);
   require_rank("learnable", learnable, 1);
   require_tensor("tok", tok, learnable, learnable.shape());
-  cpu::token_scale_forward(learnable, tok);
+  const KernelScope scope(ctx);
+  cpu::token_scale_forward(ctx, learnable, tok);
 }
 
-void token_scale_backward(Context&, const Tensor& dtok, const Tensor& learnable,
-                          Tensor& dlearnable) {
+void token_scale_backward(Context& ctx, const Tensor& dtok,
+                          const Tensor& learnable, Tensor& dlearnable) {
   require_floating("learnable", learnable);
   require_rank("learnable", learnable, 1);
   require_tensor("dtok", dtok, learnable, learnable.shape());
   require_tensor("dlearnable", dlearnable, learnable, learnable.shape());
-  cpu::token_scale_backward(dtok, learnable, dlearnable);
+  const KernelScope scope(ctx);
+  cpu::token_scale_backward(ctx, dtok, learnable, dlearnable);
 }
 
 }  // namespace timepipe

@@ -5,7 +5,7 @@
 
 namespace timepipe {
 
-void layernorm_forward(Context&, const Tensor& x, const Tensor& w,
+void layernorm_forward(Context& ctx, const Tensor& x, const Tensor& w,
                        const Tensor& b, double eps, Tensor& y, Tensor& mean,
                        Tensor& rstd) {
   require_matrix("x", x);
@@ -15,10 +15,11 @@ void layernorm_forward(Context&, const Tensor& x, const Tensor& w,
   require_tensor("y", y, x, {N, C});
   require_tensor("mean", mean, x, {N});
   require_tensor("rstd", rstd, x, {N});
-  cpu::layernorm_forward(x, w, b, eps, y, mean, rstd);
+  const KernelScope scope(ctx);
+  cpu::layernorm_forward(ctx, x, w, b, eps, y, mean, rstd);
 }
 
-void layernorm_backward(Context&, const Tensor& dy, const Tensor& x,
+void layernorm_backward(Context& ctx, const Tensor& dy, const Tensor& x,
                         const Tensor& w, const Tensor& mean, const Tensor& rstd,
                         Tensor& dx, Tensor& dw, Tensor& db) {
   require_matrix("x", x);
@@ -30,7 +31,8 @@ void layernorm_backward(Context&, const Tensor& dy, const Tensor& x,
   require_tensor("dx", dx, x, {N, C});
   require_tensor("dw", dw, x, {C});
   require_tensor("db", db, x, {C});
-  cpu::layernorm_backward(dy, x, w, mean, rstd, dx, dw, db);
+  const KernelScope scope(ctx);
+  cpu::layernorm_backward(ctx, dy, x, w, mean, rstd, dx, dw, db);
 }
 
 }  // namespace timepipe

@@ -5,8 +5,8 @@
 
 namespace timepipe {
 
-void matmul(Context&, Form form, const Tensor& a, const Tensor& b, Tensor& c,
-            Write write) {
+void matmul(Context& ctx, Form form, const Tensor& a, const Tensor& b,
+            Tensor& c, Write write) {
   require_matrix("a", a);
   require_matrix("b", b);
   const bool a_turned = form == Form::kTN, b_turned = form == Form::kNT;
@@ -14,7 +14,8 @@ void matmul(Context&, Form form, const Tensor& a, const Tensor& b, Tensor& c,
   const int64_t N = b.dim(b_turned ? 0 : 1);
   require_tensor("b", b, a, b_turned ? Shape{N, K} : Shape{K, N});
   require_tensor("c", c, a, {M, N});
-  cpu::matmul(form, a, b, c, write);
+  const KernelScope scope(ctx);
+  cpu::matmul(ctx, form, a, b, c, write);
 }
 
 }  // namespace timepipe

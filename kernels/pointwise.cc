@@ -24,31 +24,37 @@ void check_alike(std::initializer_list<Named> all) {
 
 }  // namespace
 
-void add(Context&, const Tensor& x, Tensor& y) {
+void add(Context& ctx, const Tensor& x, Tensor& y) {
   check_alike({{"x", x}, {"y", y}});
-  cpu::add(x, y);
+  const KernelScope scope(ctx);
+  cpu::add(ctx, x, y);
 }
 
-void swiglu_forward(Context&, const Tensor& a, const Tensor& b, Tensor& y) {
+void swiglu_forward(Context& ctx, const Tensor& a, const Tensor& b, Tensor& y) {
   check_alike({{"a", a}, {"b", b}, {"y", y}});
-  cpu::swiglu_forward(a, b, y);
+  const KernelScope scope(ctx);
+  cpu::swiglu_forward(ctx, a, b, y);
 }
 
-void swiglu_backward(Context&, const Tensor& dy, const Tensor& a,
+void swiglu_backward(Context& ctx, const Tensor& dy, const Tensor& a,
                      const Tensor& b, Tensor& da, Tensor& db) {
   check_alike({{"a", a}, {"dy", dy}, {"b", b}, {"da", da}, {"db", db}});
-  cpu::swiglu_backward(dy, a, b, da, db);
+  const KernelScope scope(ctx);
+  cpu::swiglu_backward(ctx, dy, a, b, da, db);
 }
 
-void gelu_gate_forward(Context&, const Tensor& x, const Tensor& g, Tensor& y) {
+void gelu_gate_forward(Context& ctx, const Tensor& x, const Tensor& g,
+                       Tensor& y) {
   check_alike({{"x", x}, {"g", g}, {"y", y}});
-  cpu::gelu_gate_forward(x, g, y);
+  const KernelScope scope(ctx);
+  cpu::gelu_gate_forward(ctx, x, g, y);
 }
 
-void gelu_gate_backward(Context&, const Tensor& dy, const Tensor& x,
+void gelu_gate_backward(Context& ctx, const Tensor& dy, const Tensor& x,
                         const Tensor& g, Tensor& dx, Tensor& dg) {
   check_alike({{"x", x}, {"dy", dy}, {"g", g}, {"dx", dx}, {"dg", dg}});
-  cpu::gelu_gate_backward(dy, x, g, dx, dg);
+  const KernelScope scope(ctx);
+  cpu::gelu_gate_backward(ctx, dy, x, g, dx, dg);
 }
 
 }  // namespace timepipe

@@ -5,16 +5,17 @@
 
 namespace timepipe {
 
-void rmsnorm_forward(Context&, const Tensor& x, const Tensor& w, double eps,
+void rmsnorm_forward(Context& ctx, const Tensor& x, const Tensor& w, double eps,
                      Tensor& y, Tensor& rstd) {
   require_matrix("x", x);
   require_tensor("w", w, x, {x.dim(1)});
   require_tensor("y", y, x, x.shape());
   require_tensor("rstd", rstd, x, {x.dim(0)});
-  cpu::rmsnorm_forward(x, w, eps, y, rstd);
+  const KernelScope scope(ctx);
+  cpu::rmsnorm_forward(ctx, x, w, eps, y, rstd);
 }
 
-void rmsnorm_backward(Context&, const Tensor& dy, const Tensor& x,
+void rmsnorm_backward(Context& ctx, const Tensor& dy, const Tensor& x,
                       const Tensor& w, const Tensor& rstd, Tensor& dx,
                       Write write_dx, Tensor& dw, Write write_dw) {
   require_matrix("x", x);
@@ -23,7 +24,8 @@ void rmsnorm_backward(Context&, const Tensor& dy, const Tensor& x,
   require_tensor("rstd", rstd, x, {x.dim(0)});
   require_tensor("dx", dx, x, x.shape());
   require_tensor("dw", dw, x, {x.dim(1)});
-  cpu::rmsnorm_backward(dy, x, w, rstd, dx, write_dx, dw, write_dw);
+  const KernelScope scope(ctx);
+  cpu::rmsnorm_backward(ctx, dy, x, w, rstd, dx, write_dx, dw, write_dw);
 }
 
 }  // namespace timepipe

@@ -18,6 +18,7 @@ void rope(Context& ctx, Rotation rotation, int64_t heads, int64_t mini_batch,
   require(0 <= place && place < mini_batch,
           "place: " + std::to_string(place) + ", expected one in [0, " +
               std::to_string(mini_batch) + ")");
+  const KernelScope scope(ctx);
   cpu::rope(ctx, rotation, heads, mini_batch, theta, x, place);
 }
 

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "kernels/cpu/ttt_decode.h"
+#include "kernels/cpu/cpu_kernels.h"
 #include "kernels/ttt_checks.h"
 
 namespace timepipe {
@@ -36,6 +36,7 @@ void ttt_decode_forward(Context& ctx, const TttDecodeForward& args) {
   if (!args.state_last.empty()) {
     require_tensor("state_last", args.state_last, args.xq, state);
   }
+  const KernelScope scope(ctx);
   cpu::ttt_decode_forward(ctx, args);
 }
 
@@ -52,6 +53,7 @@ void ttt_decode_backward(Context& ctx, const TttDecodeBackward& args) {
   }
   require_tensor("dstate", args.dstate, xq, state);
   require_tensor("dsum_in", args.dsum_in, xq, state);
+  const KernelScope scope(ctx);
   cpu::ttt_decode_backward(ctx, args);
 }
 

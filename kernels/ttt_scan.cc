@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "kernels/cpu/ttt_scan.h"
+#include "kernels/cpu/cpu_kernels.h"
 #include "kernels/ttt_checks.h"
 
 namespace timepipe {
@@ -59,11 +59,12 @@ void ttt_scan_forward(Context& ctx, const TttScanForward& args) {
   const bool resets = !args.segments.empty() && args.segments[0].resets;
   if (!resets || !args.state_in.empty()) {
     require_tensor("state_in", args.state_in, xq, state);
-    require(args.state_in.bytes().data() != args.state_out.bytes().data(),
+    require(!args.state_in.same_memory(args.state_out),
             "state_out: the memory of state_in, expected its own");
   }
   require_tensor("y", args.y, xq, xq.shape());
   require_tensor("state_out", args.state_out, xq, state);
+  const KernelScope scope(ctx);
   cpu::ttt_scan_forward(ctx, args);
 }
 
@@ -77,6 +78,7 @@ void ttt_scan_backward(Context& ctx, const TttScanBackward& args) {
   }
   require_tensor("dstate_in", args.dstate_in, xq, state);
   require_tensor("dstart", args.dstart, xq, state);
+  const KernelScope scope(ctx);
   cpu::ttt_scan_backward(ctx, args);
 }
 

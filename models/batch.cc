@@ -121,16 +121,33 @@ ChunkedBatch::ChunkedBatch(Batch batch, int64_t chunk_tokens,
     require(sequence.continues || sequence.ids_before.empty(),
             "sequence " + std::to_string(s) +
                 ": has tokens before it, but doesn't go on from them");
-    std::vector<Chunk>& chunks = chunks_.emplace_back();
-    const int64_t n = num_chunks(sequence.tokens(), chunk_tokens);
-    for (int64_t c = 0; c < n; ++c) {
-      const int64_t first = c * chunk_tokens;
-      const int64_t tokens = std::min(chunk_tokens, sequence.tokens() - first);
-      chunks.push_back({first, tokens, segments_of(sequence, first, tokens),
-                        (c == 0 && sequence.continues) ||
-                            (detach_every > 0 && c % detach_every == 0)});
-    }
+    chunks_.push_back(cut(sequence, chunk_tokens, detach_every));
   }
+}
+
+std::vector<ChunkedBatch::Chunk> ChunkedBatch::cut(const Sequence& sequence,
+                                                   int64_t chunk_tokens,
+                                                   int64_t detach_every) {
+  std::vector<Chunk> chunks;
+  const int64_t n = num_chunks(sequence.tokens(), chunk_tokens);
+  for (int64_t c = 0; c < n; ++c) {
+    const int64_t first = c * chunk_tokens;
+    const int64_t tokens = std::min(chunk_tokens, sequence.tokens() - first);
+    chunks.push_back({first, tokens, segments_of(sequence, first, tokens),
+                      (c == 0 && sequence.continues) ||
+                          (detach_every > 0 && c % detach_every == 0)});
+  }
+  return chunks;
+}
+
+Sequence ChunkedBatch::take_tokens(std::size_t sequence) {
+  Sequence& kept = batch_.at(sequence);
+  kept.tokens_elsewhere = kept.tokens();
+  Sequence taken{};
+  taken.ids = std::exchange(kept.ids, {});
+  taken.ids_before = std::exchange(kept.ids_before, {});
+  taken.targets = std::exchange(kept.targets, {});
+  return taken;
 }
 
 ChunkView ChunkedBatch::view(int64_t sequence, int64_t chunk) const {
@@ -138,20 +155,33 @@ ChunkView ChunkedBatch::view(int64_t sequence, int64_t chunk) const {
   return {sequence, chunk, c.first, c.tokens, c.segments, c.detached};
 }
 
+SequenceShape ChunkedBatch::shape(const std::vector<Chunk>& chunks,
+                                  bool continues) {
+  SequenceShape shape;
+  for (const Chunk& c : chunks) {
+    const bool empty = c.segments.empty();  // padding only: state passes on
+    shape.push_back({.tokens = c.tokens,
+                     .takes_state = (c.first > 0 || continues) &&
+                                    (empty || !c.segments[0].resets),
+                     .takes_halo = !empty && c.segments[0].context > 0,
+                     .detached = c.detached});
+  }
+  return shape;
+}
+
 std::vector<SequenceShape> ChunkedBatch::shapes() const {
   std::vector<SequenceShape> shapes;
   for (std::size_t s = 0; s < chunks_.size(); ++s) {
-    SequenceShape& shape = shapes.emplace_back();
-    for (const Chunk& c : chunks_[s]) {
-      const bool empty = c.segments.empty();  // padding only: state passes on
-      shape.push_back({.tokens = c.tokens,
-                       .takes_state = (c.first > 0 || batch_[s].continues) &&
-                                      (empty || !c.segments[0].resets),
-                       .takes_halo = !empty && c.segments[0].context > 0,
-                       .detached = c.detached});
-    }
+    shapes.push_back(shape(chunks_[s], batch_[s].continues));
   }
   return shapes;
+}
+
+SequenceShape shape_of(const Sequence& sequence, int64_t chunk_tokens,
+                       int64_t detach_every) {
+  return ChunkedBatch::shape(
+      ChunkedBatch::cut(sequence, chunk_tokens, detach_every),
+      sequence.continues);
 }
 
 }  // namespace timepipe

@@ -50,6 +50,10 @@ Sequence sequence_elsewhere(int64_t tokens);
 
 int64_t num_chunks(int64_t tokens, int64_t chunk_tokens);
 
+// What the order of work depends on of a sequence; detach_every as below.
+SequenceShape shape_of(const Sequence& sequence, int64_t chunk_tokens,
+                       int64_t detach_every);
+
 // A batch on the chunk grid: for every chunk its segments and what crosses its
 // left border.
 class ChunkedBatch {
@@ -62,8 +66,11 @@ class ChunkedBatch {
                int64_t detach_every);
 
   const Batch& sequences() const { return batch_; }
+  // Moves the ids and targets of a sequence out: `ids`, `ids_before`, `targets`
+  // of what is returned.
+  Sequence take_tokens(std::size_t sequence);
   ChunkView view(int64_t sequence, int64_t chunk) const;
-  // What the order of work depends on.
+  // shape_of() of each sequence.
   std::vector<SequenceShape> shapes() const;
 
  private:
@@ -72,6 +79,10 @@ class ChunkedBatch {
     std::vector<Segment> segments;
     bool detached;
   };
+  friend SequenceShape shape_of(const Sequence&, int64_t, int64_t);
+  static std::vector<Chunk> cut(const Sequence& sequence, int64_t chunk_tokens,
+                                int64_t detach_every);
+  static SequenceShape shape(const std::vector<Chunk>& chunks, bool continues);
 
   Batch batch_;
   std::vector<std::vector<Chunk>> chunks_;  // [sequence][chunk]

@@ -2,23 +2,14 @@
 
 #include "models/block.h"
 
-#include <cstring>
 #include <utility>
 
 #include "kernels/causal_conv.h"
 #include "kernels/pointwise.h"
 #include "kernels/rmsnorm.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
-namespace {
-
-void copy(const Tensor& from, Tensor& to) {
-  if (from.bytes().data() == to.bytes().data()) return;
-  std::memcpy(to.bytes().data(), from.bytes().data(), from.bytes().size());
-}
-
-}  // namespace
-
 Block::Block(const ModelConfig& config, const std::string& prefix,
              ParameterLayout& layout, std::unique_ptr<SequenceLayer> layer)
     : config_(config), layer_(std::move(layer)) {
@@ -90,7 +81,7 @@ void Block::scan(Context& ctx, const ChunkView& view, Slab& slab,
 void Block::output(Context& ctx, const ChunkView& view, Slab& slab,
                    Tensor& y) const {
   Tensor x2 = rows(slab.x2, view);
-  copy(rows(slab.x1, view), x2);
+  copy(ctx, rows(slab.x1, view), x2);
   layer_->output(ctx, view, *slab.layer, x2);
   feed_forward(ctx, view, slab, y);
 }
@@ -127,7 +118,7 @@ void Block::feed_forward(Context& ctx, const ChunkView& view, Slab& slab,
   linear_forward(ctx, m, weight(up_), b);
   Tensor h = ctx.allocate(a.shape(), a.dtype());
   swiglu_forward(ctx, a, b, h);
-  copy(x2, y);
+  copy(ctx, x2, y);
   linear_forward(ctx, h, weight(down_), y, Write::kAdd);
 }
 

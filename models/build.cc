@@ -1,10 +1,11 @@
 #include "models/build.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "models/layers/ttt.h"
 #include "runtime/rng.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 namespace {
@@ -13,15 +14,15 @@ bool contains(const std::string& text, const char* piece) {
   return text.find(piece) != std::string::npos;
 }
 
-void fill(double value, Tensor& x) {
+void fill(double value, HostArray& x) {
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    std::fill_n(x.data<T>(), x.numel(), static_cast<T>(value));
+    std::ranges::fill(x.values<T>(), static_cast<T>(value));
   });
 }
 
 void initialise_convolution(const ModelConfig& config, const Rng& rng,
-                            bool is_bias, Tensor& x) {
+                            bool is_bias, HostArray& x) {
   const double bound = 1 / std::sqrt(static_cast<double>(config.conv_kernel));
   if (config.conv_init == ConvInit::kTorchUniform) {
     return fill_uniform(rng, bound, x);
@@ -43,10 +44,10 @@ std::unique_ptr<SequenceLayer> make_sequence_layer(const ModelConfig& config,
   throw InvalidArgument("model.layer: unknown kind");
 }
 
-void initialise(const ModelConfig& config, uint64_t seed,
+void initialise(Context& ctx, const ModelConfig& config, uint64_t seed,
                 ParameterStore& weights) {
   for (const Parameter& p : weights.layout().parameters()) {
-    Tensor x = weights.value(p.name);
+    HostArray x(p.shape, weights.dtype());
     const Rng rng(seed, p.name);
     const bool is_bias = p.name.ends_with("bias");
     if (contains(p.name, "conv.conv.") || contains(p.name, "conv_q.") ||
@@ -60,6 +61,7 @@ void initialise(const ModelConfig& config, uint64_t seed,
     } else {
       fill_normal(rng, config.initializer_range, x);
     }
+    upload(ctx, x, weights.value(p.name));
   }
 }
 

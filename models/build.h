@@ -18,7 +18,7 @@ std::unique_ptr<SequenceLayer> make_sequence_layer(const ModelConfig& config,
 // embeddings, projections, the inner rate's weight and the learned W1, W2; ones
 // for norm weights; zeros for biases and learnable_token_idx; convolutions as
 // config.conv_init says. A pure function of seed and parameter names.
-void initialise(const ModelConfig& config, uint64_t seed,
+void initialise(Context& ctx, const ModelConfig& config, uint64_t seed,
                 ParameterStore& weights);
 
 }  // namespace timepipe

@@ -7,8 +7,10 @@
 #include <string>
 
 #include "kernels/embedding.h"
+#include "kernels/finite.h"
 #include "kernels/rmsnorm.h"
 #include "runtime/finite.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 
@@ -88,10 +90,9 @@ int64_t Decoder::read_some(std::span<const int64_t> ids, bool last) {
                        .detached = true,
                        .place = place};
   Tensor x = slab_.x.slice(0, rows);
-  embedding_forward(
-      ctx_,
-      Tensor::view(static_cast<const void*>(ids.data()), DType::kI64, {rows}),
-      model_.input_embedding(), x);
+  Tensor read = ctx_.allocate({rows}, DType::kI64);
+  upload(ctx_, ids.first(static_cast<std::size_t>(rows)), read);
+  embedding_forward(ctx_, read, model_.input_embedding(), x);
   for (std::size_t l = 0; l < state_.layers.size(); ++l) {
     run_block(l, view, dual);
   }
@@ -108,7 +109,7 @@ void Decoder::run_block(std::size_t l, const ChunkView& view, bool dual) {
   const Tensor halo_x = starts ? Tensor() : layer.halo_x;
   const Tensor halo_qk = starts ? Tensor() : copy(ctx_, layer.halo_qk);
   block.conv(ctx_, view, slab_, halo_x, layer.halo_qk);
-  if (!layer.halo_x.empty()) push_rows(x, layer.halo_x);
+  if (!layer.halo_x.empty()) push_rows(ctx_, x, layer.halo_x);
   block.project(ctx_, view, slab_, halo_qk);
   if (dual) {
     Tensor after;
@@ -131,8 +132,10 @@ Tensor Decoder::logits(int64_t begin, int64_t end, int64_t rows) {
       ctx_.allocate({end - begin, model_.config().vocab_size}, y.dtype());
   matmul(ctx_, Form::kNT, n, model_.output_embedding(), logits);
   const int64_t first = state_.tokens_read - rows;
-  require_finite("logits from token " + std::to_string(first + begin) + " on",
-                 logits);
+  if (!all_finite(ctx_, logits)) {
+    require_finite("logits from token " + std::to_string(first + begin) + " on",
+                   download(ctx_, logits));
+  }
   return logits;
 }
 

@@ -9,6 +9,7 @@
 
 #include "runtime/file_kind.h"
 #include "runtime/finite.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 namespace {
@@ -45,8 +46,6 @@ void for_each_tensor(State& state, F&& f) {
     visit("halo_qk", layer.halo_qk);
   }
 }
-
-Tensor flat(const Tensor& tensor) { return tensor.reshape({tensor.numel()}); }
 
 void require_same(const std::string& where, const std::string& field,
                   const std::map<std::string, std::string>& metadata,
@@ -89,11 +88,14 @@ HiddenState copy(Context& ctx, const HiddenState& state) {
   return result;
 }
 
-void save_hidden_state(const std::string& path, const HiddenState& state,
-                       const ModelConfig& config) {
+void save_hidden_state(Context& ctx, const std::string& path,
+                       const HiddenState& state, const ModelConfig& config) {
+  std::vector<HostArray> arrays;  // a move leaves their elements in place
   std::vector<SafetensorsItem> items;
   for_each_tensor(state, [&](const std::string& name, const Tensor& tensor) {
-    items.push_back(safetensors_item(name, flat(tensor)));
+    arrays.push_back(download(ctx, tensor));
+    items.push_back(safetensors_item(name, arrays.back()));
+    items.back().shape = {tensor.numel()};
   });
   auto metadata = describe(config);
   metadata["tokens_read"] = std::to_string(state.tokens_read);
@@ -115,18 +117,18 @@ int64_t check_hidden_state(const SafetensorsHeader& header,
   for (const SafetensorsEntry& entry : header.entries) {
     entries[entry.name] = &entry;
   }
-  for_each_tensor(like, [&](const std::string& name, const Tensor& shaped) {
-    const Tensor tensor = flat(shaped);
+  for_each_tensor(like, [&](const std::string& name, const Tensor& tensor) {
+    const Shape shape = {tensor.numel()};
     const auto found = entries.find(name);
     require(found != entries.end(), where + ": tensor " + name +
                                         ": not there, expected shape " +
-                                        to_string(tensor.shape()));
+                                        to_string(shape));
     const SafetensorsEntry& entry = *found->second;
-    require(entry.shape == tensor.shape() &&
-                (entry.dtype == "F32" || entry.dtype == "F64"),
-            where + ": tensor " + name + ": " + entry.dtype + " " +
-                to_string(entry.shape) + ", expected F32 or F64 " +
-                to_string(tensor.shape()));
+    require(
+        entry.shape == shape && (entry.dtype == "F32" || entry.dtype == "F64"),
+        where + ": tensor " + name + ": " + entry.dtype + " " +
+            to_string(entry.shape) + ", expected F32 or F64 " +
+            to_string(shape));
     entries.erase(found);
   });
   require(entries.empty(), where + ": tensor " +
@@ -155,7 +157,10 @@ HiddenState load_hidden_state(Context& ctx, const std::string& path,
   state.tokens_read =
       check_hidden_state(file.header(), where, state, model.config());
   for_each_tensor(state, [&](const std::string& name, Tensor& tensor) {
-    convert_finite(where + ": tensor " + name, file.get(name), tensor);
+    upload(ctx,
+           converted_finite(where + ": tensor " + name, file.get(name),
+                            tensor.dtype()),
+           tensor);
   });
   return state;
 }

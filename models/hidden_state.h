@@ -32,8 +32,8 @@ HiddenState copy(Context& ctx, const HiddenState& state);
 
 // A safetensors file, whole or not at all: tensors "layers.0.state", ...; the
 // metadata has tokens_read and the sizes of the model. Throws IoError.
-void save_hidden_state(const std::string& path, const HiddenState& state,
-                       const ModelConfig& config);
+void save_hidden_state(Context& ctx, const std::string& path,
+                       const HiddenState& state, const ModelConfig& config);
 // The tokens_read of a file with this header; a pure function. Throws
 // InvalidArgument ("WHERE: what") naming the first difference from the sizes of
 // the model and the tensors of `like`, a state of it.

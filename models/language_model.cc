@@ -2,14 +2,28 @@
 
 #include "models/language_model.h"
 
+#include <algorithm>
+#include <span>
 #include <utility>
 
 #include "kernels/embedding.h"
 #include "kernels/rmsnorm.h"
 #include "models/build.h"
 #include "models/model_size.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
+namespace {
+
+Tensor upload_ids(Context& ctx, const std::vector<int64_t>& ids) {
+  if (ids.empty()) return {};
+  Tensor tensor =
+      ctx.allocate({std::ssize(ids)}, DType::kI64, MemoryUse::kBatch);
+  upload(ctx, std::span<const int64_t>(ids), tensor);
+  return tensor;
+}
+
+}  // namespace
 
 LanguageModel::LanguageModel(Context& ctx, const ModelConfig& config,
                              DType dtype)
@@ -32,25 +46,59 @@ LanguageModel::LanguageModel(Context& ctx, const ModelConfig& config,
   for (Block& block : blocks_) block.bind(*weights_);
 }
 
-void LanguageModel::set_batch(ChunkedBatch batch) {
+void LanguageModel::set_batch(Context& ctx, ChunkedBatch batch) {
   batch_ = std::move(batch);
-  losses_.clear();
-  const auto halo = static_cast<std::size_t>(config_.halo_rows());
-  for (const Sequence& sequence : batch_.sequences()) {
-    require(sequence.ids_before.empty() || sequence.ids_before.size() == halo,
-            "tokens before a sequence: " +
-                std::to_string(sequence.ids_before.size()) +
-                ", expected those that a convolution looks back to, " +
-                std::to_string(halo));
+  tokens_.clear();
+  first_slots_.clear();
+  losses_ = {};
+  int64_t slots = 0;
+  const std::vector<SequenceShape> shapes = batch_.shapes();
+  for (std::size_t s = 0; s < shapes.size(); ++s) {
+    require_halo(batch_.sequences()[s], shapes[s]);
+    require_in_vocabulary(batch_.sequences()[s], s);
+    const Sequence tokens = batch_.take_tokens(s);
+    tokens_.push_back({upload_ids(ctx, tokens.ids_before),
+                       upload_ids(ctx, tokens.ids),
+                       upload_ids(ctx, tokens.targets)});
+    first_slots_.push_back(slots);
+    slots += std::ssize(shapes[s]);
   }
-  for (const SequenceShape& sequence : batch_.shapes()) {
-    require(
-        sequence.size() == 1 || sequence.front().tokens >= config_.halo_rows(),
-        "train.chunk_tokens: " + std::to_string(sequence.front().tokens) +
-            ", expected at least conv_kernel - 1 = " +
-            std::to_string(config_.halo_rows()));
-    losses_.emplace_back(sequence.size(), 0.0);
-  }
+  if (slots > 0) losses_ = ctx.zeros({slots}, DType::kF64, MemoryUse::kBatch);
+}
+
+void LanguageModel::require_halo(const Sequence& sequence,
+                                 const SequenceShape& shape) const {
+  const int64_t halo = config_.halo_rows();
+  require(
+      sequence.ids_before.empty() || std::ssize(sequence.ids_before) == halo,
+      "tokens before a sequence: " +
+          std::to_string(sequence.ids_before.size()) +
+          ", expected those that a convolution looks back to, " +
+          std::to_string(halo));
+  require(shape.size() == 1 || shape.front().tokens >= halo,
+          "train.chunk_tokens: " + std::to_string(shape.front().tokens) +
+              ", expected at least conv_kernel - 1 = " + std::to_string(halo));
+}
+
+void LanguageModel::require_in_vocabulary(const Sequence& sequence,
+                                          std::size_t index) const {
+  const auto check = [&](const char* name, const std::vector<int64_t>& values,
+                         bool ignored) {
+    const auto in_vocabulary = [&](int64_t id) {
+      return (0 <= id && id < config_.vocab_size) ||
+             (ignored && id == kIgnoredTarget);
+    };
+    const auto bad = std::ranges::find_if_not(values, in_vocabulary);
+    if (bad == values.end()) return;
+    throw InvalidArgument(
+        "sequence " + std::to_string(index) + ": " + name + "[" +
+        std::to_string(bad - values.begin()) + "]: " + std::to_string(*bad) +
+        ", expected [0," + std::to_string(config_.vocab_size) + ")" +
+        (ignored ? " or " + std::to_string(kIgnoredTarget) : ""));
+  };
+  check("ids_before", sequence.ids_before, false);
+  check("ids", sequence.ids, false);
+  check("targets", sequence.targets, true);
 }
 
 void LanguageModel::set_inner_rate_multiplier(double multiplier) {
@@ -174,7 +222,7 @@ void LanguageModel::forward(Context& ctx, Part part, int64_t layer,
     case Part::kOutput: {
       Tensor y = block_input(slab, layer + 1, view);
       block.output(ctx, view, activations, y);
-      if (!border_out.empty()) push_rows(y, border_out);
+      if (!border_out.empty()) push_rows(ctx, y, border_out);
       return observe("hidden." + std::to_string(layer), view, y);
     }
     case Part::kHead:
@@ -244,24 +292,21 @@ void LanguageModel::head(Context& ctx, const ChunkView& view, Slab& slab,
   rmsnorm_forward(ctx, y, w, config_.rms_norm_eps, n, rstd);
   observe("hidden.final", view, n);
 
-  const Sequence& sequence = batch_.sequences()[view.sequence];
-  const Tensor targets = Tensor::view(
-      static_cast<const void*>(sequence.targets.data() + view.first),
-      DType::kI64, {view.tokens});
-  CrossEntropy loss{n, table, targets, sequence.loss_scale};
+  const Tensor targets = tokens_[view.sequence].targets.slice(
+      view.first, view.first + view.tokens);
+  CrossEntropy loss{n, table, targets,
+                    batch_.sequences()[view.sequence].loss_scale};
   if (observe_) {
     loss.sink = [&](int64_t row, const Tensor& logits) {
       observe_("logits", view, row, logits);
     };
   }
-  double& value = losses_[view.sequence][view.chunk];
-  if (gradients == nullptr) {
-    value = cross_entropy_forward(ctx, loss);
-    return;
-  }
+  const int64_t slot = loss_slot(view.sequence, view.chunk);
+  Tensor value = losses_.slice(slot, slot + 1);
+  if (gradients == nullptr) return cross_entropy_forward(ctx, loss, value);
   Tensor dn = ctx.allocate(y.shape(), y.dtype());
   add_gradient(ctx, *weights_, head_, *gradients, [&](Tensor& dtable) {
-    value = cross_entropy_forward_backward(ctx, loss, dn, dtable);
+    cross_entropy_forward_backward(ctx, loss, value, dn, dtable);
   });
   Tensor dx = rows(slab.dx, view);
   add_gradient(ctx, *weights_, norm_, *gradients, [&](Tensor& dw) {
@@ -276,10 +321,7 @@ void LanguageModel::observe(const std::string& name, const ChunkView& view,
 }
 
 Tensor LanguageModel::ids(const ChunkView& view) const {
-  const Sequence& sequence = batch_.sequences()[view.sequence];
-  return Tensor::view(
-      static_cast<const void*>(sequence.ids.data() + view.first), DType::kI64,
-      {view.tokens});
+  return tokens_[view.sequence].ids.slice(view.first, view.first + view.tokens);
 }
 
 Tensor LanguageModel::halo_ids(const ChunkView& view) const {
@@ -287,11 +329,9 @@ Tensor LanguageModel::halo_ids(const ChunkView& view) const {
   if (halo == 0 || view.segments.empty() || view.segments[0].context == 0) {
     return {};
   }
-  const Sequence& sequence = batch_.sequences()[view.sequence];
-  const int64_t* before = view.first == 0
-                              ? sequence.ids_before.data()
-                              : sequence.ids.data() + view.first - halo;
-  return Tensor::view(static_cast<const void*>(before), DType::kI64, {halo});
+  const Tokens& tokens = tokens_[view.sequence];
+  if (view.first == 0) return tokens.before;
+  return tokens.ids.slice(view.first - halo, view.first);
 }
 
 }  // namespace timepipe

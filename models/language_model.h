@@ -35,13 +35,17 @@ class LanguageModel : public ChunkProgram {
   Tensor output_embedding() const { return weights_->value(head_); }
 
   // The batch that the next chunks belong to. Forgets the losses of the last.
-  // Throws InvalidArgument if a convolution looks back beyond a chunk, or
-  // beyond the tokens before a sequence that goes on.
-  void set_batch(ChunkedBatch batch);
+  // Ids and targets go to the device and are given back on the host. Throws
+  // InvalidArgument if a convolution looks back beyond a chunk, or beyond the
+  // tokens before a sequence that goes on, and naming sequence and place if an
+  // id isn't in [0, vocab), or a target neither in it nor kIgnoredTarget.
+  void set_batch(Context& ctx, ChunkedBatch batch);
   const ChunkedBatch& batch() const { return batch_; }
-  // Loss of a chunk that this rank has run: the sum over its labels, weighted.
-  double loss(int64_t sequence, int64_t chunk) const {
-    return losses_.at(sequence).at(chunk);
+  // The losses of the batch's chunks, f64, each in its slot: the sum over its
+  // labels, weighted; 0 of chunks that this rank hasn't run.
+  const Tensor& losses() const { return losses_; }
+  int64_t loss_slot(int64_t sequence, int64_t chunk) const {
+    return first_slots_.at(static_cast<std::size_t>(sequence)) + chunk;
   }
 
   void set_inner_rate_multiplier(double multiplier);
@@ -93,6 +97,8 @@ class LanguageModel : public ChunkProgram {
                       GradientSum& gradients);
   void head(Context& ctx, const ChunkView& view, Slab& slab,
             GradientSum* gradients);
+  void require_halo(const Sequence& sequence, const SequenceShape& shape) const;
+  void require_in_vocabulary(const Sequence& sequence, std::size_t index) const;
   void observe(const std::string& name, const ChunkView& view,
                const Tensor& value) const;
   // Ids of the chunk, or of the rows that its first convolution looks back to.
@@ -104,8 +110,16 @@ class LanguageModel : public ChunkProgram {
   std::unique_ptr<ParameterStore> weights_;
   int64_t embedding_, norm_, head_;  // head_ == embedding_ if tied
 
+  // Of a sequence, i64: the ids that its first convolution looks back to, its
+  // own, and its targets.
+  struct Tokens {
+    Tensor before, ids, targets;
+  };
+
   ChunkedBatch batch_;
-  std::vector<std::vector<double>> losses_;
+  std::vector<Tokens> tokens_;  // of each sequence
+  std::vector<int64_t> first_slots_;
+  Tensor losses_;
   std::vector<Slab> slabs_;
   int64_t slab_tokens_ = 0;
   Observer observe_;

@@ -32,6 +32,7 @@ std::list<Outgoing> CarriedBorders::hand_over(Context& ctx, Communicator& time,
   std::list<Outgoing> outgoing;
   struct Receive {
     int from;
+    TransportBytes bytes;
     Request request;
   };
   std::vector<Receive> receives;
@@ -52,12 +53,14 @@ std::list<Outgoing> CarriedBorders::hand_over(Context& ctx, Communicator& time,
                   static_cast<int32_t>(border.layer),
                   numbers[{from, to}]++};
     if (time.rank() == from) {
-      const ConstBytes payload = std::as_const(value).bytes();
-      Request send = time.isend(payload, to, tag);
-      outgoing.push_back({std::exchange(value, {}), std::move(send)});
+      TransportBytes bytes(std::exchange(value, {}));
+      Request send = time.isend(bytes.get(), to, tag);
+      outgoing.push_back({std::move(bytes), std::move(send)});
     } else if (time.rank() == to) {
       value = program.make_border(ctx, border);
-      receives.push_back({from, time.irecv(value.bytes(), from, tag)});
+      TransportBytes bytes(value);
+      Request receive = time.irecv(bytes.get(), from, tag);
+      receives.push_back({from, std::move(bytes), std::move(receive)});
       sent[from].push_back(tag);
     }
   });

@@ -9,12 +9,13 @@
 
 #include "parallel/chunk_program.h"
 #include "parallel/communicator.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 
 // A message that the transport may still be reading.
 struct Outgoing {
-  Tensor value;
+  TransportBytes value;
   Request send;
 };
 

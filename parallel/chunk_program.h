@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "kernels/segment.h"
+#include "parallel/gradient_sum.h"
 #include "parallel/schedule.h"
 #include "runtime/context.h"
-#include "runtime/gradient_sum.h"
 
 namespace timepipe {
 

@@ -132,10 +132,9 @@ void Executor::post_send(const Operation& op) {
   const LayerBorder border{op.border, op.layer};
   auto slot = slots_.extract(key(gradient, op.sequence, op.chunk, border));
   CHECK(!slot.empty()) << "a border is sent before it is computed";
-  Tensor value = std::move(slot.mapped().value);
-  const ConstBytes payload = std::as_const(value).bytes();
-  Request send = time_.isend(payload, op.peer, tag_of(op));
-  outgoing_.push_back({std::move(value), std::move(send)});
+  TransportBytes bytes(slot.mapped().value);
+  Request send = time_.isend(bytes.get(), op.peer, tag_of(op));
+  outgoing_.push_back({std::move(bytes), std::move(send)});
 }
 
 void Executor::post_receive(const Operation& op) {
@@ -143,7 +142,9 @@ void Executor::post_receive(const Operation& op) {
   const Key k = key(gradient, op.sequence, op.chunk, {op.border, op.layer});
   Tensor& place = produce(k);
   CHECK_EQ(place.size_bytes(), op.bytes) << "a border of another size";
-  slots_.at(k).receive = time_.irecv(place.bytes(), op.peer, tag_of(op));
+  Slot& slot = slots_.at(k);
+  slot.bytes.emplace(place);
+  slot.receive = time_.irecv(slot.bytes->get(), op.peer, tag_of(op));
 }
 
 void Executor::progress() {
@@ -160,7 +161,7 @@ Executor::Key Executor::key(bool gradient, int64_t sequence, int64_t chunk,
 Tensor& Executor::produce(const Key& key) {
   const auto& [sequence, chunk, layer, border, gradient] = key;
   const auto [slot, is_new] = slots_.try_emplace(
-      key, Slot{program_.make_border(ctx_, {border, layer}), Request()});
+      key, Slot{program_.make_border(ctx_, {border, layer}), {}, {}});
   CHECK(is_new) << "a border is produced twice";
   return slot->second.value;
 }
@@ -169,6 +170,7 @@ const Tensor& Executor::wait_for(const Key& key) {
   const auto slot = slots_.find(key);
   CHECK(slot != slots_.end()) << "a border is read before it is there";
   slot->second.receive.wait();
+  slot->second.bytes.reset();
   return slot->second.value;
 }
 

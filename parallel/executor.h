@@ -4,6 +4,7 @@
 #include <functional>
 #include <list>
 #include <map>
+#include <optional>
 #include <tuple>
 
 #include "parallel/carried_borders.h"
@@ -38,7 +39,8 @@ class Executor {
   // receive is posted until nobody needs it any more.
   struct Slot {
     Tensor value;
-    Request receive;  // complete if produced here
+    std::optional<TransportBytes> bytes;  // while it is received
+    Request receive;                      // complete if produced here
   };
   // Sequence, chunk on the right, layer.
   using Key = std::tuple<int64_t, int64_t, int64_t, Border, bool /*gradient*/>;

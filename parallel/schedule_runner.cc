@@ -19,47 +19,37 @@ int64_t complete_shape(ScheduleShape& shape, int time_ranks,
   return most_tokens;
 }
 
-void ScheduleRunner::prepare(ScheduleShape shape, int64_t hot_rounds) {
-  slab_tokens_ = complete_shape(shape, time_.size(), hot_rounds);
-  if (shape == last_shape_) return;
-  operations_ = make_schedule(shape)[time_.rank()];
-  last_shape_ = std::move(shape);
-  add_prices();
+void ScheduleRunner::make_ahead(ScheduleShape shape, int64_t hot_rounds) {
+  complete_shape(shape, time_.size(), hot_rounds);
+  schedules_.make_ahead(std::move(shape));
 }
 
 void ScheduleRunner::run(ScheduleShape shape, int64_t hot_rounds,
                          GradientSum& gradients) {
-  prepare(std::move(shape), hot_rounds);
-  if (!operations_.empty()) {
-    program_.reserve_slabs(ctx_, last_shape_.num_slabs(), slab_tokens_);
+  const int64_t slab_tokens = complete_shape(shape, time_.size(), hot_rounds);
+  const auto schedule = schedules_.of(shape);
+  if (!schedule->operations.empty()) {
+    program_.reserve_slabs(ctx_, shape.num_slabs(), slab_tokens);
   }
   Executor::Watch watch;
-  if (watch_) watch = [this](std::size_t done) { tell_position(done); };
-  executor_.run(last_shape_, operations_, gradients, watch);
-}
-
-void ScheduleRunner::add_prices() {
-  prices_.clear();
-  int64_t sum = 0;
-  for (const Operation& op : operations_) {
-    if (op.kind == Operation::Kind::kCompute) {
-      sum +=
-          last_shape_.price(op.phase, op.part, op.layer, op.sequence, op.chunk);
-    }
-    prices_.push_back(sum);
+  if (watch_) {
+    watch = [&](std::size_t done) { tell_position(*schedule, done); };
   }
+  executor_.run(schedule->shape, schedule->operations, gradients, watch);
 }
 
-void ScheduleRunner::tell_position(std::size_t done) const {
-  const Operation& op = operations_[done - 1];
-  watch_({.training = last_shape_.training,
+void ScheduleRunner::tell_position(const RankSchedule& schedule,
+                                   std::size_t done) const {
+  const ScheduleShape& shape = schedule.shape;
+  const Operation& op = schedule.operations[done - 1];
+  watch_({.training = shape.training,
           .phase = op.phase,
           .sequence = op.sequence,
-          .sequences = std::ssize(last_shape_.sequences),
+          .sequences = std::ssize(shape.sequences),
           .chunk = op.chunk,
-          .chunks = std::ssize(last_shape_.sequences[op.sequence]),
-          .share = static_cast<double>(prices_[done - 1]) /
-                   static_cast<double>(prices_.back())});
+          .chunks = std::ssize(shape.sequences[op.sequence]),
+          .share = static_cast<double>(schedule.prices[done - 1]) /
+                   static_cast<double>(schedule.prices.back())});
 }
 
 }  // namespace timepipe

@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <functional>
 #include <utility>
-#include <vector>
 
 #include "parallel/executor.h"
+#include "parallel/rank_schedules.h"
 
 namespace timepipe {
 
@@ -25,7 +25,7 @@ int64_t complete_shape(ScheduleShape& shape, int time_ranks,
                        int64_t hot_rounds);
 
 // Runs program parts of a step in the order of its schedule, on the slab memory
-// that the schedule needs. Keeps the lists of the last shape.
+// that the schedule needs.
 class ScheduleRunner {
  public:
   // See Executor.
@@ -34,28 +34,28 @@ class ScheduleRunner {
       : ctx_(ctx),
         time_(time),
         program_(program),
+        schedules_(time.rank()),
         executor_(ctx, time, program, carried) {}
 
-  // Makes the lists of a shape, which is completed here.
-  void prepare(ScheduleShape shape, int64_t hot_rounds);
-  // Also runs this rank's.
+  // Begins to make the schedule of a shape that will be run, while the rank
+  // computes. Any thread.
+  void make_ahead(ScheduleShape shape, int64_t hot_rounds);
+  // Runs this rank's list of a shape, which is completed here.
   void run(ScheduleShape shape, int64_t hot_rounds, GradientSum& gradients);
+  // Of all runs so far: how long they waited for their schedules.
+  double seconds_waited() const { return schedules_.seconds_waited(); }
 
   // Told where this rank is after every compute operation; changes no result.
   void set_watch(Watch watch) { watch_ = std::move(watch); }
 
  private:
-  void add_prices();
-  void tell_position(std::size_t done) const;
+  void tell_position(const RankSchedule& schedule, std::size_t done) const;
 
   Context& ctx_;
   Communicator& time_;
   ChunkProgram& program_;
+  RankSchedules schedules_;
   Executor executor_;
-  ScheduleShape last_shape_;
-  OperationList operations_;
-  int64_t slab_tokens_ = 0;
-  std::vector<int64_t> prices_;  // of the operations up to each, this included
   Watch watch_;
 };
 

@@ -4,18 +4,19 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <numeric>
+#include <bit>
 #include <ranges>
+#include <span>
 #include <string>
 
-#include "runtime/parallel_for.h"
+#include "kernels/adamw.h"
+#include "kernels/gradient_sum.h"
+#include "kernels/parameter_blocks.h"
+#include "kernels/step_verdict.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 namespace {
-
-// Elements that AdamW takes at once: bounds the memory of the clipped gradient.
-constexpr int64_t kMaxRun = 64 * ParameterBlock::kElements;
 
 // The first block of each shard, and the number of blocks: each border is the
 // border of blocks next to an equal share of the elements. A function of layout
@@ -59,54 +60,32 @@ std::vector<int64_t> counts_of(const std::vector<int64_t>& begin) {
 void gather_shards(Communicator& world, const Tensor& shard,
                    std::vector<int64_t> counts, Tensor& flat) {
   for (int64_t& count : counts) count *= size_of(flat.dtype());
-  world.all_gather(shard.bytes(), counts, flat.bytes()).wait();
+  const TransportBytes own(shard), all(flat);
+  world.all_gather(own.get(), counts, all.get()).wait();
 }
 
-// In eight sums, element i in sum i % 8, so that the compiler may add in
-// vectors of any width without changing the order.
-template <class T>
-double sum_of_squares(const T* x, int64_t n) {
-  std::array<double, 8> sums{};
-  for (int64_t i = 0; i < n; ++i) {
-    const double value = x[i];
-    sums[i % 8] += value * value;
-  }
-  return std::accumulate(sums.begin(), sums.end(), 0.);
+std::span<int64_t> integers(const TransportBytes& bytes) {
+  return {reinterpret_cast<int64_t*>(bytes.get().data()),
+          bytes.get().size() / sizeof(int64_t)};
 }
 
 // values = the sum over ranks, of this rank's shard of counts[rank] elements.
 void sum_over_ranks(Context& ctx, Communicator& world, const GradientSum& sum,
                     const std::vector<int64_t>& counts, Tensor& values) {
-  const int words = sum.words_per_element();
-  const int64_t own = values.numel();
-  Tensor sums = ctx.allocate({words, own}, DType::kI64);
+  const int64_t words = sum.words().dim(0);
+  Tensor own = ctx.allocate({words, values.numel()}, DType::kI64);
+  std::vector<TransportBytes> memory;
   std::vector<Request> requests;
-  std::vector<std::span<const int64_t>> planes;
-  for (int w = 0; w < words; ++w) {
-    const std::span<int64_t> plane(sums.data<int64_t>() + w * own, own);
-    requests.push_back(world.reduce_scatter_sum(sum.plane(w), counts, plane));
-    planes.push_back(plane);
+  for (int64_t w = 0; w < words; ++w) {
+    memory.emplace_back(sum.words().slice(w, w + 1));
+    const std::span<const int64_t> in = integers(memory.back());
+    memory.emplace_back(own.slice(w, w + 1));
+    requests.push_back(
+        world.reduce_scatter_sum(in, counts, integers(memory.back())));
   }
   for (Request& request : requests) request.wait();
-  GradientSum::to_values(values.dtype(), planes, values);
-}
-
-// The sum of squares of each of the blocks [first, last) of `shard`, whose
-// first element is that of block `first`.
-std::vector<double> block_sums_of_squares(const ParameterLayout& layout,
-                                          int64_t first, int64_t last,
-                                          const Tensor& shard) {
-  std::vector<double> sums(last - first);
-  dispatch(shard.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const T* x = shard.data<T>();
-    parallel_for(last - first, [&](int64_t i) {
-      const ParameterBlock block = layout.block(first + i);
-      sums[i] = sum_of_squares(x + block.offset - layout.block(first).offset,
-                               block.count);
-    });
-  });
-  return sums;
+  memory.clear();
+  gradient_sum_values(ctx, own, values);
 }
 
 bool decays(const std::string& name) {
@@ -132,7 +111,7 @@ std::vector<Run> make_runs(const ParameterLayout& layout, int64_t first,
     const bool decay =
         decay_all || decays(layout.parameters()[block.parameter].name);
     if (!runs.empty() && runs.back().end == block.offset &&
-        runs.back().decay == decay && end - runs.back().begin <= kMaxRun) {
+        runs.back().decay == decay) {
       runs.back().end = end;
     } else {
       runs.push_back({block.offset, end, decay});
@@ -141,22 +120,23 @@ std::vector<Run> make_runs(const ParameterLayout& layout, int64_t first,
   return runs;
 }
 
-// y = factor * x
-void scale(const Tensor& x, double factor, Tensor& y) {
-  dispatch(x.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const T* from = x.data<T>();
-    T* to = y.data<T>();
-    const T by = static_cast<T>(factor);
-    parallel_pieces(x.numel(), ParameterBlock::kElements,
-                    [&](int64_t begin, int64_t end) {
-                      for (int64_t i = begin; i < end; ++i)
-                        to[i] = by * from[i];
-                    });
-  });
+// Of the hashes of all blocks.
+uint64_t digest_of(const HostArray& hashes) {
+  std::vector<uint64_t> bits;
+  for (const int64_t hash : hashes.values<int64_t>()) {
+    bits.push_back(std::bit_cast<uint64_t>(hash));
+  }
+  return combine_hashes(bits);
 }
 
 }  // namespace
+
+uint64_t digest_of(Context& ctx, const ParameterStore& weights) {
+  const int64_t blocks = weights.layout().num_blocks();
+  Tensor hashes = ctx.allocate({blocks}, DType::kI64);
+  block_hashes(ctx, weights.layout(), 0, blocks, weights.flat(), hashes);
+  return digest_of(download(ctx, hashes));
+}
 
 std::vector<int64_t> shard_borders(const ParameterLayout& layout, int ranks) {
   return cut_elements(layout, cut_blocks(layout, ranks));
@@ -176,47 +156,36 @@ ShardedOptimizer::ShardedOptimizer(Context& ctx, Communicator& world,
   for (Tensor* t : {&gradient_, &m_, &v_}) {
     *t = ctx.zeros(shard, weights.dtype(), MemoryUse::kParameters);
   }
+  verdict_ = ctx.zeros({kVerdictSize}, DType::kF64, MemoryUse::kParameters);
 }
 
-ShardedOptimizer::Gradient ShardedOptimizer::reduce(const GradientSum& sum) {
-  require(sum.words_per_element() == (weights_.dtype() == DType::kF32 ? 1 : 2),
+void ShardedOptimizer::reduce(const GradientSum& sum, const Tensor& losses) {
+  require(sum.dtype() == weights_.dtype(),
           std::string("gradient sum: of another dtype than the weights, ") +
               name_of(weights_.dtype()));
-  require(std::ssize(sum.plane(0)) == weights_.layout().numel(),
-          "gradient sum: " + std::to_string(sum.plane(0).size()) +
+  require(sum.words().dim(1) == weights_.layout().numel(),
+          "gradient sum: " + std::to_string(sum.words().dim(1)) +
               " elements, the weights have " +
               std::to_string(weights_.layout().numel()));
   sum_over_ranks(ctx_, world_, sum, counts_of(shard_begin_), gradient_);
 
+  const ParameterLayout& layout = weights_.layout();
   const int rank = world_.rank();
-  double square = 0;
-  for (const double block_square : gather_values(
-           world_,
-           block_sums_of_squares(weights_.layout(), block_begin_[rank],
-                                 block_begin_[rank + 1], gradient_),
-           counts_of(block_begin_))) {
-    square += block_square;
-  }
-  int64_t refused = 0;
-  for (const int64_t refused_there :
-       gather_values(world_, std::vector{sum.num_refused()},
-                     std::vector<int64_t>(world_.size(), 1))) {
-    refused += refused_there;
-  }
-  const double norm = std::sqrt(square);
-  last_ = {.norm = norm, .finite = refused == 0 && std::isfinite(norm)};
-  return last_;
+  const int64_t first = block_begin_[rank], last = block_begin_[rank + 1];
+  Tensor own = ctx_.allocate({last - first}, DType::kF64);
+  block_square_sums(ctx_, layout, first, last, gradient_, own);
+  Tensor squares = ctx_.allocate({layout.num_blocks()}, DType::kF64);
+  gather_shards(world_, own, counts_of(block_begin_), squares);
+  Tensor refused = ctx_.allocate({world_.size()}, DType::kI64);
+  gather_shards(world_, sum.refused(), std::vector<int64_t>(world_.size(), 1),
+                refused);
+  step_verdict(ctx_, losses, squares, refused, options_.clip_norm, verdict_);
+  stepped_ = false;
 }
 
 void ShardedOptimizer::step(double lr) {
-  require(last_.finite, "optimizer: update " + std::to_string(updates_) +
-                            ": needs a finite gradient from reduce()");
-  const bool clip = options_.clip_norm > 0 && last_.norm >= options_.clip_norm;
   const int rank = world_.rank();
   const int64_t shard = shard_begin_[rank];
-  // gradient_ stays as it was before clipping.
-  Tensor clipped = ctx_.allocate(
-      {clip ? std::min(kMaxRun, gradient_.numel()) : 0}, gradient_.dtype());
   for (const Run& run :
        make_runs(weights_.layout(), block_begin_[rank], block_begin_[rank + 1],
                  options_.decay_norms_and_biases)) {
@@ -229,27 +198,45 @@ void ShardedOptimizer::step(double lr) {
     const auto own = [&](const Tensor& t) {
       return t.slice(run.begin - shard, run.end - shard);
     };
-    Tensor g = own(gradient_), m = own(m_), v = own(v_);
-    if (clip) {
-      Tensor scaled = clipped.slice(0, g.numel());
-      scale(g, options_.clip_norm / last_.norm, scaled);
-      g = scaled;
-    }
+    Tensor m = own(m_), v = own(v_);
     Tensor p = weights_.flat().slice(run.begin, run.end);
-    adamw(ctx_, hyper, g, m, v, p);
+    adamw(ctx_, hyper, verdict_, own(gradient_), m, v, p);
   }
   gather_shards(world_, weights_.flat().slice(shard, shard_begin_[rank + 1]),
                 counts_of(shard_begin_), weights_.flat());
-  ++updates_;
+  stepped_ = true;
+}
+
+ShardedOptimizer::Report ShardedOptimizer::report() {
+  const Tensor hashes = gather_hashes();
+  HostArray verdict = ctx_.pinned(verdict_.shape(), verdict_.dtype());
+  HostArray digests = ctx_.pinned(hashes.shape(), hashes.dtype());
+  download_later(ctx_, verdict_, verdict.bytes());
+  ctx_.synchronize(download_later(ctx_, hashes, digests.bytes()));
+  const StepVerdict judged = StepVerdict::of(verdict.values<double>().data());
+  const bool finite = judged.finite != 0;
+  if (stepped_ && finite) ++updates_;
+  stepped_ = false;
+  return {.loss = judged.loss,
+          .grad_norm = judged.grad_norm,
+          .finite = finite,
+          .digest = digest_of(digests)};
 }
 
 uint64_t ShardedOptimizer::digest() {
+  return digest_of(download(ctx_, gather_hashes()));
+}
+
+// Of all blocks of the weights, each from the rank that owns it.
+Tensor ShardedOptimizer::gather_hashes() {
+  const ParameterLayout& layout = weights_.layout();
   const int rank = world_.rank();
-  return combine_hashes(
-      gather_values(world_,
-                    block_hashes(weights_.layout(), weights_.flat(),
-                                 block_begin_[rank], block_begin_[rank + 1]),
-                    counts_of(block_begin_)));
+  const int64_t first = block_begin_[rank], last = block_begin_[rank + 1];
+  Tensor own = ctx_.allocate({last - first}, DType::kI64);
+  block_hashes(ctx_, layout, first, last, weights_.flat(), own);
+  Tensor hashes = ctx_.allocate({layout.num_blocks()}, DType::kI64);
+  gather_shards(world_, own, counts_of(block_begin_), hashes);
+  return hashes;
 }
 
 Tensor ShardedOptimizer::gather_gradient() { return gather(gradient_); }

@@ -2,9 +2,8 @@
 
 #include <cstdint>
 
-#include "kernels/adamw.h"
 #include "parallel/communicator.h"
-#include "runtime/gradient_sum.h"
+#include "parallel/gradient_sum.h"
 
 namespace timepipe {
 
@@ -21,6 +20,10 @@ struct OptimizerOptions {
 // number of elements. Borders of shards are borders of parameter blocks.
 std::vector<int64_t> shard_borders(const ParameterLayout& layout, int ranks);
 
+// The digest of a step's weights as this rank has them: xxh64 over the hashes
+// of their blocks.
+uint64_t digest_of(Context& ctx, const ParameterStore& weights);
+
 // AdamW with its gradients and moments cut into shards over all ranks of
 // `world` (ZeRO-1, Rajbhandari et al. 2020). Shard borders are borders of
 // parameter blocks. Every result has the same bits for any number of ranks.
@@ -29,23 +32,32 @@ class ShardedOptimizer {
   ShardedOptimizer(Context& ctx, Communicator& world, ParameterStore& weights,
                    const OptimizerOptions& options);
 
-  struct Gradient {
-    double norm;  // over all parameters, before clipping
-    bool finite;  // false: some rank refused an addend, or the norm isn't
-  };
+  // Sums the gradients over ranks into this rank's shard, and judges the step:
+  // the loss is the sum of `losses` [n] of f64, in their order and equal on all
+  // ranks; the norm that of the float64 sums of squares of blocks, added in
+  // their order. Collective.
+  void reduce(const GradientSum& sum, const Tensor& losses);
 
-  // Sums the gradients over ranks into this rank's shard. The norm: float64 sum
-  // of squares per block, added in the order of blocks. Collective.
-  Gradient reduce(const GradientSum& sum);
-
-  // Clips (g *= clip/norm if norm >= clip), runs AdamW on the shard with the
-  // gradient of the last reduce(), gathers the weights. Collective.
+  // AdamW on the shard with the gradient of the last reduce(), clipped (g *=
+  // clip/norm if norm >= clip), unless the step isn't finite; gathers the
+  // weights. Collective.
   void step(double lr);
+
+  struct Report {
+    double loss, grad_norm;  // norm over all parameters, before clipping
+    bool finite;  // false: some rank refused an addend, or loss or norm isn't;
+                  // step() changed nothing
+    uint64_t digest;  // of the weights: xxh64 over the hashes of their blocks
+  };
+  // What came of the last reduce() and of step(), if that was called after it:
+  // the host waits for the step's work. Collective.
+  Report report();
+
   // The updates that the moments hold, which AdamW's bias correction counts.
   int64_t updates() const { return updates_; }
   void set_updates(int64_t updates) { updates_ = updates; }
 
-  // xxh64 over the block hashes of the weights. Collective.
+  // The digest of the weights alone. Collective.
   uint64_t digest();
 
   // First element of a rank's shard in the flat buffer; of world.size(): the
@@ -63,6 +75,7 @@ class ShardedOptimizer {
 
  private:
   Tensor gather(const Tensor& shard);
+  Tensor gather_hashes();
 
   Context& ctx_;
   Communicator& world_;
@@ -72,7 +85,8 @@ class ShardedOptimizer {
   // r.
   std::vector<int64_t> shard_begin_, block_begin_;
   Tensor gradient_, m_, v_;  // this rank's shard
-  Gradient last_{};
+  Tensor verdict_;           // of the last reduce()
+  bool stepped_ = false;     // since then
   int64_t updates_ = 0;
 };
 

@@ -1,69 +1,51 @@
 #pragma once
 
-#include <array>
-#include <cstdint>
-#include <map>
-#include <memory>
-#include <vector>
-
+#include "runtime/device.h"
+#include "runtime/host_array.h"
+#include "runtime/memory_pool.h"
 #include "runtime/tensor.h"
 
 namespace timepipe {
 
-// What memory is used for; the pool accounts each use on its own, so that a
-// plan's promise (activations of one chunk, whatever the sequence length) can
-// be checked against what was taken.
-enum class MemoryUse { kParameters, kActivations, kBorders, kScratch };
-inline constexpr int kMemoryUses = 4;
-
-// Aligned host memory, with blocks that are given back kept for the next
-// request of that size or of up to a fifth less. One pool per Context; not for
-// use by two threads.
-class MemoryPool {
+// A point in the order of a context's work. On the host's own device, where the
+// caller does the work itself, it is always over.
+class Event {
  public:
-  static constexpr std::size_t kAlignment = 64;
-
-  // kCount: accounts requests and gives null, to learn what something needs.
-  enum class Mode { kTake, kCount };
-  explicit MemoryPool(Mode mode = Mode::kTake) : mode_(mode) {}
-
-  // What a request takes: whole units of the alignment, at least one.
-  static int64_t block_bytes(int64_t size_bytes);
-  // Gives kept blocks back to the system before it throws OutOfMemory.
-  std::shared_ptr<void> allocate(int64_t size_bytes, MemoryUse use);
-
-  int64_t current_bytes(MemoryUse use) const;
-  int64_t peak_bytes(MemoryUse use) const;
-  void reset_peaks();
-  // All that was taken from the system: in use, or kept for the next request.
-  int64_t held_bytes() const;
-
- private:
-  struct Ledger;  // shared with the blocks that are out, which may outlive us
-  std::shared_ptr<Ledger> ledger();
-  Mode mode_;
-  std::shared_ptr<Ledger> ledger_;
+  bool done() const { return true; }
 };
 
-// One device and its memory; the first argument of every kernel. One per
-// thread that computes (a rank). Kernels may use OpenMP threads inside.
+// A device, the order of the work on it (its stream) and memory for it: the
+// first argument of every kernel. The host goes on while a device works; on the
+// CPU the caller is the stream. One per thread that computes (a rank). Kernels
+// may use OpenMP threads inside.
 class Context {
  public:
-  Context() = default;
-  // With kCount for a plan: its tensors have a shape, but no memory.
-  explicit Context(MemoryPool::Mode mode) : pool_(mode) {}
+  // Throws InvalidArgument unless this build has the device. With kCount for a
+  // plan: its tensors have a shape, but no memory.
+  explicit Context(Device device, MemoryPool::Mode mode = {});
+  explicit Context(MemoryPool::Mode mode = {}) : Context(Device{}, mode) {}
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  Device device() const { return device_; }
 
   Tensor allocate(Shape shape, DType dtype,
                   MemoryUse use = MemoryUse::kScratch);
   Tensor zeros(Shape shape, DType dtype, MemoryUse use = MemoryUse::kScratch);
+  // Memory of the host which the device can reach, so that copies to and from
+  // it go on beside the host's work.
+  HostArray pinned(Shape shape, DType dtype);
+
+  // After all work so far.
+  Event record() { return {}; }
+  // The host goes on when the event is over.
+  void synchronize(const Event&) {}
 
   MemoryPool& pool() { return pool_; }
 
  private:
+  Device device_;
   MemoryPool pool_;
 };
-
-// Scratch with the same elements; empty if `tensor` is.
-Tensor copy(Context& ctx, const Tensor& tensor);
 
 }  // namespace timepipe

@@ -1,4 +1,4 @@
-// Places and hashes of the parameters in their flat buffer.
+// Places of the parameters in their flat buffer.
 
 #include "runtime/parameter.h"
 
@@ -6,8 +6,6 @@
 
 #include <algorithm>
 #include <utility>
-
-#include "runtime/parallel_for.h"
 
 namespace timepipe {
 
@@ -55,27 +53,8 @@ Tensor ParameterStore::value(int64_t index) const {
   return flat_.slice(p.offset, p.offset + p.count).reshape(p.shape);
 }
 
-std::vector<uint64_t> block_hashes(const ParameterLayout& layout,
-                                   const Tensor& flat, int64_t begin_block,
-                                   int64_t end_block) {
-  require_shape("flat", flat, {layout.numel()});
-  const int64_t num_blocks = layout.num_blocks();
-  require(
-      0 <= begin_block && begin_block <= end_block && end_block <= num_blocks,
-      "blocks [" + std::to_string(begin_block) + "," +
-          std::to_string(end_block) + ") of " + std::to_string(num_blocks));
-  const std::byte* bytes = flat.bytes().data();
-  const int64_t size = size_of(flat.dtype());
-  std::vector<uint64_t> hashes(end_block - begin_block);
-  parallel_for(end_block - begin_block, [&](int64_t i) {
-    const ParameterBlock block = layout.block(begin_block + i);
-    hashes[i] = XXH64(bytes + block.offset * size, block.count * size, 0);
-  });
-  return hashes;
-}
-
-uint64_t combine_hashes(const std::vector<uint64_t>& hashes) {
-  return XXH64(hashes.data(), hashes.size() * sizeof(uint64_t), 0);
+uint64_t combine_hashes(std::span<const uint64_t> hashes) {
+  return XXH64(hashes.data(), hashes.size_bytes(), 0);
 }
 
 }  // namespace timepipe

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -74,11 +75,8 @@ class ParameterStore {
   Tensor flat_;
 };
 
-// xxh64 of each of the blocks [begin, end) of `flat`.
-std::vector<uint64_t> block_hashes(const ParameterLayout& layout,
-                                   const Tensor& flat, int64_t begin_block,
-                                   int64_t end_block);
-// xxh64 over the hashes of all blocks, in their order: the digest.
-uint64_t combine_hashes(const std::vector<uint64_t>& hashes);
+// xxh64 over the hashes of all blocks (kernels/parameter_blocks.h), in their
+// order: the digest.
+uint64_t combine_hashes(std::span<const uint64_t> hashes);
 
 }  // namespace timepipe

@@ -1,4 +1,4 @@
-// Random numbers by Philox, and tensors filled with them.
+// Random numbers by Philox, and arrays filled with them.
 
 #include "runtime/rng.h"
 
@@ -46,12 +46,12 @@ double to_unit(uint64_t bits) {
 
 // x[i] = f(i).
 template <class F>
-void fill(Tensor& x, F&& f) {
+void fill(HostArray& x, F&& f) {
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T* data = x.data<T>();
+    const std::span<T> values = x.values<T>();
     parallel_pieces(x.numel(), kPiece, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) data[i] = static_cast<T>(f(i));
+      for (int64_t i = begin; i < end; ++i) values[i] = static_cast<T>(f(i));
     });
   });
 }
@@ -75,11 +75,11 @@ double Rng::normal(uint64_t n) const {
   return std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v);
 }
 
-void fill_normal(const Rng& rng, double deviation, Tensor& x) {
+void fill_normal(const Rng& rng, double deviation, HostArray& x) {
   fill(x, [&](int64_t i) { return deviation * rng.normal(i); });
 }
 
-void fill_truncated_normal(const Rng& rng, double deviation, Tensor& x) {
+void fill_truncated_normal(const Rng& rng, double deviation, HostArray& x) {
   // sqrt(1 - 4 phi(2) / (2 Phi(2) - 1)): the deviation after the cut.
   constexpr double kCutDeviation = 0.87962566103423978;
   constexpr uint64_t kTry = uint64_t{1} << 48;  // more than any size of x
@@ -91,7 +91,7 @@ void fill_truncated_normal(const Rng& rng, double deviation, Tensor& x) {
   });
 }
 
-void fill_uniform(const Rng& rng, double bound, Tensor& x) {
+void fill_uniform(const Rng& rng, double bound, HostArray& x) {
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     // Numbers that would round to `bound` in T become the next smaller one:

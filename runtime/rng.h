@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "runtime/tensor.h"
+#include "runtime/host_array.h"
 
 namespace timepipe {
 
@@ -25,12 +25,12 @@ class Rng {
 };
 
 // x[i] = deviation * normal(i).
-void fill_normal(const Rng& rng, double deviation, Tensor& x);
+void fill_normal(const Rng& rng, double deviation, HostArray& x);
 // Normal cut at +-2 deviations of the uncut one and rescaled so that the
 // result has the given deviation (flax's truncated initialisers).
-void fill_truncated_normal(const Rng& rng, double deviation, Tensor& x);
+void fill_truncated_normal(const Rng& rng, double deviation, HostArray& x);
 // x[i] uniform in [-bound, bound).
-void fill_uniform(const Rng& rng, double bound, Tensor& x);
+void fill_uniform(const Rng& rng, double bound, HostArray& x);
 
 // The i-th element of a pseudo-random permutation of [0, size).
 int64_t permuted_index(const Rng& rng, int64_t i, int64_t size);

@@ -7,12 +7,10 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <new>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "runtime/bf16.h"
-#include "runtime/context.h"
 #include "runtime/file_kind.h"
 #include "runtime/json_fields.h"
 
@@ -171,16 +169,6 @@ std::map<std::string, std::string> parse_metadata(const json& value,
   return metadata;
 }
 
-// Memory of its own, aligned: the file's offsets need not be.
-Tensor take_tensor(DType dtype, const Shape& shape, int64_t size_bytes) {
-  constexpr auto kAlignment = std::align_val_t{MemoryPool::kAlignment};
-  std::shared_ptr<void> memory(
-      ::operator new(static_cast<std::size_t>(size_bytes), kAlignment),
-      [](void* p) { ::operator delete(p, kAlignment); });
-  void* data = memory.get();
-  return Tensor(std::move(memory), data, dtype, shape);
-}
-
 // IEEE half precision.
 float widen_f16(uint16_t bits) {
   const uint32_t sign = uint32_t{bits} >> 15 << 31;
@@ -193,17 +181,14 @@ float widen_f16(uint16_t bits) {
   return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
 }
 
-Tensor widen(const SafetensorsEntry& entry, ConstBytes bytes,
-             float (*widen_one)(uint16_t)) {
-  const auto count = static_cast<int64_t>(bytes.size() / sizeof(uint16_t));
-  Tensor tensor = take_tensor(DType::kF32, entry.shape, 4 * count);
-  auto* to = tensor.data<float>();
-  for (int64_t i = 0; i < count; ++i) {
+// Of elements of 16 bits; array: f32, of as many.
+void widen(ConstBytes bytes, float (*widen_one)(uint16_t), HostArray& array) {
+  const std::span<float> to = array.values<float>();
+  for (std::size_t i = 0; i < to.size(); ++i) {
     uint16_t bits = 0;
     std::memcpy(&bits, bytes.data() + 2 * i, sizeof(bits));
     to[i] = widen_one(bits);
   }
-  return tensor;
 }
 
 const char* stored_name(DType dtype) {
@@ -288,23 +273,38 @@ void SafetensorsFile::read(const std::string& name, int64_t first,
   file_.read(header_.data_begin + entry(name).begin + first, to);
 }
 
-Tensor SafetensorsFile::get(const std::string& name) const {
+HostArray SafetensorsFile::get(const std::string& name) const {
   const SafetensorsEntry& e = entry(name);
-  if (e.dtype == "BF16") return widen(e, bytes(name), widen_bf16);
-  if (e.dtype == "F16") return widen(e, bytes(name), widen_f16);
+  return read_array(e, 0, e.shape);
+}
+
+HostArray SafetensorsFile::get(const std::string& name, int64_t first,
+                               int64_t count) const {
+  return read_array(entry(name), first, {count});
+}
+
+HostArray SafetensorsFile::read_array(const SafetensorsEntry& e, int64_t first,
+                                      Shape shape) const {
+  if (e.dtype == "BF16" || e.dtype == "F16") {
+    HostArray array(std::move(shape), DType::kF32);
+    std::vector<std::byte> narrow(static_cast<std::size_t>(2 * array.numel()));
+    read(e.name, 2 * first, narrow);
+    widen(narrow, e.dtype == "BF16" ? widen_bf16 : widen_f16, array);
+    return array;
+  }
   for (const DType dtype : {DType::kF32, DType::kF64, DType::kI64}) {
     if (e.dtype != stored_name(dtype)) continue;
-    Tensor tensor = take_tensor(dtype, e.shape, e.end - e.begin);
-    read(name, 0, tensor.bytes());
-    return tensor;
+    HostArray array(std::move(shape), dtype);
+    read(e.name, first * size_of(dtype), array.bytes());
+    return array;
   }
-  throw InvalidArgument(file_.path() + ": tensor " + name + ": dtype " +
+  throw InvalidArgument(file_.path() + ": tensor " + e.name + ": dtype " +
                         e.dtype + ", expected F64, F32, F16, BF16 or I64");
 }
 
 SafetensorsItem safetensors_item(const std::string& name,
-                                 const Tensor& tensor) {
-  return {name, stored_name(tensor.dtype()), tensor.shape(), tensor.bytes()};
+                                 const HostArray& array) {
+  return {name, stored_name(array.dtype()), array.shape(), array.bytes()};
 }
 
 std::string safetensors_header(

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "runtime/files.h"
-#include "runtime/tensor.h"
+#include "runtime/host_array.h"
 
 namespace timepipe {
 
@@ -57,9 +57,13 @@ class SafetensorsFile {
             std::span<std::byte> to) const;
   // A copy of the tensor. F16 and BF16 become f32, exactly. Throws
   // InvalidArgument if there is no DType for what the file holds.
-  Tensor get(const std::string& name) const;
+  HostArray get(const std::string& name) const;
+  // Elements [first, first + count) of it, which must be there, flat.
+  HostArray get(const std::string& name, int64_t first, int64_t count) const;
 
  private:
+  HostArray read_array(const SafetensorsEntry& e, int64_t first,
+                       Shape shape) const;
   explicit SafetensorsFile(InputFile file);
 
   InputFile file_;
@@ -75,7 +79,9 @@ struct SafetensorsItem {
   ConstBytes bytes;
 };
 
-SafetensorsItem safetensors_item(const std::string& name, const Tensor& tensor);
+// array: must outlive the item.
+SafetensorsItem safetensors_item(const std::string& name,
+                                 const HostArray& array);
 
 // The header of a file that holds the items in this order: length and JSON,
 // padded so that the data begin at a multiple of 8.

@@ -4,15 +4,11 @@
 #include <utility>
 
 namespace timepipe {
-namespace {
-
-int64_t product(const Shape& shape) {
+int64_t numel_of(const Shape& shape) {
   int64_t n = 1;
   for (const int64_t d : shape) n *= d;
   return n;
 }
-
-}  // namespace
 
 int64_t size_of(DType dtype) { return dtype == DType::kF32 ? 4 : 8; }
 
@@ -57,59 +53,34 @@ void require_same_dtype(const char* name, const Tensor& tensor,
                         name_of(like.dtype()));
 }
 
-Tensor::Tensor(std::shared_ptr<void> owner, void* data, DType dtype,
+Tensor::Tensor(std::shared_ptr<void> owner, Device device, DType dtype,
                Shape shape)
     : owner_(std::move(owner)),
-      data_(data),
+      data_(static_cast<std::byte*>(owner_.get())),
+      device_(device),
       dtype_(dtype),
       shape_(std::move(shape)),
-      numel_(product(shape_)) {}
-
-Tensor Tensor::view(void* data, DType dtype, Shape shape) {
-  return Tensor(nullptr, data, dtype, std::move(shape));
-}
-
-Tensor Tensor::view(const void* data, DType dtype, Shape shape) {
-  return Tensor(nullptr, const_cast<void*>(data), dtype, std::move(shape));
-}
+      numel_(numel_of(shape_)) {}
 
 Tensor Tensor::slice(int64_t begin, int64_t end) const {
   require(0 <= begin && begin <= end && end <= dim(0),
           "slice [" + std::to_string(begin) + "," + std::to_string(end) +
               ") of a tensor of shape " + to_string(shape_));
-  Shape shape = shape_;
   const int64_t row = dim(0) == 0 ? 0 : numel_ / dim(0);
-  shape[0] = end - begin;
-  return Tensor(owner_,
-                static_cast<std::byte*>(data_) + begin * row * size_of(dtype_),
-                dtype_, std::move(shape));
+  Tensor rows = *this;
+  rows.data_ += begin * row * size_of(dtype_);
+  rows.shape_[0] = end - begin;
+  rows.numel_ = (end - begin) * row;
+  return rows;
 }
 
 Tensor Tensor::reshape(Shape shape) const {
-  require(product(shape) == numel_, "reshape of " + to_string(shape_) + " to " +
-                                        to_string(shape) +
-                                        ": number of elements differs");
-  return Tensor(owner_, data_, dtype_, std::move(shape));
-}
-
-void Tensor::require_dtype(DType asked) const {
-  if (asked == dtype_) return;
-  throw InvalidArgument(std::string("tensor of dtype ") + name_of(dtype_) +
-                        " read as " + name_of(asked));
-}
-
-void convert(const Tensor& from, Tensor to) {
-  require(from.numel() == to.numel(), "copy of " + to_string(from.shape()) +
-                                          " to " + to_string(to.shape()) +
-                                          ": number of elements differs");
-  dispatch(from.dtype(), [&](auto a) {
-    dispatch(to.dtype(), [&](auto b) {
-      using A = decltype(a);
-      using B = decltype(b);
-      std::transform(from.data<A>(), from.data<A>() + from.numel(),
-                     to.data<B>(), [](A v) { return static_cast<B>(v); });
-    });
-  });
+  require(numel_of(shape) == numel_, "reshape of " + to_string(shape_) +
+                                         " to " + to_string(shape) +
+                                         ": number of elements differs");
+  Tensor reshaped = *this;
+  reshaped.shape_ = std::move(shape);
+  return reshaped;
 }
 
 }  // namespace timepipe

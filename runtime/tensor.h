@@ -6,6 +6,7 @@
 #include <span>
 #include <type_traits>
 
+#include "runtime/device.h"
 #include "runtime/error.h"
 
 namespace timepipe {
@@ -24,23 +25,21 @@ constexpr DType dtype_of() {
   return DType::kI64;
 }
 
+int64_t numel_of(const Shape& shape);
+
 using Bytes = std::span<std::byte>;
 using ConstBytes = std::span<const std::byte>;
 
-// A contiguous array in row-major order. A Tensor is a handle: copying it
-// copies the handle, not the elements. It has no arithmetic; see kernels/.
+// A contiguous array in row-major order in the memory of a device. A Tensor is
+// a handle: copying it copies the handle, not the elements. It has no
+// arithmetic, and its elements can't be read here: kernels/ computes with them,
+// runtime/transfer.h brings them to the host and back.
 class Tensor {
  public:
   Tensor() = default;  // empty: no elements, shape [0]
 
-  // `owner` keeps `data` alive; null for a view of memory kept by others.
-  Tensor(std::shared_ptr<void> owner, void* data, DType dtype, Shape shape);
-
-  static Tensor view(void* data, DType dtype, Shape shape);
-  // Read-only memory as a tensor that is used as an input only.
-  static Tensor view(const void* data, DType dtype, Shape shape);
-
   bool empty() const { return numel_ == 0; }
+  Device device() const { return device_; }
   DType dtype() const { return dtype_; }
   const Shape& shape() const { return shape_; }
   int64_t rank() const { return static_cast<int64_t>(shape_.size()); }
@@ -48,45 +47,26 @@ class Tensor {
   int64_t numel() const { return numel_; }
   int64_t size_bytes() const { return numel_ * size_of(dtype_); }
 
-  // Throws InvalidArgument if T is not the element type.
-  template <class T>
-  T* data() {
-    require_dtype(dtype_of<T>());
-    return static_cast<T*>(data_);
-  }
-  template <class T>
-  const T* data() const {
-    require_dtype(dtype_of<T>());
-    return static_cast<const T*>(data_);
-  }
-
-  Bytes bytes() {
-    return {static_cast<std::byte*>(data_),
-            static_cast<std::size_t>(size_bytes())};
-  }
-  ConstBytes bytes() const {
-    return {static_cast<const std::byte*>(data_),
-            static_cast<std::size_t>(size_bytes())};
-  }
-
   // Rows [begin, end) of the leading dimension; shares memory and owner.
   Tensor slice(int64_t begin, int64_t end) const;
   // Same elements under another shape; shares memory and owner.
   Tensor reshape(Shape shape) const;
+  // Whether both begin at the same element.
+  bool same_memory(const Tensor& other) const { return data_ == other.data_; }
 
  private:
-  void require_dtype(DType asked) const;
+  friend class Context;          // makes them
+  friend struct ElementsAccess;  // runtime/elements.h
+
+  Tensor(std::shared_ptr<void> owner, Device device, DType dtype, Shape shape);
 
   std::shared_ptr<void> owner_;
-  void* data_ = nullptr;
+  std::byte* data_ = nullptr;
+  Device device_;
   DType dtype_ = DType::kF32;
   Shape shape_ = {0};
   int64_t numel_ = 0;
 };
-
-// Copies the elements of `from` to `to`, which has as many; f32 and f64 are
-// converted. Throws InvalidArgument if their numbers differ.
-void convert(const Tensor& from, Tensor to);
 
 // Calls f with a zero of the tensor's floating type: the one place where a
 // run-time element type becomes a template argument.

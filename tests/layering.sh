@@ -12,16 +12,22 @@ readonly most_sources=24  # of a room
 readonly most_lines=400   # of a file
 failed=0
 
-# forbid RULE FOLDERS INCLUDE [EXCEPT]: no source in FOLDERS includes what
-# matches INCLUDE, unless its path:line:text matches EXCEPT.
-forbid() {
-  local rule=$1 where=$2 include=$3 except=${4:-^$} found
+# forbid_text RULE FOLDERS PATTERN [EXCEPT]: no line of a source in FOLDERS
+# matches PATTERN, unless its path:line:text matches EXCEPT.
+forbid_text() {
+  local rule=$1 where=$2 pattern=$3 except=${4:-^$} found
   # shellcheck disable=SC2086  # where is a list of folders
-  found=$(grep -rnE --include='*.h' --include='*.cc' \
-    "^ *# *include *[<\"]$include" $where | grep -vE "$except" || true)
+  found=$(grep -rnE --include='*.h' --include='*.cc' "$pattern" $where |
+    grep -vE "$except" || true)
   [[ -z $found ]] && return
   printf 'layering: %s:\n%s\n' "$rule" "$found" >&2
   failed=1
+}
+
+# forbid RULE FOLDERS INCLUDE [EXCEPT]: no source in FOLDERS includes what
+# matches INCLUDE.
+forbid() {
+  forbid_text "$1" "$2" "^ *# *include *[<\"]$3" "${@:4}"
 }
 
 left=tests
@@ -34,6 +40,15 @@ forbid "models see only the executor's interface" models parallel/ \
   '"parallel/(chunk_program|schedule)\.h"'
 forbid "MPI is for communicators" "$all" 'mpi\.h' \
   '^parallel/[a-z_]*_communicator\.cc:'
+forbid "elements are for kernels and transfers" "$all" \
+  'runtime/elements\.h' \
+  '^(kernels/.*|runtime/transfer\.cc|tests/runtime/memory_guard_test\.cc):[0-9]+:'
+forbid "kernels/cpu is for the fronts of kernels" \
+  "launcher models parallel runtime tests" kernels/cpu/ \
+  '^tests/.*"kernels/cpu/elementary\.h"'
+forbid_text "bytes of tensors are for transports" \
+  "launcher models kernels runtime" '\<TransportBytes\>' \
+  '^runtime/transfer\.(h|cc):'
 forbid "the schema is for the reader of configurations" "$all" '.*\.pb\.h' \
   '^launcher/config/|^tests/'
 

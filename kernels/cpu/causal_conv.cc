@@ -40,8 +40,8 @@ template <class T>
 Tensor taps_of(Context& ctx, const Tensor& w) {
   const int64_t C = w.dim(0), k = w.dim(2);
   Tensor taps = ctx.allocate({k, C}, w.dtype());
-  const T* in = w.data<T>();
-  T* out = taps.data<T>();
+  const T* in = elements<T>(w);
+  T* out = elements<T>(taps);
   for (int64_t c = 0; c < C; ++c) {
     for (int64_t j = 0; j < k; ++j) out[j * C + c] = in[c * k + j];
   }
@@ -119,7 +119,7 @@ void backward_parameters(Context& ctx, Segments segments, const T* dy,
                          const Rows<const T>& x, T* dw, T* dbias) {
   const int64_t k = x.k, C = x.C;
   Tensor scratch = ctx.zeros({k + 1, C}, DType::kF64);
-  double* sums = scratch.data<double>();
+  double* sums = elements<double>(scratch);
   parallel_pieces(C, kColumns, [=, &x](int64_t begin, int64_t end) {
     for (const Segment& segment : segments) {
       sum_parameters(segment, dy, x, begin, end, sums);
@@ -141,15 +141,14 @@ void causal_conv_forward(Context& ctx, const Tensor& x, const Tensor& halo,
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const int64_t C = x.dim(1);
-    const Rows<const T> in{x.template data<T>(),
-                           halo.empty() ? nullptr : halo.template data<T>(),
-                           w.dim(2), C};
+    const Rows<const T> in{elements<T>(x),
+                           halo.empty() ? nullptr : elements<T>(halo), w.dim(2),
+                           C};
     const Tensor taps = taps_of<T>(ctx, w);
-    T* out = y.template data<T>();
+    T* out = elements<T>(y);
     zero_padding(segments, x.dim(0), C, out);
     for (const Segment& segment : segments) {
-      forward_segment(segment, in, taps.template data<T>(),
-                      bias.template data<T>(), out);
+      forward_segment(segment, in, elements<T>(taps), elements<T>(bias), out);
     }
   });
 }
@@ -161,22 +160,21 @@ void causal_conv_backward(Context& ctx, const Tensor& dy, const Tensor& x,
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const int64_t C = x.dim(1), k = w.dim(2);
-    const Rows<const T> in{x.template data<T>(),
-                           halo.empty() ? nullptr : halo.template data<T>(), k,
-                           C};
-    const Rows<T> out{dx.template data<T>(),
-                      dhalo.empty() ? nullptr : dhalo.template data<T>(), k, C};
+    const Rows<const T> in{elements<T>(x),
+                           halo.empty() ? nullptr : elements<T>(halo), k, C};
+    const Rows<T> out{elements<T>(dx),
+                      dhalo.empty() ? nullptr : elements<T>(dhalo), k, C};
     const Tensor taps = taps_of<T>(ctx, w);
-    const T* g = dy.template data<T>();
+    const T* g = elements<T>(dy);
     if (write_dx == Write::kOverwrite) {
       zero_padding(segments, x.dim(0), C, out.chunk);
       std::fill_n(out.halo, dhalo.numel(), T(0));
     }
     for (const Segment& segment : segments) {
-      backward_segment_x(segment, g, taps.template data<T>(), write_dx, out);
+      backward_segment_x(segment, g, elements<T>(taps), write_dx, out);
     }
-    backward_parameters(ctx, segments, g, in, dw.template data<T>(),
-                        dbias.template data<T>());
+    backward_parameters(ctx, segments, g, in, elements<T>(dw),
+                        elements<T>(dbias));
   });
 }
 

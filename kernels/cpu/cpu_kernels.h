@@ -1,39 +1,51 @@
 #pragma once
 
-// The kernels on host memory. The fronts (kernels/*.cc) have checked shapes,
-// dtypes, ids and targets; the meaning of the arguments is in kernels/*.h.
+// The kernels on host memory, one for each front in kernels/*.h and with its
+// arguments, whose meaning is said there. The fronts (kernels/*.cc) have
+// checked shapes and dtypes and opened a KernelScope, in which elements are
+// reached.
 
 #include "kernels/adamw.h"
 #include "kernels/causal_conv.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
+#include "kernels/finite.h"
+#include "kernels/gradient_sum.h"
 #include "kernels/inner_rate.h"
 #include "kernels/layernorm.h"
 #include "kernels/matmul.h"
+#include "kernels/parameter_blocks.h"
 #include "kernels/pointwise.h"
 #include "kernels/rmsnorm.h"
 #include "kernels/rope.h"
+#include "kernels/rows.h"
+#include "kernels/step_verdict.h"
+#include "kernels/ttt_decode.h"
+#include "kernels/ttt_scan.h"
+#include "runtime/elements.h"
 
 namespace timepipe::cpu {
 
-void matmul(Form form, const Tensor& a, const Tensor& b, Tensor& c,
-            Write write);
+void matmul(Context& ctx, Form form, const Tensor& a, const Tensor& b,
+            Tensor& c, Write write);
 
-void embedding_forward(const Tensor& ids, const Tensor& table, Tensor& x);
-void embedding_backward(const Tensor& ids, const Tensor& dx, Tensor& dtable,
-                        Write write);
+void embedding_forward(Context& ctx, const Tensor& ids, const Tensor& table,
+                       Tensor& x);
+void embedding_backward(Context& ctx, const Tensor& ids, const Tensor& dx,
+                        Tensor& dtable, Write write);
 
-void rmsnorm_forward(const Tensor& x, const Tensor& w, double eps, Tensor& y,
-                     Tensor& rstd);
-void rmsnorm_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
-                      const Tensor& rstd, Tensor& dx, Write write_dx,
-                      Tensor& dw, Write write_dw);
+void rmsnorm_forward(Context& ctx, const Tensor& x, const Tensor& w, double eps,
+                     Tensor& y, Tensor& rstd);
+void rmsnorm_backward(Context& ctx, const Tensor& dy, const Tensor& x,
+                      const Tensor& w, const Tensor& rstd, Tensor& dx,
+                      Write write_dx, Tensor& dw, Write write_dw);
 
-void layernorm_forward(const Tensor& x, const Tensor& w, const Tensor& b,
-                       double eps, Tensor& y, Tensor& mean, Tensor& rstd);
-void layernorm_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
-                        const Tensor& mean, const Tensor& rstd, Tensor& dx,
-                        Tensor& dw, Tensor& db);
+void layernorm_forward(Context& ctx, const Tensor& x, const Tensor& w,
+                       const Tensor& b, double eps, Tensor& y, Tensor& mean,
+                       Tensor& rstd);
+void layernorm_backward(Context& ctx, const Tensor& dy, const Tensor& x,
+                        const Tensor& w, const Tensor& mean, const Tensor& rstd,
+                        Tensor& dx, Tensor& dw, Tensor& db);
 
 void rope(Context& ctx, Rotation rotation, int64_t heads, int64_t mini_batch,
           double theta, Tensor& x, int64_t place);
@@ -46,29 +58,54 @@ void causal_conv_backward(Context& ctx, const Tensor& dy, const Tensor& x,
                           Segments segments, Tensor& dx, Tensor& dhalo,
                           Write write_dx, Tensor& dw, Tensor& dbias);
 
-void add(const Tensor& x, Tensor& y);
-void swiglu_forward(const Tensor& a, const Tensor& b, Tensor& y);
-void swiglu_backward(const Tensor& dy, const Tensor& a, const Tensor& b,
-                     Tensor& da, Tensor& db);
-void gelu_gate_forward(const Tensor& x, const Tensor& g, Tensor& y);
-void gelu_gate_backward(const Tensor& dy, const Tensor& x, const Tensor& g,
-                        Tensor& dx, Tensor& dg);
+void add(Context& ctx, const Tensor& x, Tensor& y);
+void swiglu_forward(Context& ctx, const Tensor& a, const Tensor& b, Tensor& y);
+void swiglu_backward(Context& ctx, const Tensor& dy, const Tensor& a,
+                     const Tensor& b, Tensor& da, Tensor& db);
+void gelu_gate_forward(Context& ctx, const Tensor& x, const Tensor& g,
+                       Tensor& y);
+void gelu_gate_backward(Context& ctx, const Tensor& dy, const Tensor& x,
+                        const Tensor& g, Tensor& dx, Tensor& dg);
 
-void inner_rate_forward(const Tensor& u, const Tensor& w, const Tensor& bias,
-                        double scale, Tensor& gate, Tensor& lr);
+void inner_rate_forward(Context& ctx, const Tensor& u, const Tensor& w,
+                        const Tensor& bias, double scale, Tensor& gate,
+                        Tensor& lr);
 void inner_rate_backward(Context& ctx, const Tensor& dlr, const Tensor& u,
                          const Tensor& w, const Tensor& gate, double scale,
                          Tensor& du, Tensor& dw, Tensor& dbias);
-void token_scale_forward(const Tensor& learnable, Tensor& tok);
-void token_scale_backward(const Tensor& dtok, const Tensor& learnable,
-                          Tensor& dlearnable);
+void token_scale_forward(Context& ctx, const Tensor& learnable, Tensor& tok);
+void token_scale_backward(Context& ctx, const Tensor& dtok,
+                          const Tensor& learnable, Tensor& dlearnable);
 
 // Without gradients if dx and dtable are null.
-double cross_entropy(Context& ctx, const CrossEntropy& args, Tensor* dx,
-                     Tensor* dtable);
-void token_losses(const Tensor& logits, const Tensor& targets, Tensor& losses);
+void cross_entropy(Context& ctx, const CrossEntropy& args, Tensor& loss,
+                   Tensor* dx, Tensor* dtable);
+void token_losses(Context& ctx, const Tensor& logits, const Tensor& targets,
+                  Tensor& losses);
 
-void adamw(const AdamW& hyper, const Tensor& g, Tensor& m, Tensor& v,
-           Tensor& p);
+int64_t ttt_scan_kept_elements(const TttShape& shape, int64_t tokens);
+int64_t ttt_scan_scratch_bytes(const TttShape& shape, DType dtype);
+void ttt_scan_forward(Context& ctx, const TttScanForward& args);
+void ttt_scan_backward(Context& ctx, const TttScanBackward& args);
+void ttt_decode_forward(Context& ctx, const TttDecodeForward& args);
+void ttt_decode_backward(Context& ctx, const TttDecodeBackward& args);
+
+void push_rows(Context& ctx, const Tensor& x, Tensor& halo);
+void take_elements(Context& ctx, const Tensor& from, const Tensor& index,
+                   Tensor& to);
+bool all_finite(Context& ctx, const Tensor& x);
+
+void gradient_sum_add(Context& ctx, const Tensor& gradient, double limit,
+                      int64_t offset, Tensor& words, Tensor& refused);
+void gradient_sum_values(Context& ctx, const Tensor& words, Tensor& values);
+void block_square_sums(Context& ctx, const ParameterLayout& layout,
+                       int64_t first, int64_t last, const Tensor& shard,
+                       Tensor& sums);
+void block_hashes(Context& ctx, const ParameterLayout& layout, int64_t first,
+                  int64_t last, const Tensor& flat, Tensor& hashes);
+void step_verdict(Context& ctx, const Tensor& losses, const Tensor& squares,
+                  const Tensor& refused, double clip_norm, Tensor& verdict);
+void adamw(Context& ctx, const AdamW& hyper, const Tensor& verdict,
+           const Tensor& gradient, Tensor& m, Tensor& v, Tensor& p);
 
 }  // namespace timepipe::cpu

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <cstddef>
 
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/elementary.h"
@@ -57,7 +57,7 @@ template <class T>
 double tile_loss(Tensor& logits, const int64_t* targets, double scale,
                  bool with_gradient, double* losses) {
   const int64_t rows = logits.dim(0), vocab = logits.dim(1);
-  T* z = logits.data<T>();
+  T* z = elements<T>(logits);
   parallel_for(rows, [=](int64_t r) {
     losses[r] = with_gradient
                     ? row_gradient(vocab, z + r * vocab, targets[r], scale)
@@ -70,42 +70,43 @@ double tile_loss(Tensor& logits, const int64_t* targets, double scale,
 
 }  // namespace
 
-double cross_entropy(Context& ctx, const CrossEntropy& args, Tensor* dx,
-                     Tensor* dtable) {
+void cross_entropy(Context& ctx, const CrossEntropy& args, Tensor& loss,
+                   Tensor* dx, Tensor* dtable) {
   const int64_t rows = args.x.dim(0), vocab = args.table.dim(0);
   const int64_t tile_rows = std::min(rows, cross_entropy_tile_rows(vocab));
   const Tensor memory = ctx.allocate({tile_rows, vocab}, args.x.dtype());
   Tensor losses = ctx.allocate({tile_rows}, DType::kF64);
   if (dtable != nullptr && rows == 0 && !dtable->empty()) {
-    std::memset(dtable->bytes().data(), 0, dtable->bytes().size());
+    std::ranges::fill(element_bytes(*dtable), std::byte{0});
   }
   double sum = 0;
   for (int64_t row = 0; row < rows; row += tile_rows) {
     const int64_t end = std::min(row + tile_rows, rows);
     const Tensor x = args.x.slice(row, end);
     Tensor logits = memory.slice(0, end - row);
-    matmul(Form::kNT, x, args.table, logits, Write::kOverwrite);
+    cpu::matmul(ctx, Form::kNT, x, args.table, logits, Write::kOverwrite);
     if (args.sink) args.sink(row, logits);
     dispatch(logits.dtype(), [&](auto zero) {
       sum += tile_loss<decltype(zero)>(
-          logits, args.targets.data<int64_t>() + row, args.scale, dx != nullptr,
-          losses.data<double>());
+          logits, elements<int64_t>(args.targets) + row, args.scale,
+          dx != nullptr, elements<double>(losses));
     });
     if (dx == nullptr) continue;
     Tensor dx_rows = dx->slice(row, end);
-    matmul(Form::kNN, logits, args.table, dx_rows, Write::kOverwrite);
-    matmul(Form::kTN, logits, x, *dtable,
+    cpu::matmul(ctx, Form::kNN, logits, args.table, dx_rows, Write::kOverwrite);
+    cpu::matmul(ctx, Form::kTN, logits, x, *dtable,
            row == 0 ? Write::kOverwrite : Write::kAdd);
   }
-  return args.scale * sum;
+  *elements<double>(loss) = args.scale * sum;
 }
 
-void token_losses(const Tensor& logits, const Tensor& targets, Tensor& losses) {
+void token_losses(Context&, const Tensor& logits, const Tensor& targets,
+                  Tensor& losses) {
   const int64_t vocab = logits.dim(1);
-  const int64_t* target = targets.data<int64_t>();
-  double* loss = losses.data<double>();
+  const int64_t* target = elements<int64_t>(targets);
+  double* loss = elements<double>(losses);
   dispatch(logits.dtype(), [&](auto zero) {
-    const auto* z = logits.data<decltype(zero)>();
+    const auto* z = elements<decltype(zero)>(logits);
     parallel_for(logits.dim(0), [=](int64_t r) {
       loss[r] = row_loss(vocab, z + r * vocab, target[r]);
     });

@@ -9,13 +9,14 @@
 
 namespace timepipe::cpu {
 
-void embedding_forward(const Tensor& ids, const Tensor& table, Tensor& x) {
+void embedding_forward(Context&, const Tensor& ids, const Tensor& table,
+                       Tensor& x) {
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const int64_t C = x.dim(1);
-    const int64_t* id = ids.data<int64_t>();
-    const T* in = table.template data<T>();
-    T* out = x.template data<T>();
+    const int64_t* id = elements<int64_t>(ids);
+    const T* in = elements<T>(table);
+    T* out = elements<T>(x);
     parallel_for(x.dim(0), [&](int64_t t) {
       std::copy_n(in + id[t] * C, C, out + t * C);
     });
@@ -23,15 +24,15 @@ void embedding_forward(const Tensor& ids, const Tensor& table, Tensor& x) {
 }
 
 // Threads share the columns: each adds all rows of its own, in order.
-void embedding_backward(const Tensor& ids, const Tensor& dx, Tensor& dtable,
-                        Write write) {
+void embedding_backward(Context&, const Tensor& ids, const Tensor& dx,
+                        Tensor& dtable, Write write) {
   dispatch(dx.dtype(), [&](auto zero) {
     using T = decltype(zero);
     constexpr int64_t kColumns = 64, kElements = 1 << 16;
     const int64_t rows = dx.dim(0), C = dx.dim(1);
-    const int64_t* id = ids.data<int64_t>();
-    const T* in = dx.template data<T>();
-    T* out = dtable.template data<T>();
+    const int64_t* id = elements<int64_t>(ids);
+    const T* in = elements<T>(dx);
+    T* out = elements<T>(dtable);
     if (write == Write::kOverwrite) {
       parallel_pieces(dtable.numel(), kElements, [&](int64_t i, int64_t end) {
         std::fill(out + i, out + end, T(0));

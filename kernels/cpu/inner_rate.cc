@@ -63,14 +63,15 @@ double place_scale(int64_t i, double learnable) {
 
 }  // namespace
 
-void inner_rate_forward(const Tensor& u, const Tensor& w, const Tensor& bias,
-                        double scale, Tensor& gate, Tensor& lr) {
+void inner_rate_forward(Context&, const Tensor& u, const Tensor& w,
+                        const Tensor& bias, double scale, Tensor& gate,
+                        Tensor& lr) {
   dispatch(u.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const int64_t C = u.dim(1), H = w.dim(0);
-    const T *in = u.template data<T>(), *weight = w.template data<T>();
-    const T* shift = bias.template data<T>();
-    T *open = gate.template data<T>(), *rate = lr.template data<T>();
+    const T *in = elements<T>(u), *weight = elements<T>(w);
+    const T* shift = elements<T>(bias);
+    T *open = elements<T>(gate), *rate = elements<T>(lr);
     parallel_for(u.dim(0), [=](int64_t t) {
       const T* row = in + t * C;
       for (int64_t h = 0; h < H; ++h) {
@@ -94,38 +95,35 @@ void inner_rate_backward(Context& ctx, const Tensor& dlr, const Tensor& u,
     const int64_t rows = u.dim(0), C = u.dim(1), H = w.dim(0);
     Tensor gradient = ctx.allocate({rows, H}, DType::kF64);
     Tensor sums = ctx.zeros({H, C}, DType::kF64);
-    double* ds = gradient.data<double>();
-    gate_gradient(rows * H, dlr.template data<T>(), gate.template data<T>(),
-                  scale, ds);
-    backward_u(rows, H, C, ds, w.template data<T>(), du.template data<T>());
-    backward_w(rows, H, C, ds, u.template data<T>(), sums.data<double>(),
-               dw.template data<T>());
+    double* ds = elements<double>(gradient);
+    gate_gradient(rows * H, elements<T>(dlr), elements<T>(gate), scale, ds);
+    backward_u(rows, H, C, ds, elements<T>(w), elements<T>(du));
+    backward_w(rows, H, C, ds, elements<T>(u), elements<double>(sums),
+               elements<T>(dw));
     column_sums(
         rows, H, [=](int64_t t, int64_t h) { return ds[t * H + h]; },
-        dbias.template data<T>(), Write::kOverwrite);
+        elements<T>(dbias), Write::kOverwrite);
   });
 }
 
-void token_scale_forward(const Tensor& learnable, Tensor& tok) {
+void token_scale_forward(Context&, const Tensor& learnable, Tensor& tok) {
   dispatch(tok.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T* in = learnable.template data<T>();
+    const T* in = elements<T>(learnable);
     for (int64_t i = 0; i < tok.numel(); ++i) {
-      tok.template data<T>()[i] =
-          static_cast<T>(std::max(place_scale(i, in[i]), 0.));
+      elements<T>(tok)[i] = static_cast<T>(std::max(place_scale(i, in[i]), 0.));
     }
   });
 }
 
-void token_scale_backward(const Tensor& dtok, const Tensor& learnable,
+void token_scale_backward(Context&, const Tensor& dtok, const Tensor& learnable,
                           Tensor& dlearnable) {
   dispatch(dtok.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T* in = learnable.template data<T>();
-    const T* up = dtok.template data<T>();
+    const T* in = elements<T>(learnable);
+    const T* up = elements<T>(dtok);
     for (int64_t i = 0; i < dtok.numel(); ++i) {
-      dlearnable.template data<T>()[i] =
-          place_scale(i, in[i]) >= 0 ? up[i] : T(0);
+      elements<T>(dlearnable)[i] = place_scale(i, in[i]) >= 0 ? up[i] : T(0);
     }
   });
 }

@@ -48,31 +48,32 @@ void backward_row(int64_t C, const T* dy, const T* x, const T* w, T mean,
 
 }  // namespace
 
-void layernorm_forward(const Tensor& x, const Tensor& w, const Tensor& b,
-                       double eps, Tensor& y, Tensor& mean, Tensor& rstd) {
+void layernorm_forward(Context&, const Tensor& x, const Tensor& w,
+                       const Tensor& b, double eps, Tensor& y, Tensor& mean,
+                       Tensor& rstd) {
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const int64_t C = x.dim(1);
-    const T *in = x.template data<T>(), *gain = w.template data<T>();
-    const T* bias = b.template data<T>();
-    T *out = y.template data<T>(), *m = mean.template data<T>();
-    T* r = rstd.template data<T>();
+    const T *in = elements<T>(x), *gain = elements<T>(w);
+    const T* bias = elements<T>(b);
+    T *out = elements<T>(y), *m = elements<T>(mean);
+    T* r = elements<T>(rstd);
     parallel_for(x.dim(0), [=](int64_t n) {
       forward_row(C, in + n * C, gain, bias, eps, out + n * C, m + n, r + n);
     });
   });
 }
 
-void layernorm_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
-                        const Tensor& mean, const Tensor& rstd, Tensor& dx,
-                        Tensor& dw, Tensor& db) {
+void layernorm_backward(Context&, const Tensor& dy, const Tensor& x,
+                        const Tensor& w, const Tensor& mean, const Tensor& rstd,
+                        Tensor& dx, Tensor& dw, Tensor& db) {
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const int64_t N = x.dim(0), C = x.dim(1);
-    const T *g = dy.template data<T>(), *in = x.template data<T>();
-    const T *gain = w.template data<T>(), *m = mean.template data<T>();
-    const T* r = rstd.template data<T>();
-    T* out = dx.template data<T>();
+    const T *g = elements<T>(dy), *in = elements<T>(x);
+    const T *gain = elements<T>(w), *m = elements<T>(mean);
+    const T* r = elements<T>(rstd);
+    T* out = elements<T>(dx);
     parallel_for(N, [=](int64_t n) {
       backward_row(C, g + n * C, in + n * C, gain, m[n], r[n], out + n * C);
     });
@@ -81,10 +82,10 @@ void layernorm_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
         [=](int64_t n, int64_t c) {
           return g[n * C + c] * ((in[n * C + c] - m[n]) * r[n]);
         },
-        dw.template data<T>(), Write::kOverwrite);
+        elements<T>(dw), Write::kOverwrite);
     column_sums(
         N, C, [=](int64_t n, int64_t c) { return g[n * C + c]; },
-        db.template data<T>(), Write::kOverwrite);
+        elements<T>(db), Write::kOverwrite);
   });
 }
 

@@ -158,7 +158,7 @@ void multiply(const Product<T>& p) {
 
 }  // namespace
 
-void matmul(Form form, const Tensor& a, const Tensor& b, Tensor& c,
+void matmul(Context&, Form form, const Tensor& a, const Tensor& b, Tensor& c,
             Write write) {
   dispatch(c.dtype(), [&](auto zero) {
     using T = decltype(zero);
@@ -167,9 +167,9 @@ void matmul(Form form, const Tensor& a, const Tensor& b, Tensor& c,
         .M = c.dim(0),
         .N = c.dim(1),
         .K = a.dim(form == Form::kTN ? 0 : 1),
-        .a = a.template data<T>(),
-        .b = b.template data<T>(),
-        .c = c.template data<T>(),
+        .a = elements<T>(a),
+        .b = elements<T>(b),
+        .c = elements<T>(c),
         .add = write == Write::kAdd,
     });
   });

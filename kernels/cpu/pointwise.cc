@@ -19,33 +19,33 @@ void for_elements(int64_t n, F&& f) {
 
 }  // namespace
 
-void add(const Tensor& x, Tensor& y) {
+void add(Context&, const Tensor& x, Tensor& y) {
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T* in = x.template data<T>();
-    T* out = y.template data<T>();
+    const T* in = elements<T>(x);
+    T* out = elements<T>(y);
     for_elements(x.numel(), [=](int64_t i) { out[i] += in[i]; });
   });
 }
 
-void swiglu_forward(const Tensor& a, const Tensor& b, Tensor& y) {
+void swiglu_forward(Context&, const Tensor& a, const Tensor& b, Tensor& y) {
   dispatch(a.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T *gate = a.template data<T>(), *value = b.template data<T>();
-    T* out = y.template data<T>();
+    const T *gate = elements<T>(a), *value = elements<T>(b);
+    T* out = elements<T>(y);
     for_elements(a.numel(), [=](int64_t i) {
       out[i] = gate[i] * sigmoid(gate[i]) * value[i];
     });
   });
 }
 
-void swiglu_backward(const Tensor& dy, const Tensor& a, const Tensor& b,
-                     Tensor& da, Tensor& db) {
+void swiglu_backward(Context&, const Tensor& dy, const Tensor& a,
+                     const Tensor& b, Tensor& da, Tensor& db) {
   dispatch(a.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T *gate = a.template data<T>(), *value = b.template data<T>();
-    const T* g = dy.template data<T>();
-    T *dgate = da.template data<T>(), *dvalue = db.template data<T>();
+    const T *gate = elements<T>(a), *value = elements<T>(b);
+    const T* g = elements<T>(dy);
+    T *dgate = elements<T>(da), *dvalue = elements<T>(db);
     for_elements(a.numel(), [=](int64_t i) {
       const T s = sigmoid(gate[i]), x = gate[i], up = g[i];
       dgate[i] = up * value[i] * s * (1 + x * (1 - s));
@@ -54,24 +54,24 @@ void swiglu_backward(const Tensor& dy, const Tensor& a, const Tensor& b,
   });
 }
 
-void gelu_gate_forward(const Tensor& x, const Tensor& g, Tensor& y) {
+void gelu_gate_forward(Context&, const Tensor& x, const Tensor& g, Tensor& y) {
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T *in = x.template data<T>(), *gate = g.template data<T>();
-    T* out = y.template data<T>();
+    const T *in = elements<T>(x), *gate = elements<T>(g);
+    T* out = elements<T>(y);
     for_elements(x.numel(), [=](int64_t i) {
       out[i] = in[i] * (gate[i] * gelu_factor(gate[i]));
     });
   });
 }
 
-void gelu_gate_backward(const Tensor& dy, const Tensor& x, const Tensor& g,
-                        Tensor& dx, Tensor& dg) {
+void gelu_gate_backward(Context&, const Tensor& dy, const Tensor& x,
+                        const Tensor& g, Tensor& dx, Tensor& dg) {
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T *in = x.template data<T>(), *gate = g.template data<T>();
-    const T* up = dy.template data<T>();
-    T *din = dx.template data<T>(), *dgate = dg.template data<T>();
+    const T *in = elements<T>(x), *gate = elements<T>(g);
+    const T* up = elements<T>(dy);
+    T *din = elements<T>(dx), *dgate = elements<T>(dg);
     for_elements(x.numel(), [=](int64_t i) {
       const T v = gate[i], s = gelu_factor(v), d = up[i];
       dgate[i] = d * in[i] * gelu_derivative(v, s);

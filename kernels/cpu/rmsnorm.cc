@@ -45,31 +45,30 @@ void backward_x(int64_t N, int64_t C, const T* dy, const T* x, const T* w,
 
 }  // namespace
 
-void rmsnorm_forward(const Tensor& x, const Tensor& w, double eps, Tensor& y,
-                     Tensor& rstd) {
+void rmsnorm_forward(Context&, const Tensor& x, const Tensor& w, double eps,
+                     Tensor& y, Tensor& rstd) {
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    forward(x.dim(0), x.dim(1), x.template data<T>(), w.template data<T>(), eps,
-            y.template data<T>(), rstd.template data<T>());
+    forward(x.dim(0), x.dim(1), elements<T>(x), elements<T>(w), eps,
+            elements<T>(y), elements<T>(rstd));
   });
 }
 
-void rmsnorm_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
-                      const Tensor& rstd, Tensor& dx, Write write_dx,
-                      Tensor& dw, Write write_dw) {
+void rmsnorm_backward(Context&, const Tensor& dy, const Tensor& x,
+                      const Tensor& w, const Tensor& rstd, Tensor& dx,
+                      Write write_dx, Tensor& dw, Write write_dw) {
   dispatch(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const int64_t N = x.dim(0), C = x.dim(1);
-    const T *g = dy.template data<T>(), *in = x.template data<T>();
-    const T* r = rstd.template data<T>();
-    backward_x(N, C, g, in, w.template data<T>(), r, dx.template data<T>(),
-               write_dx);
+    const T *g = elements<T>(dy), *in = elements<T>(x);
+    const T* r = elements<T>(rstd);
+    backward_x(N, C, g, in, elements<T>(w), r, elements<T>(dx), write_dx);
     column_sums(
         N, C,
         [=](int64_t n, int64_t c) {
           return g[n * C + c] * in[n * C + c] * r[n];
         },
-        dw.template data<T>(), write_dw);
+        elements<T>(dw), write_dw);
   });
 }
 

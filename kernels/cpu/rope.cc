@@ -44,7 +44,7 @@ void rope(Context& ctx, Rotation rotation, int64_t heads, int64_t mini_batch,
     const int64_t rows = x.dim(0), D = x.dim(1) / heads;
     const int64_t positions = std::min(place + rows, mini_batch);
     Tensor table = ctx.allocate({positions, D}, x.dtype());
-    T *angles = table.template data<T>(), *data = x.template data<T>();
+    T *angles = elements<T>(table), *data = elements<T>(x);
     fill_table(positions, D, theta, rotation == Rotation::kForward ? 1 : -1,
                angles);
     parallel_for(rows, [=](int64_t row) {

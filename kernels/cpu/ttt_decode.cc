@@ -1,9 +1,8 @@
 // Decoding with a TTT layer on host memory, heads shared among threads.
 
-#include "kernels/cpu/ttt_decode.h"
-
 #include <algorithm>
 
+#include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/ttt_pass.h"
 #include "runtime/parallel_for.h"
 
@@ -74,7 +73,7 @@ void forward_head(const TttDecodeForward& args, int64_t h, T* block) {
   auto& [trained, tested, layer] = s.pass;
   const State<T> sum = head.state(args.sum_out);
   copy(head.state(args.state), s.state);
-  if (args.sum_in.bytes().data() != args.sum_out.bytes().data()) {
+  if (!args.sum_in.same_memory(args.sum_out)) {
     copy(head.state(args.sum_in), sum);
   }
   head.load(args, all, trained.x);
@@ -94,7 +93,7 @@ void forward(Context& ctx, const TttDecodeForward& args) {
   DecodeScratch<T, Model>(arena, args.shape, args.xq.dim(0));
   Tensor scratch =
       ctx.allocate({args.shape.heads, arena.size()}, dtype_of<T>());
-  T* blocks = scratch.data<T>();
+  T* blocks = elements<T>(scratch);
   parallel_for(args.shape.heads, [&](int64_t h) {
     forward_head<T, Model>(args, h, blocks + h * arena.size());
   });
@@ -169,8 +168,8 @@ void backward(Context& ctx, const TttDecodeBackward& args) {
   const int64_t n = HeadSums::size(shape);
   Tensor scratch = ctx.allocate({shape.heads, arena.size()}, dtype_of<T>());
   Tensor sums = ctx.zeros({shape.heads, n}, DType::kF64);
-  T* blocks = scratch.data<T>();
-  double* head_sums = sums.data<double>();
+  T* blocks = elements<T>(scratch);
+  double* head_sums = elements<double>(sums);
   parallel_for(shape.heads, [&](int64_t h) {
     backward_head<T, Model>(args, h, blocks + h * arena.size(),
                             head_sums + h * n);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/cpu/ttt_mini_batch.h"
+#include "runtime/elements.h"
 
 namespace timepipe::cpu::ttt {
 
@@ -29,7 +30,8 @@ inline std::vector<Cut> cut_segments(Segments segments, int64_t b) {
 // Zeros in the rows of [T, ...] outside every segment.
 inline void clear_padding(Segments segments, Tensor& tensor) {
   for_padding(segments, tensor.dim(0), [&](int64_t begin, int64_t end) {
-    std::ranges::fill(tensor.slice(begin, end).bytes(), std::byte{0});
+    Tensor rows = tensor.slice(begin, end);
+    std::ranges::fill(element_bytes(rows), std::byte{0});
   });
 }
 
@@ -41,23 +43,25 @@ struct Head {
 
   // Rows of the mini-batch in x [T, H*D].
   Matrix<const T> rows(const Tensor& x, const Cut& cut) const {
-    return rows_at(x.data<T>(), cut);
+    return rows_at(elements<T>(x), cut);
   }
   Matrix<T> rows(Tensor& x, const Cut& cut) const {
-    return rows_at(x.data<T>(), cut);
+    return rows_at(elements<T>(x), cut);
   }
   State<const T> state(const Tensor& flat) const {
-    return state_of_head(shape, flat.data<T>(), head);
+    return state_of_head(shape, elements<T>(flat), head);
   }
   State<T> state(Tensor& flat) const {
-    return state_of_head(shape, flat.data<T>(), head);
+    return state_of_head(shape, elements<T>(flat), head);
   }
   // The piece of the i-th of several flat states.
   State<const T> state(const Tensor& flat, int64_t i) const {
-    return state_of_head(shape, flat.data<T>() + i * shape.state_size(), head);
+    return state_of_head(shape, elements<T>(flat) + i * shape.state_size(),
+                         head);
   }
   State<T> state(Tensor& flat, int64_t i) const {
-    return state_of_head(shape, flat.data<T>() + i * shape.state_size(), head);
+    return state_of_head(shape, elements<T>(flat) + i * shape.state_size(),
+                         head);
   }
 
   // Copies the rows of one mini-batch together. Args: either pass's.
@@ -70,9 +74,9 @@ struct Head {
       for (int64_t j = 0; j < shape.head_size; ++j) {
         x.target.row(i)[j] -= x.k.row(i)[j];
       }
-      x.lr[i] = args.lr.template data<T>()[(cut.row + i) * shape.heads + head];
+      x.lr[i] = elements<T>(args.lr)[(cut.row + i) * shape.heads + head];
     }
-    x.tok = args.tok.template data<T>();
+    x.tok = elements<T>(args.tok);
   }
 
  private:

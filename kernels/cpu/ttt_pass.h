@@ -16,7 +16,7 @@ namespace timepipe::cpu::ttt {
 template <class T>
 Norm<T> norm_of_head(const Tensor& ln_w, const Tensor& ln_b, int64_t head) {
   const int64_t D = ln_w.dim(1);
-  return {ln_w.data<T>() + head * D, ln_b.data<T>() + head * D};
+  return {elements<T>(ln_w) + head * D, elements<T>(ln_b) + head * D};
 }
 
 // A mini-batch with its train view.
@@ -122,7 +122,7 @@ void write_gradients(const Args& args, const Head<T>& head, const Cut& cut,
       dxv.row(i)[j] = dtarget;
     }
     const int64_t H = args.shape.heads;
-    args.dlr.template data<T>()[(cut.row + i) * H + head.head] = s.d.dlr[i];
+    elements<T>(args.dlr)[(cut.row + i) * H + head.head] = s.d.dlr[i];
   }
 }
 
@@ -170,16 +170,14 @@ void write_sums(const Args& args, const double* sums) {
   const int64_t n = HeadSums::size(args.shape);
   for (int64_t h = 0; h < H; ++h) {
     for (int64_t j = 0; j < D; ++j) {
-      args.dln_w.template data<T>()[h * D + j] =
-          static_cast<T>(sums[h * n + j]);
-      args.dln_b.template data<T>()[h * D + j] =
-          static_cast<T>(sums[h * n + D + j]);
+      elements<T>(args.dln_w)[h * D + j] = static_cast<T>(sums[h * n + j]);
+      elements<T>(args.dln_b)[h * D + j] = static_cast<T>(sums[h * n + D + j]);
     }
   }
   for (int64_t i = 0; i < args.dtok.numel(); ++i) {
     double sum = 0;
     for (int64_t h = 0; h < H; ++h) sum += sums[h * n + 2 * D + i];
-    args.dtok.template data<T>()[i] = static_cast<T>(sum);
+    elements<T>(args.dtok)[i] = static_cast<T>(sum);
   }
 }
 

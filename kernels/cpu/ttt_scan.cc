@@ -1,14 +1,13 @@
 // The scan of a TTT layer on host memory: the heads are shared among threads,
 // each goes through its mini-batches in order.
 
-#include "kernels/cpu/ttt_scan.h"
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <span>
 #include <vector>
 
+#include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/ttt_pass.h"
 #include "runtime/parallel_for.h"
 
@@ -167,9 +166,9 @@ void forward(Context& ctx, const TttScanForward& args) {
   ForwardScratch<T, Model>(arena, shape, shape.mini_batch);
   Tensor scratch = ctx.allocate({shape.heads, arena.size()}, dtype_of<T>());
   const int64_t used = num_groups(std::ssize(cuts)) * shape.state_size();
-  std::ranges::fill(args.kept.slice(used, args.kept.numel()).bytes(),
-                    std::byte{0});
-  T* blocks = scratch.data<T>();
+  T* kept = elements<T>(args.kept);
+  std::fill(kept + used, kept + args.kept.numel(), T(0));
+  T* blocks = elements<T>(scratch);
   parallel_for(shape.heads, [&](int64_t h) {
     forward_head<T, Model>(args, cuts, h, blocks + h * arena.size());
   });
@@ -182,18 +181,19 @@ void backward(Context& ctx, const TttScanBackward& args) {
   for (Tensor* t : {&args.dxq, &args.dxk, &args.dxv, &args.dlr}) {
     clear_padding(args.segments, *t);
   }
-  std::ranges::fill(args.dstart.bytes(), std::byte{0});
+  std::fill_n(elements<T>(args.dstart), args.dstart.numel(), T(0));
   if (args.dstate_out.empty()) {
-    std::ranges::fill(args.dstate_in.bytes(), std::byte{0});
+    std::fill_n(elements<T>(args.dstate_in), args.dstate_in.numel(), T(0));
   } else {
-    std::ranges::copy(args.dstate_out.bytes(), args.dstate_in.bytes().data());
+    std::copy_n(elements<T>(args.dstate_out), args.dstate_out.numel(),
+                elements<T>(args.dstate_in));
   }
   const int64_t block_size = BackwardOfHead<T, Model>::block_size(shape);
   const int64_t n = HeadSums::size(shape);
   Tensor scratch = ctx.allocate({shape.heads, block_size}, dtype_of<T>());
   Tensor sums = ctx.zeros({shape.heads, n}, DType::kF64);
-  T* blocks = scratch.data<T>();
-  double* head_sums = sums.data<double>();
+  T* blocks = elements<T>(scratch);
+  double* head_sums = elements<double>(sums);
   parallel_for(shape.heads, [&](int64_t h) {
     BackwardOfHead<T, Model>(args, cuts, h, blocks + h * block_size,
                              head_sums + h * n)

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <sstream>
@@ -17,6 +16,7 @@
 #include "launcher/process/job.h"
 #include "launcher/process/rank_log.h"
 #include "runtime/files.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 namespace {
@@ -153,21 +153,42 @@ int64_t CheckpointWriter::place_in_copy(const Manifest::Piece& piece) const {
       layout.index_of(piece.parameter))];
   const auto kind = std::ranges::find(Manifest::kinds(), piece.kind) -
                     Manifest::kinds().begin();
-  return kind * copy_.dim(1) + p.offset + piece.first -
+  return kind * copy_->shape()[1] + p.offset + piece.first -
          trainer_.optimizer().shard_begin(world_.rank());
 }
 
-void CheckpointWriter::copy_carried() {
-  constexpr int64_t kNumbers = 5;  // of a border
+Event CheckpointWriter::copy_to_host(
+    const std::vector<CarriedState::Border>& borders) {
   carried_copy_.clear();
+  for (const CarriedState::Border& border : borders) {
+    const auto to = std::make_shared<HostArray>(
+        ctx_.pinned({border.value.numel()}, border.value.dtype()));
+    download_later(ctx_, border.value, to->bytes());
+    carried_copy_.push_back(to);
+  }
+  ShardedOptimizer& optimizer = trainer_.optimizer();
+  const Tensor weights = trainer_.model().weights().flat().slice(
+      optimizer.shard_begin(world_.rank()),
+      optimizer.shard_begin(world_.rank() + 1));
+  if (copy_ == nullptr) {
+    copy_ = std::make_shared<HostArray>(
+        ctx_.pinned({3, weights.numel()}, weights.dtype()));
+  }
+  const auto size = static_cast<std::size_t>(weights.size_bytes());
+  const Bytes to = copy_->bytes();
+  download_later(ctx_, weights, to.first(size));
+  download_later(ctx_, optimizer.first_moment(), to.subspan(size, size));
+  return download_later(ctx_, optimizer.second_moment(), to.last(size));
+}
+
+void CheckpointWriter::gather_carried(
+    const std::vector<CarriedState::Border>& borders) {
+  constexpr int64_t kNumbers = 5;  // of a border
   std::vector<int64_t> own;
-  for (const CarriedState::Border& border : trainer_.carried().borders()) {
-    carried_copy_.push_back(copy(ctx_, border.value));
-    const auto size = static_cast<int64_t>(carried_copy_.back().bytes().size());
-    own.insert(own.end(),
-               {border.sequence, border.border.layer,
-                static_cast<int64_t>(border.border.border), border.steps,
-                size / size_of(trainer_.model().weights().dtype())});
+  for (const CarriedState::Border& border : borders) {
+    own.insert(own.end(), {border.sequence, border.border.layer,
+                           static_cast<int64_t>(border.border.border),
+                           border.steps, border.value.numel()});
   }
   const auto counts = gather_values(world_, std::ssize(own));
   const auto all = gather_values(world_, own, counts);
@@ -191,29 +212,19 @@ CheckpointWriter::Outcome CheckpointWriter::save(
     std::optional<double> held_out_loss) {
   const Outcome before = settle(/*wait=*/true);
   const ParameterStore& weights = trainer_.model().weights();
-  ShardedOptimizer& optimizer = trainer_.optimizer();
-  const int64_t begin = optimizer.shard_begin(world_.rank());
-  const int64_t end = optimizer.shard_begin(world_.rank() + 1);
-  if (copy_.empty()) {
-    copy_ = ctx_.allocate({3, end - begin}, weights.dtype());
-  }
-  const Tensor parts[] = {weights.flat().slice(begin, end),
-                          optimizer.first_moment(), optimizer.second_moment()};
-  for (int64_t i = 0; i < 3; ++i) {
-    std::ranges::copy(std::as_const(parts[i]).bytes(),
-                      copy_.slice(i, i + 1).bytes().data());
-  }
+  const auto borders = trainer_.carried().borders();
+  const Event copied = copy_to_host(borders);
   if (world_.rank() == 0) {
     std::error_code ignored;
     fs::remove(checkpoint_folder(config_.run_dir, steps) + "/manifest.json",
                ignored);  // of a broken checkpoint
     remove_unfinished();
   }
-  copy_carried();  // its messages come after: no rank writes before
+  gather_carried(borders);  // messages come after: no rank writes before
   pending_ = {};
   pending_.steps = steps;
   pending_.skipped_steps = skipped_steps;
-  pending_.updates = optimizer.updates();
+  pending_.updates = trainer_.optimizer().updates();
   pending_.digest = digest;
   pending_.held_out_loss = held_out_loss;
   pending_.dtype = weights.dtype();
@@ -221,6 +232,7 @@ CheckpointWriter::Outcome CheckpointWriter::save(
   pending_.parameters = weights.layout().parameters();
   pending_.data = data_;
   pending_.hugging_face = hugging_face_;
+  ctx_.synchronize(copied);
   writing_ = ShardWrite(shard());
   if (config_.checkpoint.background) return before;
   return std::max(before, settle(/*wait=*/true));
@@ -233,22 +245,20 @@ ShardWrite::Shard CheckpointWriter::shard() const {
                           .memory = carried_copy_,
                           .leaves_note = world_.size() > 1};
   shard.memory.push_back(copy_);
-  const char* const dtype = copy_.dtype() == DType::kF64 ? "F64" : "F32";
-  const int64_t element = size_of(copy_.dtype());
+  const char* const dtype = copy_->dtype() == DType::kF64 ? "F64" : "F32";
+  const int64_t element = size_of(copy_->dtype());
   for (const Manifest::Piece& piece : pieces_of(world_.rank())) {
     shard.items.push_back(
         {piece.tensor(),
          dtype,
          {piece.count},
-         std::as_const(copy_).bytes().subspan(place_in_copy(piece) * element,
-                                              piece.count * element)});
+         copy_->bytes().subspan(place_in_copy(piece) * element,
+                                piece.count * element)});
   }
   const auto& carried = carried_[world_.rank()];
   for (std::size_t i = 0; i < carried.size(); ++i) {
-    shard.items.push_back({carried[i].tensor(),
-                           dtype,
-                           {carried[i].count},
-                           std::as_const(carried_copy_[i]).bytes()});
+    shard.items.push_back(
+        safetensors_item(carried[i].tensor(), *carried_copy_[i]));
   }
   return shard;
 }
@@ -359,37 +369,6 @@ void CheckpointWriter::remove_unfinished() const {
     tell(std::string("unfinished checkpoints can't be removed: ") +
          error.what());
   }
-}
-
-CheckpointReader open_checkpoint_together(
-    Communicator& world, const std::string& path,
-    const std::function<void(const std::string&)>& say) {
-  std::vector<std::string> folders;
-  prepare_together(world, [&] { folders = checkpoint_candidates(path); });
-  std::string names;
-  for (const std::string& folder : folders) names += folder + "\n";
-  require_same_on_all_ranks(world, "list of checkpoints in " + path,
-                            std::hash<std::string>()(names));
-  for (const std::string& folder : folders) {
-    std::optional<CheckpointReader> reader;
-    std::string error;
-    try {
-      reader.emplace(folder);
-      reader->verify(world.rank(), world.size());
-    } catch (const std::exception& broken) {
-      error = broken.what();
-    }
-    const auto broken = gather_values(world, int64_t{!error.empty()});
-    const auto first = std::ranges::find(broken, 1) - broken.begin();
-    if (first == std::ssize(broken)) {
-      reader->trust();
-      return std::move(*reader);
-    }
-    if (error.empty()) error = folder + ": broken as another rank sees it";
-    if (folder == path) throw InvalidArgument(error);
-    if (first == world.rank()) say("broken checkpoint passed over: " + error);
-  }
-  throw_no_checkpoint(path, "a checkpoint, or a run folder with a valid one");
 }
 
 }  // namespace timepipe

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,8 +44,10 @@ class CheckpointWriter {
  private:
   std::vector<Manifest::Piece> pieces_of(int rank) const;
   int64_t num_hashes(int rank) const;  // of its shard
-  // Copies what this rank carries and learns what the others do.
-  void copy_carried();
+  // Its shard and what it carries, which are there after the event.
+  Event copy_to_host(const std::vector<CarriedState::Border>& borders);
+  // Learns what every rank carries.
+  void gather_carried(const std::vector<CarriedState::Border>& borders);
   int64_t place_in_copy(const Manifest::Piece& piece) const;
   ShardWrite::Shard shard() const;
   std::string pending_folder() const;
@@ -60,9 +63,10 @@ class CheckpointWriter {
   std::vector<Manifest::DataFile> data_;
   std::string hugging_face_;
   std::string shard_file_;
-  Tensor copy_;  // [3, elements of the shard]: weights, moments
-  std::vector<std::vector<Manifest::Carried>> carried_;  // of every rank
-  std::vector<Tensor> carried_copy_;                     // of this rank's
+  // [3, elements of the shard]: weights, moments.
+  std::shared_ptr<HostArray> copy_;
+  std::vector<std::vector<Manifest::Carried>> carried_;         // of every rank
+  std::vector<std::shared_ptr<const HostArray>> carried_copy_;  // of this one
   Manifest pending_;
   ShardWrite writing_;
 };

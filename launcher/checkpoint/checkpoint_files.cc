@@ -61,19 +61,16 @@ std::vector<StepFolder> list_steps(const std::string& run_dir) {
 }
 
 // The first element in which they differ, as a text; "" if there is none.
-std::string first_different_element(DType dtype, ConstBytes a, ConstBytes b) {
+std::string first_different_element(const HostArray& a, const HostArray& b) {
   std::string text;
-  dispatch(dtype, [&](auto zero) {
+  dispatch(a.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    for (std::size_t i = 0; i + sizeof(T) <= a.size(); i += sizeof(T)) {
-      if (std::memcmp(a.data() + i, b.data() + i, sizeof(T)) == 0) continue;
-      T u, v;
-      std::memcpy(&u, a.data() + i, sizeof(T));
-      std::memcpy(&v, b.data() + i, sizeof(T));
+    const std::span<const T> u = a.values<T>(), v = b.values<T>();
+    for (std::size_t i = 0; i < u.size(); ++i) {
+      if (std::memcmp(&u[i], &v[i], sizeof(T)) == 0) continue;
       char line[128];
-      std::snprintf(line, sizeof(line), "element %zu: %.17g and %.17g",
-                    i / sizeof(T), static_cast<double>(u),
-                    static_cast<double>(v));
+      std::snprintf(line, sizeof(line), "element %zu: %.17g and %.17g", i,
+                    static_cast<double>(u[i]), static_cast<double>(v[i]));
       text = line;
       return;
     }
@@ -112,7 +109,7 @@ std::string first_carried_difference(const CheckpointReader& a,
              std::to_string(other.steps) + ", " + std::to_string(other.count);
     }
     const std::string difference =
-        first_different_element(a.manifest().dtype, a.bytes(c), b.bytes(other));
+        first_different_element(a.read(c), b.read(other));
     if (!difference.empty()) return c.tensor() + ", " + difference;
   }
   if (left.empty()) return "";
@@ -215,9 +212,8 @@ const SafetensorsFile& CheckpointReader::checked_file(const Part& part) const {
   return shards_[shard];
 }
 
-std::vector<std::byte> CheckpointReader::bytes(
-    const Manifest::Carried& carried) const {
-  return checked_file(carried).bytes(carried.tensor());
+HostArray CheckpointReader::read(const Manifest::Carried& carried) const {
+  return checked_file(carried).get(carried.tensor());
 }
 
 void CheckpointReader::verify(int share, int shares) const {
@@ -235,10 +231,10 @@ void CheckpointReader::verify(int share, int shares) const {
   }
 }
 
-void CheckpointReader::read(const std::string& kind, int64_t begin, int64_t end,
-                            Tensor& out) const {
+HostArray CheckpointReader::read(const std::string& kind, int64_t begin,
+                                 int64_t end) const {
   const int64_t size = size_of(manifest_.dtype);
-  require_shape("out", out, {end - begin});
+  HostArray out({end - begin}, manifest_.dtype);
   for (const Manifest::Piece& piece : manifest_.pieces) {
     if (piece.kind != kind) continue;
     const int64_t offset = offsets_.at(piece.parameter) + piece.first;
@@ -249,6 +245,7 @@ void CheckpointReader::read(const std::string& kind, int64_t begin, int64_t end,
         piece.tensor(), (from - offset) * size,
         out.bytes().subspan((from - begin) * size, (to - from) * size));
   }
+  return out;
 }
 
 std::vector<std::string> checkpoint_candidates(const std::string& path) {
@@ -307,15 +304,11 @@ std::string first_difference(const CheckpointReader& a,
     return differ("skipped_steps", x.skipped_steps, y.skipped_steps);
   }
   if (x.updates != y.updates) return differ("updates", x.updates, y.updates);
-  Context ctx;
   for (const std::string& kind : Manifest::kinds()) {
     for (const Parameter& p : x.parameters) {
-      Tensor u = ctx.allocate({p.count}, x.dtype);
-      Tensor v = ctx.allocate({p.count}, x.dtype);
-      a.read(kind, p.offset, p.offset + p.count, u);
-      b.read(kind, p.offset, p.offset + p.count, v);
+      const int64_t end = p.offset + p.count;
       const std::string difference = first_different_element(
-          x.dtype, std::as_const(u).bytes(), std::as_const(v).bytes());
+          a.read(kind, p.offset, end), b.read(kind, p.offset, end));
       if (!difference.empty()) {
         return kind + " of " + p.name + ", " + difference;
       }

@@ -46,18 +46,17 @@ class CheckpointReader {
   const Manifest& manifest() const { return manifest_; }
   const std::string& folder() const { return folder_; }
 
-  // What is carried, as stored. Throws InvalidArgument naming shard and tensor
-  // if its checksum, unless all is trusted, isn't that of the manifest.
-  std::vector<std::byte> bytes(const Manifest::Carried& carried) const;
+  // What is carried, flat. Throws InvalidArgument naming shard and tensor if
+  // its checksum, unless all is trusted, isn't that of the manifest.
+  HostArray read(const Manifest::Carried& carried) const;
   // Checks every piece and what is carried, or one of `shares` about equal
   // shares of them.
   void verify(int share = 0, int shares = 1) const;
   // All was verified, here or by other ranks: no checksum again.
   void trust() { trusted_ = true; }
-  // Copies elements [begin, end) of the flat buffer of `kind` to `out`. Throws
-  // as bytes().
-  void read(const std::string& kind, int64_t begin, int64_t end,
-            Tensor& out) const;
+  // Elements [begin, end) of the flat buffer of `kind`, all of one parameter.
+  // Throws likewise.
+  HostArray read(const std::string& kind, int64_t begin, int64_t end) const;
 
  private:
   // The file of a piece, or of what is carried, which was checked.

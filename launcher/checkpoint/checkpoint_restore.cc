@@ -2,13 +2,17 @@
 // CheckpointWriter.
 
 #include <algorithm>
+#include <exception>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "launcher/checkpoint/checkpoint.h"
+#include "launcher/process/job.h"
 #include "models/hidden_state.h"
 #include "runtime/finite.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 namespace {
@@ -77,7 +81,7 @@ void restore_carried(Context& ctx, const CheckpointReader& checkpoint,
     Tensor value;
     if (trainer.carried().takes(carried.sequence)) {
       value = trainer.model().make_border(ctx, border);
-      std::ranges::copy(checkpoint.bytes(carried), value.bytes().data());
+      upload(ctx, checkpoint.read(carried), value);
     }
     borders.push_back({carried.sequence, carried.steps, border, value});
   }
@@ -90,27 +94,53 @@ void restore_carried(Context& ctx, const CheckpointReader& checkpoint,
 void read_finite(Context& ctx, const CheckpointReader& checkpoint,
                  const std::string& kind, int64_t begin, int64_t end,
                  const Tensor& out) {
-  const Manifest& manifest = checkpoint.manifest();
-  const bool same = manifest.dtype == out.dtype();
-  Tensor stored = same ? out : ctx.zeros({end - begin}, manifest.dtype);
-  checkpoint.read(kind, begin, end, stored);
-  for (const Parameter& p : manifest.parameters) {
-    const int64_t from = std::max(begin, p.offset) - begin;
-    const int64_t to = std::min(end, p.offset + p.count) - begin;
+  for (const Parameter& p : checkpoint.manifest().parameters) {
+    const int64_t from = std::max(begin, p.offset);
+    const int64_t to = std::min(end, p.offset + p.count);
     if (from >= to) continue;
     const bool whole = to - from == p.count;
-    const Tensor part =
-        stored.slice(from, to).reshape(whole ? p.shape : Shape{to - from});
-    const std::string name = checkpoint.folder() + ": " + kind + "." + p.name;
-    if (same) {
-      require_finite(name, part);
-    } else {
-      convert_finite(name, part, out.slice(from, to));
-    }
+    upload_finite(
+        ctx, checkpoint.folder() + ": " + kind + "." + p.name,
+        [&](int64_t first, int64_t count) {
+          return checkpoint.read(kind, from + first, from + first + count);
+        },
+        out.slice(from - begin, to - begin)
+            .reshape(whole ? p.shape : Shape{to - from}));
   }
 }
 
 }  // namespace
+
+CheckpointReader open_checkpoint_together(
+    Communicator& world, const std::string& path,
+    const std::function<void(const std::string&)>& say) {
+  std::vector<std::string> folders;
+  prepare_together(world, [&] { folders = checkpoint_candidates(path); });
+  std::string names;
+  for (const std::string& folder : folders) names += folder + "\n";
+  require_same_on_all_ranks(world, "list of checkpoints in " + path,
+                            std::hash<std::string>()(names));
+  for (const std::string& folder : folders) {
+    std::optional<CheckpointReader> reader;
+    std::string error;
+    try {
+      reader.emplace(folder);
+      reader->verify(world.rank(), world.size());
+    } catch (const std::exception& broken) {
+      error = broken.what();
+    }
+    const auto broken = gather_values(world, int64_t{!error.empty()});
+    const auto first = std::ranges::find(broken, 1) - broken.begin();
+    if (first == std::ssize(broken)) {
+      reader->trust();
+      return std::move(*reader);
+    }
+    if (error.empty()) error = folder + ": broken as another rank sees it";
+    if (folder == path) throw InvalidArgument(error);
+    if (first == world.rank()) say("broken checkpoint passed over: " + error);
+  }
+  throw_no_checkpoint(path, "a checkpoint, or a run folder with a valid one");
+}
 
 void restore_weights(Context& ctx, const CheckpointReader& checkpoint,
                      ParameterStore& weights) {

@@ -14,6 +14,7 @@
 #include "runtime/finite.h"
 #include "runtime/rng.h"
 #include "runtime/safetensors.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 namespace {
@@ -23,45 +24,42 @@ constexpr const char* kIds = "input_ids";
 constexpr const char* kLogits = "logits";
 constexpr const char* kError = "f32_max_abs_error";
 
-double value_at(const Tensor& t, int64_t i) {
-  return t.dtype() == DType::kF64 ? t.data<double>()[i]
-                                  : static_cast<double>(t.data<float>()[i]);
-}
-
 struct Difference {
   double max_abs = 0;
   int64_t element = 0;
 };
 
 // The largest difference and where it is; NaN counts as larger than any number.
-Difference largest_difference(const Tensor& a, const Tensor& b) {
+Difference largest_difference(const HostArray& logits,
+                              const HostArray& expected) {
+  const HostArray wide = converted(logits, DType::kF64);
+  const auto a = wide.values<double>(), b = expected.values<double>();
   Difference d;
-  for (int64_t i = 0; i < b.numel(); ++i) {
-    const double difference = std::abs(value_at(a, i) - value_at(b, i));
+  for (std::size_t i = 0; i < b.size(); ++i) {
+    const double difference = std::abs(a[i] - b[i]);
     if (difference <= d.max_abs) continue;
-    d = {difference, i};
+    d = {difference, static_cast<int64_t>(i)};
     if (std::isnan(difference)) break;
   }
   return d;
 }
 
-Tensor logits_of_folder(Context& ctx, const std::string& folder, DType dtype,
-                        std::span<const int64_t> ids) {
+HostArray logits_of_folder(Context& ctx, const std::string& folder, DType dtype,
+                           std::span<const int64_t> ids) {
   const OpenModel opened = open_model(ctx, folder, dtype);
   return logits_of(ctx, *opened.model, ids);
 }
 
 }  // namespace
 
-Tensor logits_of(Context& ctx, LanguageModel& model,
-                 std::span<const int64_t> ids) {
+HostArray logits_of(Context& ctx, LanguageModel& model,
+                    std::span<const int64_t> ids) {
   const int64_t vocab = model.config().vocab_size;
-  Tensor all = ctx.allocate({static_cast<int64_t>(ids.size()), vocab},
-                            model.weights().dtype());
+  HostArray all({std::ssize(ids), vocab}, model.weights().dtype());
   Decoder decoder(ctx, model, decoder_chunk_tokens(model.config()));
   decoder.read(ids, [&](int64_t row, const Tensor& logits) {
-    std::ranges::copy(logits.bytes(),
-                      all.slice(row, row + logits.dim(0)).bytes().data());
+    std::ranges::copy(download(ctx, logits).bytes(),
+                      all.bytes().begin() + row * vocab * size_of(all.dtype()));
   });
   return all;
 }
@@ -83,7 +81,7 @@ void write_fixture(const std::string& hf_folder) {
   const ModelConfig& config = opened.config.model;
   const std::vector<int64_t> ids = fixture_ids(config);
   const auto T = static_cast<int64_t>(ids.size());
-  const Tensor logits = logits_of(ctx, *opened.model, ids);
+  const HostArray logits = logits_of(ctx, *opened.model, ids);
   const double error =
       largest_difference(logits_of_folder(ctx, hf_folder, DType::kF32, ids),
                          logits)
@@ -102,35 +100,32 @@ FixtureCheck check_fixture(const std::string& hf_folder) {
                   ": no fixture: not made by timepipe checkpoint export");
   }
   const SafetensorsFile file = SafetensorsFile::read(path);
-  const Tensor ids = file.get(kIds), logits = file.get(kLogits);
+  const HostArray ids = file.get(kIds), logits = file.get(kLogits);
   Context ctx;
   const OpenModel opened = open_model(ctx, hf_folder, DType::kF32);
   const int64_t vocab = opened.config.model.vocab_size;
-  require(ids.dtype() == DType::kI64 && ids.rank() == 2 && ids.dim(0) == 1 &&
-              ids.dim(1) <= kMostTokens,
+  require(ids.dtype() == DType::kI64 && ids.shape().size() == 2 &&
+              ids.shape()[0] == 1 && ids.shape()[1] <= kMostTokens,
           path + ": " + kIds + ": expected i64 of shape [1,T], T at most " +
               std::to_string(kMostTokens));
-  require(logits.dtype() == DType::kF64 &&
-              logits.shape() == Shape{1, ids.dim(1), vocab},
+  const int64_t T = ids.numel();
+  require(logits.dtype() == DType::kF64 && logits.shape() == Shape{1, T, vocab},
           path + ": " + kLogits + ": shape " + to_string(logits.shape()) +
-              ", expected " + to_string({1, ids.dim(1), vocab}) + " in f64");
+              ", expected " + to_string({1, T, vocab}) + " in f64");
   require_finite(path + ": " + kLogits, logits);
-  const Tensor error = file.get(kError);
+  const HostArray error = file.get(kError);
   require(error.dtype() == DType::kF64 && error.numel() == 1,
           path + ": " + kError + ": expected one f64");
-  const int64_t* id = ids.data<int64_t>();
-  const Difference d =
-      largest_difference(logits_of(ctx, *opened.model,
-                                   {id, static_cast<std::size_t>(ids.numel())}),
-                         logits);
+  const Difference d = largest_difference(
+      logits_of(ctx, *opened.model, ids.values<int64_t>()), logits);
   double top = 0;
-  for (int64_t i = 0; i < logits.numel(); ++i) {
-    top = std::max(top, std::abs(logits.data<double>()[i]));
+  for (const double logit : logits.values<double>()) {
+    top = std::max(top, std::abs(logit));
   }
   const double rounding =
       16 * double{std::numeric_limits<float>::epsilon()} * top;
   return {.max_abs = d.max_abs,
-          .tolerance = std::max(10 * *error.data<double>(), rounding),
+          .tolerance = std::max(10 * error.values<double>()[0], rounding),
           .token = d.element / vocab,
           .id = d.element % vocab};
 }

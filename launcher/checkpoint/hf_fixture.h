@@ -18,8 +18,8 @@ namespace timepipe {
 inline constexpr const char* kFixtureFile = "timepipe_fixture.safetensors";
 
 // Of a few tokens, [T,vocab]. Throws InvalidArgument naming a bad id.
-Tensor logits_of(Context& ctx, LanguageModel& model,
-                 std::span<const int64_t> ids);
+HostArray logits_of(Context& ctx, LanguageModel& model,
+                    std::span<const int64_t> ids);
 
 // Pseudo-random tokens: two mini-batches and a part of the third, if those are
 // of common size.

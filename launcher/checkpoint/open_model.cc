@@ -29,7 +29,7 @@ OpenModel open_hf(Context& ctx, const std::string& folder, DType dtype) {
     opened.config.data.tokenizer = tokenizer.string();
   }
   opened.model = std::make_unique<LanguageModel>(ctx, opened.hf.model, dtype);
-  read_hf_weights(folder, opened.model->weights(), say);
+  read_hf_weights(ctx, folder, opened.model->weights(), say);
   return opened;
 }
 

@@ -7,8 +7,6 @@
 #include <chrono>
 #include <exception>
 #include <filesystem>
-#include <memory>
-#include <mutex>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -46,28 +44,17 @@ WrittenShard write(const ShardWrite::Shard& shard) {
   return written;
 }
 
-// A thread may still read it, and only the thread that computes may give memory
-// back to its pool.
-void keep_for_good(std::shared_ptr<const ShardWrite::Shard> shard) {
-  static std::mutex mutex;
-  static auto& kept = *new std::vector<std::shared_ptr<const void>>;
-  const std::lock_guard lock(mutex);
-  kept.push_back(std::move(shard));
-}
-
 }  // namespace
 
-ShardWrite::ShardWrite(Shard shard)
-    : shard_(std::make_shared<const Shard>(std::move(shard))) {
+ShardWrite::ShardWrite(Shard shard) {
   std::packaged_task<WrittenShard()> task(
-      [shard = shard_.get()] { return write(*shard); });
+      [shard = std::move(shard)] { return write(shard); });
   written_ = task.get_future();
   thread_ = std::thread(std::move(task));
 }
 
 ShardWrite& ShardWrite::operator=(ShardWrite&& other) noexcept {
   leave_behind();
-  shard_ = std::move(other.shard_);
   written_ = std::move(other.written_);
   thread_ = std::move(other.thread_);
   return *this;
@@ -83,7 +70,6 @@ bool ShardWrite::done_within(double seconds) const {
 WrittenShard ShardWrite::take() {
   WrittenShard written = written_.get();
   thread_.join();
-  shard_.reset();
   return written;
 }
 
@@ -94,7 +80,6 @@ void ShardWrite::leave_behind() {
     return;
   }
   thread_.detach();
-  keep_for_good(std::move(shard_));
 }
 
 std::string note_of(const std::string& folder, const std::string& file) {

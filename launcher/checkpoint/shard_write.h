@@ -27,8 +27,9 @@ class ShardWrite {
   struct Shard {
     std::string folder, file;  // the folder is made
     std::vector<SafetensorsItem> items;
-    std::vector<Tensor> memory;  // in which the items lie
-    bool leaves_note = false;    // for the other ranks: see read_note()
+    // In which the items lie.
+    std::vector<std::shared_ptr<const HostArray>> memory;
+    bool leaves_note = false;  // for the other ranks: see read_note()
   };
 
   ShardWrite() = default;  // nothing
@@ -46,7 +47,6 @@ class ShardWrite {
  private:
   void leave_behind();
 
-  std::shared_ptr<const Shard> shard_;
   std::future<WrittenShard> written_;
   std::thread thread_;
 };

@@ -10,9 +10,11 @@
 
 #include "launcher/checkpoint/checkpoint_files.h"
 #include "launcher/config/config_text.h"
+#include "parallel/sharded_optimizer.h"
 #include "runtime/error.h"
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 namespace {
@@ -21,56 +23,71 @@ namespace fs = std::filesystem;
 
 constexpr const char* kShard = "shard-00000-of-00001.safetensors";
 
-Manifest manifest_of(const RunConfig& config, const std::string& hugging_face,
+Manifest manifest_of(Context& ctx, const RunConfig& config,
+                     const std::string& hugging_face,
                      const ParameterStore& weights) {
-  const ParameterLayout& layout = weights.layout();
   Manifest manifest;
-  manifest.digest = combine_hashes(
-      block_hashes(layout, weights.flat(), 0, layout.num_blocks()));
+  manifest.digest = digest_of(ctx, weights);
   manifest.dtype = weights.dtype();
   manifest.configuration = to_text(config);
   manifest.hugging_face = hugging_face;
-  manifest.parameters = layout.parameters();
+  manifest.parameters = weights.layout().parameters();
   return manifest;
 }
 
-// Weights, then moments of zero: one piece for each parameter.
-void write_shard(const std::string& folder, const ParameterStore& weights,
-                 Manifest& manifest) {
+std::string header_of(const Manifest& manifest) {
+  const std::string dtype = manifest.dtype == DType::kF64 ? "F64" : "F32";
+  std::vector<SafetensorsEntry> entries;
+  int64_t end = 0;
+  for (const Manifest::Piece& piece : manifest.pieces) {
+    const int64_t begin = end;
+    end += piece.count * size_of(manifest.dtype);
+    entries.push_back({piece.tensor(), dtype, {piece.count}, begin, end});
+  }
+  return safetensors_header(entries, {});
+}
+
+// Weights, then moments of zero: one piece for each parameter, of which the
+// host holds one at a time.
+void write_shard(Context& ctx, const std::string& folder,
+                 const ParameterStore& weights, Manifest& manifest) {
   int64_t most = 0;
-  for (const Parameter& p : manifest.parameters) most = std::max(most, p.count);
-  const int64_t element = size_of(weights.dtype());
-  const std::vector<std::byte> zeros(static_cast<std::size_t>(most * element));
-  std::vector<SafetensorsItem> items;
   for (const std::string& kind : Manifest::kinds()) {
     for (const Parameter& p : manifest.parameters) {
-      const auto size = static_cast<std::size_t>(p.count * element);
-      const ConstBytes bytes =
-          kind == "weights"
-              ? weights.flat().bytes().subspan(
-                    static_cast<std::size_t>(p.offset * element), size)
-              : ConstBytes(zeros.data(), size);
       manifest.pieces.push_back({.kind = kind,
                                  .parameter = p.name,
                                  .first = 0,
                                  .count = p.count,
                                  .shard = 0,
-                                 .xxh64 = XXH64(bytes.data(), size, 0)});
-      items.push_back({manifest.pieces.back().tensor(),
-                       weights.dtype() == DType::kF64 ? "F64" : "F32",
-                       {p.count},
-                       bytes});
+                                 .xxh64 = 0});
+      most = std::max(most, p.count * size_of(manifest.dtype));
     }
   }
-  const std::string file = folder + "/" + kShard;
-  write_safetensors(file, items);
+  const std::string path = folder + "/" + kShard;
+  NewFile file(path);
+  const std::string header = header_of(manifest);
+  file.append(std::as_bytes(std::span(header)));
+  const std::vector<std::byte> zeros(static_cast<std::size_t>(most));
+  for (Manifest::Piece& piece : manifest.pieces) {
+    const auto size =
+        static_cast<std::size_t>(piece.count * size_of(manifest.dtype));
+    HostArray value;
+    ConstBytes bytes = ConstBytes(zeros).first(size);
+    if (piece.kind == "weights") {
+      value = download(ctx, weights.value(piece.parameter));
+      bytes = value.bytes();
+    }
+    piece.xxh64 = XXH64(bytes.data(), size, 0);
+    file.append(bytes);
+  }
+  file.commit();
   manifest.shards.push_back(
-      {kShard, static_cast<int64_t>(fs::file_size(file))});
+      {kShard, static_cast<int64_t>(fs::file_size(path))});
 }
 
 }  // namespace
 
-void write_weights_checkpoint(const std::string& run_dir,
+void write_weights_checkpoint(Context& ctx, const std::string& run_dir,
                               const RunConfig& config,
                               const std::string& hugging_face,
                               const ParameterStore& weights) {
@@ -83,9 +100,9 @@ void write_weights_checkpoint(const std::string& run_dir,
   fs::create_directories(folder, error);
   if (error) throw IoError(folder + ": " + error.message());
   try {
-    Manifest manifest = manifest_of(config, hugging_face, weights);
+    Manifest manifest = manifest_of(ctx, config, hugging_face, weights);
     write_file(run_dir + "/config.textproto", manifest.configuration);
-    write_shard(folder, weights, manifest);
+    write_shard(ctx, folder, weights, manifest);
     write_file(folder + "/manifest.json", to_json(manifest));
     sync_folder(fs::path(folder).parent_path().string());
   } catch (...) {

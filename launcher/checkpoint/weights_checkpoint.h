@@ -12,7 +12,7 @@ namespace timepipe {
 // hugging_face: the text of config.json that the model came with. Whole or not
 // at all: on an error, what was made is gone. Throws InvalidArgument or
 // IoError.
-void write_weights_checkpoint(const std::string& run_dir,
+void write_weights_checkpoint(Context& ctx, const std::string& run_dir,
                               const RunConfig& config,
                               const std::string& hugging_face,
                               const ParameterStore& weights);

@@ -50,7 +50,7 @@ int import_folder(const std::string& hf_folder, const std::string& run_dir) {
   const ParameterStore& weights = opened.model->weights();
   // Throws unless what the model gives is finite.
   logits_of(ctx, *opened.model, fixture_ids(opened.config.model));
-  write_weights_checkpoint(run_dir, opened.config,
+  write_weights_checkpoint(ctx, run_dir, opened.config,
                            hf_config_text(opened.hf, "float32"), weights);
   std::printf("imported %zu tensors, %" PRId64
               " elements, into %s (no tensor missing, none left over; a short "
@@ -70,7 +70,7 @@ int export_folder(const std::string& checkpoint, const std::string& hf_folder,
     Context ctx;
     OpenModel opened = open_model(ctx, checkpoint);
     tokenizer = tokenizer_model(opened);
-    write_hf_folder(hf_folder, opened.hf, opened.model->weights(),
+    write_hf_folder(ctx, hf_folder, opened.hf, opened.model->weights(),
                     dtype == "bf16" ? HfDType::kBF16 : HfDType::kF32,
                     shard_bytes);
     std::printf("exported %s, step %" PRId64 ", to %s in %s\n",

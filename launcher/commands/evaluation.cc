@@ -6,6 +6,7 @@
 #include <span>
 
 #include "kernels/cross_entropy.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 
@@ -65,19 +66,20 @@ void Evaluation::read(int64_t first, int64_t tokens, bool last,
 
 void Evaluation::add(int64_t row, const Tensor& logits) {
   const int64_t rows = logits.dim(0);
-  Tensor targets = ctx_.allocate({rows}, DType::kI64);
-  Tensor losses = ctx_.allocate({rows}, DType::kF64);
-  int64_t* target = targets.data<int64_t>();
+  HostArray targets({rows}, DType::kI64);
+  const std::span<int64_t> target = targets.values<int64_t>();
   for (int64_t r = 0; r < rows; ++r) {
     const auto next = static_cast<std::size_t>(row + r + 1);
     target[r] = next < ids_.size() ? ids_[next] : kIgnoredTarget;
     if (target[r] == not_a_label_) target[r] = kIgnoredTarget;
   }
-  token_losses(logits, targets, losses);
+  Tensor losses = ctx_.allocate({rows}, DType::kF64);
+  token_losses(ctx_, logits, upload(ctx_, targets), losses);
+  const HostArray loss = download(ctx_, losses);
   for (int64_t r = 0; r < rows; ++r) {
     if (target[r] == kIgnoredTarget) continue;
     const int64_t read = row + r + 1;  // of ids_, before the label
-    losses_.add(tokens_read_ + read, losses.data<double>()[r]);
+    losses_.add(tokens_read_ + read, loss.values<double>()[r]);
     bytes_.add(first_ + read, ids_[read - 1], target[r]);
   }
 }

@@ -22,6 +22,7 @@
 #include "launcher/tokenizer/require_tokenizer.h"
 #include "runtime/byte_text.h"
 #include "runtime/files.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 namespace {
@@ -163,13 +164,13 @@ class Writer {
 };
 
 // Returns how many tokens were written, of ids [0, num_ids).
-int64_t write_tokens(const GenerateOptions& options,
+int64_t write_tokens(Context& ctx, const GenerateOptions& options,
                      const std::vector<int64_t>& ends, int64_t num_ids,
                      Tensor logits, Decoder& decoder, Writer& writer) {
   for (int64_t count = 0; count < options.max_new_tokens; ++count) {
     const Tensor of_ids = logits.reshape({logits.numel()}).slice(0, num_ids);
-    const int64_t id =
-        sample(options.sampler, decoder.state().tokens_read, of_ids);
+    const int64_t id = sample(options.sampler, decoder.state().tokens_read,
+                              download(ctx, of_ids));
     if (std::ranges::count(ends, id) > 0 && !options.ignore_eos) return count;
     writer.write(id);
     const bool last = count + 1 == options.max_new_tokens;
@@ -228,12 +229,13 @@ int generate(const GenerateOptions& options) {
   Writer writer(tokenizer.get(), prefill.tail(), options.ids);
   const int64_t num_ids =
       tokenizer ? tokenizer->vocab_size() : model.vocab_size;
-  const int64_t count = write_tokens(options, end_ids(opened, tokenizer.get()),
-                                     num_ids, logits, decoder, writer);
+  const int64_t count =
+      write_tokens(ctx, options, end_ids(opened, tokenizer.get()), num_ids,
+                   logits, decoder, writer);
   writer.finish();
   const double seconds = seconds_since(start_of_new);
   if (!options.state_out.empty()) {
-    save_hidden_state(options.state_out, decoder.state(), model);
+    save_hidden_state(ctx, options.state_out, decoder.state(), model);
   }
   report(prefill.tokens(), prompt_seconds, count, seconds);
   return 0;

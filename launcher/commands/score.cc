@@ -19,6 +19,7 @@
 #include "runtime/files.h"
 #include "runtime/number_text.h"
 #include "runtime/safetensors.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 namespace {
@@ -32,15 +33,16 @@ struct ScoreOptions {
 void add_losses(Context& ctx, std::span<const int64_t> ids, int64_t row,
                 const Tensor& logits, std::vector<double>& losses) {
   const int64_t rows = logits.dim(0);
-  Tensor targets = ctx.allocate({rows}, DType::kI64);
-  Tensor values = ctx.allocate({rows}, DType::kF64);
+  HostArray targets({rows}, DType::kI64);
   for (int64_t r = 0; r < rows; ++r) {
     const auto next = static_cast<std::size_t>(row + r + 1);
-    targets.data<int64_t>()[r] = next < ids.size() ? ids[next] : kIgnoredTarget;
+    targets.values<int64_t>()[r] =
+        next < ids.size() ? ids[next] : kIgnoredTarget;
   }
-  token_losses(logits, targets, values);
-  losses.insert(losses.end(), values.data<double>(),
-                values.data<double>() + rows);
+  Tensor values = ctx.allocate({rows}, DType::kF64);
+  token_losses(ctx, logits, upload(ctx, targets), values);
+  losses.resize(losses.size() + static_cast<std::size_t>(rows));
+  download(ctx, values, std::span(losses).last(static_cast<std::size_t>(rows)));
 }
 
 // The size alone, for a header.
@@ -86,7 +88,7 @@ int score(const ScoreOptions& options) {
     const std::span<const int64_t> ids = rows.row(b);
     decoder.restart();
     decoder.read(ids, [&](int64_t row, const Tensor& logits) {
-      file.append(logits.bytes());
+      file.append(download(ctx, logits).bytes());
       add_losses(ctx, ids, row, logits, all);
       progress.add(logits.dim(0));
     });

@@ -3,6 +3,7 @@
 #include "launcher/data/train_data.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -59,7 +60,7 @@ void TrainData::make_hashes() {
     uint64_t hash = file->hash();
     if (config_.documents != Documents::kJoined &&
         !file->layout().documents.empty()) {
-      hash = combine_hashes({hash, file->hash_of_documents()});
+      hash = combine_hashes(std::array{hash, file->hash_of_documents()});
     }
     hashes.push_back(hash);
     if (trained_files_.size() == trained_.size()) continue;

@@ -18,10 +18,10 @@ namespace {
 
 constexpr double kGone = -std::numeric_limits<double>::infinity();
 
-std::vector<double> finite_values(const Tensor& logits, int64_t position) {
+std::vector<double> finite_values(const HostArray& logits, int64_t position) {
   std::vector<double> values(static_cast<std::size_t>(logits.numel()));
   dispatch(logits.dtype(), [&](auto zero) {
-    std::copy_n(logits.data<decltype(zero)>(), logits.numel(), values.begin());
+    std::ranges::copy(logits.values<decltype(zero)>(), values.begin());
   });
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (std::isfinite(values[i])) continue;
@@ -95,7 +95,7 @@ std::vector<double> probabilities(const SamplerOptions& options,
 }
 
 int64_t sample(const SamplerOptions& options, int64_t position,
-               const Tensor& logits) {
+               const HostArray& logits) {
   const std::vector<double> z = finite_values(logits, position);
   if (options.temperature == 0) {
     return std::ranges::max_element(z) - z.begin();

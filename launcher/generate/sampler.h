@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "runtime/tensor.h"
+#include "runtime/host_array.h"
 
 namespace timepipe {
 
@@ -29,6 +29,6 @@ std::vector<double> probabilities(const SamplerOptions& options,
 // position and logits, one of each id. Throws InvalidArgument if a logit isn't
 // finite.
 int64_t sample(const SamplerOptions& options, int64_t position,
-               const Tensor& logits);
+               const HostArray& logits);
 
 }  // namespace timepipe

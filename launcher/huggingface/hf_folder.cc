@@ -18,6 +18,7 @@
 #include "runtime/files.h"
 #include "runtime/number_text.h"
 #include "runtime/safetensors.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 namespace {
@@ -69,12 +70,12 @@ std::string shard_name(std::size_t shard, std::size_t shards) {
 // The parameter's numbers, rounded to the type. Throws InvalidArgument naming
 // one that is beyond its range: the largest of a wider type round to infinity.
 std::vector<std::byte> round_to(HfDType dtype, const Parameter& p,
-                                const Tensor& value) {
+                                const HostArray& value) {
   const bool to_f32 = dtype == HfDType::kF32;
   const int64_t size = size_of(dtype);
   std::vector<std::byte> rounded(static_cast<std::size_t>(p.count * size));
   dispatch(value.dtype(), [&](auto zero) {
-    const auto* number = value.data<decltype(zero)>();
+    const auto number = value.values<decltype(zero)>();
     for (int64_t i = 0; i < p.count; ++i) {
       const auto f32 = static_cast<float>(number[i]);
       const uint16_t bf16 = round_to_bf16(number[i]);
@@ -92,26 +93,35 @@ std::vector<std::byte> round_to(HfDType dtype, const Parameter& p,
   return rounded;
 }
 
-void write_shard(const std::string& path, const Shard& shard,
+// One parameter after the other: the host never holds them all.
+void write_shard(Context& ctx, const std::string& path, const Shard& shard,
                  const ParameterStore& weights, HfDType dtype) {
-  std::vector<SafetensorsItem> items;
-  std::vector<std::vector<std::byte>> rounded(shard.size());
-  for (std::size_t i = 0; i < shard.size(); ++i) {
-    const Parameter& p = *shard[i].parameter;
-    const Tensor value = weights.value(p.name);
-    items.push_back(safetensors_item(p.name, value));
-    const bool to_f32 = dtype == HfDType::kF32;
-    if (to_f32 && value.dtype() == DType::kF32) continue;
-    rounded[i] = round_to(dtype, p, value);
-    items.back().dtype = to_f32 ? "F32" : "BF16";
-    items.back().bytes = rounded[i];
+  const bool to_f32 = dtype == HfDType::kF32;
+  std::vector<SafetensorsEntry> entries;
+  int64_t end = 0;
+  for (const auto& [parameter, bytes] : shard) {
+    entries.push_back({parameter->name, to_f32 ? "F32" : "BF16",
+                       parameter->shape, end, end + bytes});
+    end += bytes;
   }
-  write_safetensors(path, items, {{"format", "pt"}});
+  NewFile file(path);
+  const std::string header = safetensors_header(entries, {{"format", "pt"}});
+  file.append(std::as_bytes(std::span(header)));
+  for (const StoredTensor& tensor : shard) {
+    const Parameter& p = *tensor.parameter;
+    const HostArray value = download(ctx, weights.value(p.name));
+    if (to_f32 && value.dtype() == DType::kF32) {
+      file.append(value.bytes());
+    } else {
+      file.append(round_to(dtype, p, value));
+    }
+  }
+  file.commit();
 }
 
-void write_files(const std::string& folder, const HfConfig& config,
-                 const ParameterStore& weights, HfDType dtype,
-                 int64_t shard_bytes) {
+void write_files(Context& ctx, const std::string& folder,
+                 const HfConfig& config, const ParameterStore& weights,
+                 HfDType dtype, int64_t shard_bytes) {
   write_file(
       folder + kConfig,
       hf_config_text(config, dtype == HfDType::kF32 ? "float32" : "bfloat16"));
@@ -120,7 +130,7 @@ void write_files(const std::string& folder, const HfConfig& config,
   int64_t total = 0;
   for (std::size_t s = 0; s < shards.size(); ++s) {
     const std::string name = shard_name(s, shards.size());
-    write_shard(folder + "/" + name, shards[s], weights, dtype);
+    write_shard(ctx, folder + "/" + name, shards[s], weights, dtype);
     for (const StoredTensor& tensor : shards[s]) {
       map[tensor.parameter->name] = name;
       total += tensor.bytes;
@@ -188,9 +198,9 @@ HfConfig read_hf_config(const std::string& folder) {
   return config;
 }
 
-void write_hf_folder(const std::string& folder, const HfConfig& config,
-                     const ParameterStore& weights, HfDType dtype,
-                     int64_t shard_bytes) {
+void write_hf_folder(Context& ctx, const std::string& folder,
+                     const HfConfig& config, const ParameterStore& weights,
+                     HfDType dtype, int64_t shard_bytes) {
   require(shard_bytes > 0, "shard size: " + std::to_string(shard_bytes) +
                                ", expected a number of bytes above 0");
   fs::path target(folder);
@@ -206,7 +216,7 @@ void write_hf_folder(const std::string& folder, const HfConfig& config,
     throw IoError(partial + ": " + error.message());
   }
   try {
-    write_files(partial, config, weights, dtype, shard_bytes);
+    write_files(ctx, partial, config, weights, dtype, shard_bytes);
     fs::rename(partial, target, error);
     if (error) throw IoError(folder + ": " + error.message());
   } catch (...) {

@@ -34,7 +34,8 @@ HfConfig read_hf_config(const std::string& folder);
 // what is missing, unexpected or of another shape (the weights are then as
 // before) or names the tensor and element that isn't finite. `say`, if any,
 // gets a line about a file that is passed over.
-void read_hf_weights(const std::string& folder, ParameterStore& weights,
+void read_hf_weights(Context& ctx, const std::string& folder,
+                     ParameterStore& weights,
                      const std::function<void(const std::string&)>& say = {});
 
 // Of the folder; wider weights are rounded to nearest, ties to even.
@@ -44,8 +45,8 @@ enum class HfDType { kF32, kBF16 };
 // name). Shards are cut where they would exceed shard_bytes; a larger tensor
 // has one of its own. Throws InvalidArgument if FOLDER holds something already
 // or naming a number that rounds to infinity, IoError if it can't be written.
-void write_hf_folder(const std::string& folder, const HfConfig& config,
-                     const ParameterStore& weights, HfDType dtype,
-                     int64_t shard_bytes = 5'000'000'000);
+void write_hf_folder(Context& ctx, const std::string& folder,
+                     const HfConfig& config, const ParameterStore& weights,
+                     HfDType dtype, int64_t shard_bytes = 5'000'000'000);
 
 }  // namespace timepipe

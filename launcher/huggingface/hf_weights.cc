@@ -89,7 +89,7 @@ bool is_weight_type(const std::string& dtype) {
 
 // Whether a buffer of numbers is what the official code computes for it, within
 // the rounding of its type.
-bool holds(const Tensor& buffer, const std::vector<double>& expected,
+bool holds(const HostArray& buffer, const std::vector<double>& expected,
            const std::string& dtype) {
   const double rounding = dtype == "BF16"  ? 0x1p-8
                           : dtype == "F16" ? 0x1p-10
@@ -98,7 +98,7 @@ bool holds(const Tensor& buffer, const std::vector<double>& expected,
   if (buffer.shape() != Shape{std::ssize(expected)}) return false;
   bool close = true;
   dispatch(buffer.dtype(), [&](auto zero) {
-    const auto* value = buffer.data<decltype(zero)>();
+    const auto value = buffer.values<decltype(zero)>();
     for (std::size_t i = 0; i < expected.size(); ++i) {
       close &= std::abs(value[i] - expected[i]) <=
                rounding * expected[i] + (dtype == "F16" ? kSmallestF16 : 0);
@@ -212,7 +212,8 @@ std::string differences(const std::string& folder, const HfTensors& tensors,
 
 }  // namespace
 
-void read_hf_weights(const std::string& folder, ParameterStore& weights,
+void read_hf_weights(Context& ctx, const std::string& folder,
+                     ParameterStore& weights,
                      const std::function<void(const std::string&)>& say) {
   const HfTensors tensors(folder, say);
   const std::string wrong = differences(folder, tensors, weights.layout());
@@ -220,8 +221,12 @@ void read_hf_weights(const std::string& folder, ParameterStore& weights,
   const std::set<std::string> parameters = names_of(weights.layout());
   for (const Parameter& p : weights.layout().parameters()) {
     const std::string name = source_of(p, tensors, parameters);
-    convert_finite(folder + ": " + name, tensors.file_of(name).get(name),
-                   weights.value(p.name));
+    upload_finite(
+        ctx, folder + ": " + name,
+        [&](int64_t first, int64_t count) {
+          return tensors.file_of(name).get(name, first, count);
+        },
+        weights.value(p.name));
   }
 }
 

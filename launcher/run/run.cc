@@ -27,6 +27,7 @@
 #include "launcher/run/introduce.h"
 #include "launcher/run/lock.h"
 #include "launcher/run/metrics.h"
+#include "launcher/run/next_step.h"
 #include "launcher/run/progress.h"
 #include "launcher/run/rank_report.h"
 #include "launcher/run/saves.h"
@@ -92,6 +93,7 @@ class Run {
         start_(start_run(ctx_, world, config_, inputs.data, trainer_)),
         saves_(ctx_, world, config_, trainer_, data_files(inputs.data),
                start_.hugging_face),
+        next_(inputs.data, trainer_),
         steps_done_(start_.steps_done),
         skipped_(start_.skipped_steps),
         digest_(start_.digest),
@@ -123,7 +125,7 @@ class Run {
     }
     if (step >= steps) return finished();
     while (step < steps && signal == 0) {
-      if (!read([&] { return batch(step); })) {
+      if (!read([&] { return next_.take(step); })) {
         return leave_unread(step, progress);
       }
       do_step(step, progress, metrics);
@@ -184,6 +186,7 @@ class Run {
         progress.within(step, position);
       });
     }
+    if (step + 1 < config_.optimizer.steps) next_.begin(step + 1);
     const Trainer::StepResult result =
         trainer_.step(std::move(batch_), lr,
                       inner_rate_multiplier(config_.optimizer,
@@ -194,16 +197,14 @@ class Run {
     log_line("step " + std::to_string(step + 1) + ": loss " +
              significant(result.loss, 9) + ", digest " +
              hex_text(result.digest) + ", " +
-             to_string(inputs_.data.after(step + 1)));
+             to_string(inputs_.data.after(step + 1)) +
+             ", waited for schedules " +
+             significant(trainer_.seconds_waited_for_schedules(), 3) + " s");
     if (metrics) metrics->write(step, result, lr, time);
     measure_peak_again(step + 1 - steps_done_, progress);
     digest_ = result.digest;
     held_out_loss_.reset();
     count_skipped(result.finite);
-  }
-
-  Batch batch(int64_t step) const {
-    return inputs_.data.batch(step, trainer_.grid().share());
   }
 
   // `finite` is the same on all ranks.
@@ -229,9 +230,9 @@ class Run {
     saves_.after_step(steps_done, skipped_, digest_, held_out_loss_, leaves);
   }
 
-  bool evaluates(int64_t steps_done) const {
+  bool evaluates(int64_t steps) const {
     const int64_t every = config_.eval.every;
-    return every > 0 && steps_done > 0 && steps_done % every == 0;
+    return every > 0 && steps > 0 && steps % every == 0;
   }
 
   // The checkpoint that this run goes on from. Collective.
@@ -354,6 +355,7 @@ class Run {
   Trainer trainer_;
   RunStart start_;
   Saves saves_;
+  NextStep next_;
   int64_t steps_done_;  // when the run was started or resumed
   int64_t skipped_, skipped_in_a_row_ = 0;
   uint64_t digest_;

@@ -6,18 +6,21 @@
 #include <string>
 #include <utility>
 
+#include "kernels/finite.h"
 #include "launcher/checkpoint/best.h"
 #include "launcher/process/job.h"
 #include "launcher/process/rank_log.h"
 #include "runtime/error.h"
 #include "runtime/finite.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 
 Saves::Saves(Context& ctx, Communicator& world, const RunConfig& config,
              Trainer& trainer, std::vector<Manifest::DataFile> data,
              std::string hugging_face)
-    : world_(world),
+    : ctx_(ctx),
+      world_(world),
       config_(config),
       trainer_(trainer),
       writer_(ctx, world, config, trainer, std::move(data),
@@ -56,8 +59,10 @@ bool Saves::is_best(int64_t steps_done, double held_out_loss) {
 void Saves::require_finite_weights(int64_t steps_done) {
   const ParameterStore& weights = trainer_.model().weights();
   for (const Parameter& p : weights.layout().parameters()) {
+    const Tensor value = weights.value(p.name);
+    if (all_finite(ctx_, value)) continue;
     require_finite("step " + std::to_string(steps_done) + ": " + p.name,
-                   weights.value(p.name));
+                   download(ctx_, value));
   }
 }
 

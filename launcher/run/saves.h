@@ -30,6 +30,7 @@ class Saves {
   bool is_best(int64_t steps_done, double held_out_loss);
   void require_finite_weights(int64_t steps_done);
 
+  Context& ctx_;
   Communicator& world_;
   const RunConfig& config_;
   Trainer& trainer_;

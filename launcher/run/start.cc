@@ -21,12 +21,6 @@
 namespace timepipe {
 namespace {
 
-uint64_t hash_of(const ParameterStore& weights) {
-  const ParameterLayout& layout = weights.layout();
-  return combine_hashes(
-      block_hashes(layout, weights.flat(), 0, layout.num_blocks()));
-}
-
 // That of init_from must be this run's, but for how weights start.
 void require_model(const RunConfig& config, ModelConfig model) {
   model.initializer_range = config.model.initializer_range;
@@ -120,7 +114,7 @@ void resume(Context& ctx, const CheckpointReader& checkpoint,
   start.skipped_steps = manifest.skipped_steps;
   start.held_out_loss = manifest.held_out_loss;
   start.hugging_face = manifest.hugging_face;
-  require(hash_of(trainer.model().weights()) == manifest.digest,
+  require(digest_of(ctx, trainer.model().weights()) == manifest.digest,
           checkpoint.folder() +
               ": the weights read aren't those of the step's digest");
 }
@@ -136,7 +130,7 @@ std::string start_from(Context& ctx, const RunConfig& config, Trainer& trainer,
                 " is a Hugging Face folder, which has no moments");
     const HfConfig hf = read_hf_config(config.init_from);
     require_model(config, hf.model);
-    read_hf_weights(config.init_from, weights, say);
+    read_hf_weights(ctx, config.init_from, weights, say);
     return hf_config_text(hf, "float32");
   }
   require_hf_weights(config.init_from);
@@ -180,7 +174,7 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
       goes_on_from = own.folder();
       return resume(ctx, own, config, data, trainer, start);
     }
-    initialise(config.model, config.train.seed, weights);
+    initialise(ctx, config.model, config.train.seed, weights);
     const auto say = [&](const std::string& line) {
       if (world.rank() == 0) tell(line);
     };
@@ -199,7 +193,7 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
   require_same_on_all_ranks(
       world, "number of updates of the moments",
       static_cast<uint64_t>(trainer.optimizer().updates()));
-  start.digest = hash_of(weights);
+  start.digest = digest_of(ctx, weights);
   require_same_on_all_ranks(world, "initial weights", start.digest);
   prepare_together(world, [&] {  // only what was not refused
     if (config.run_dir.empty() || world.rank() != 0) return;

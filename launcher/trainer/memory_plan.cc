@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "kernels/gradient_sum.h"
+#include "kernels/step_verdict.h"
 #include "kernels/ttt_scan.h"
 #include "models/language_model.h"
 #include "parallel/list_memory.h"
@@ -35,20 +37,20 @@ int64_t scratch_bytes(const LanguageModel& model, int64_t shard_elements,
                    shard_elements * words * size_of(DType::kI64)});
 }
 
-// Ids and targets of this data rank's sequences; the chunk grid with its
-// documents; this rank's operations with their prices, after those of all ranks
-// were made.
+// Ids and targets of this data rank's sequences, and of the next step's; the
+// chunk grid with its documents; this rank's operations with their prices, and
+// those of the next step, after those of all ranks were made.
 int64_t step_bytes(const ScheduleShape& shape, int64_t own_operations,
                    int64_t all_operations) {
   constexpr int64_t kId = sizeof(int64_t);
   constexpr int64_t kOfChunk = 2 * sizeof(ChunkShape) + sizeof(ChunkView) +
                                sizeof(Segment) + sizeof(double);
-  int64_t bytes = own_operations * (sizeof(Operation) + sizeof(int64_t)) +
+  int64_t bytes = 2 * own_operations * (sizeof(Operation) + sizeof(int64_t)) +
                   all_operations * sizeof(Operation);
   for (const SequenceShape& sequence : shape.sequences) {
     int64_t tokens = 0;
     for (const ChunkShape& chunk : sequence) tokens += chunk.tokens;
-    bytes += std::ssize(sequence) * kOfChunk + 2 * kId * tokens;
+    bytes += std::ssize(sequence) * kOfChunk + 2 * 2 * kId * tokens;
   }
   return bytes;
 }
@@ -139,8 +141,10 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
     MemoryPlan& plan = plans.emplace_back();
     plan.weights = taken(layout.numel() * size_of(dtype));
     plan.optimizer = 3 * taken(shard * size_of(dtype));
-    plan.gradient_sums = taken(layout.numel() * size_of(DType::kI64) *
-                               (dtype == DType::kF32 ? 1 : 2));
+    plan.gradient_sums = taken(layout.numel() * gradient_sum_words(dtype) *
+                               size_of(DType::kI64)) +
+                         taken(size_of(DType::kI64)) +
+                         taken(kVerdictSize * size_of(DType::kF64));
     if (input.saves) {  // weights in place of the gradient
       plan.snapshot = plan.optimizer + carried_bytes(shape, rank);
     }

@@ -16,7 +16,7 @@ namespace timepipe {
 struct MemoryPlan {
   int64_t weights = 0;
   int64_t optimizer = 0;  // both moments and the reduced gradient, a shard each
-  int64_t gradient_sums = 0;
+  int64_t gradient_sums = 0;  // and what they come to
   int64_t activations = 0;  // slabs, and what backward passes take beside them
   int64_t borders = 0;      // states and halos that wait at chunk borders
   int64_t scratch = 0;      // of the greediest part, about

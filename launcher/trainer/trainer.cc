@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <span>
 #include <utility>
 #include <vector>
+
+#include "runtime/transfer.h"
 
 namespace timepipe {
 namespace {
@@ -35,7 +38,8 @@ int64_t total_chunks(const Batch& batch, int64_t chunk_tokens) {
 Trainer::Trainer(Context& ctx, Communicator& world, const ModelConfig& model,
                  const TrainConfig& train, const ParallelConfig& parallel,
                  const OptimizerOptions& optimizer)
-    : train_(train),
+    : ctx_(ctx),
+      train_(train),
       grid_(world, static_cast<int>(parallel.time),
             static_cast<int>(parallel.data)),
       model_(ctx, model, train.dtype),
@@ -50,56 +54,72 @@ Trainer::StepResult Trainer::step(Batch batch, double lr,
   set_current_step(step);
   set_activity("computing step " + std::to_string(step));
   model_.set_inner_rate_multiplier(inner_multiplier);
-  StepResult result{};
-  const int64_t own_labels = count_labels(batch);
+  const int64_t labels = count_labels(batch);
   const int64_t sent = grid_.time->bytes_sent();
-  result.loss = run(batch, /*training=*/true);
-  model_.set_batch({});  // before the next step's ids are there
+  optimizer_.reduce(gradients_, run(batch, /*training=*/true));
   bytes_sent_in_steps_ += grid_.time->bytes_sent() - sent;
-  const ShardedOptimizer::Gradient gradient = optimizer_.reduce(gradients_);
-  result.grad_norm = gradient.norm;
-  result.finite = gradient.finite && std::isfinite(result.loss);
-  const auto labels = gather_values(grid_.world, own_labels);
-  result.labels = std::accumulate(labels.begin(), labels.end(), int64_t{0});
-  if (result.finite && result.labels > 0) optimizer_.step(lr);
-  if (result.labels == 0) result.loss = std::nan("");
-  carried_.end_step(batch, step, result.finite);
-  result.digest = optimizer_.digest();
-  return result;
+  if (labels > 0) optimizer_.step(lr);
+  const ShardedOptimizer::Report report = optimizer_.report();
+  carried_.end_step(batch, step, report.finite);
+  return {.loss = labels > 0 ? report.loss : std::nan(""),
+          .grad_norm = report.grad_norm,
+          .finite = report.finite,
+          .labels = labels,
+          .digest = report.digest};
 }
 
 double Trainer::forward_backward(Batch batch) {
-  return run(batch, /*training=*/true);
+  return sum_on_host(run(batch, /*training=*/true));
 }
 
 double Trainer::evaluate(Batch batch) {
   set_activity("evaluating");
   model_.set_inner_rate_multiplier(1.0);
-  const double loss = run(batch, /*training=*/false);
-  model_.set_batch({});
-  return loss;
+  return sum_on_host(run(batch, /*training=*/false));
 }
 
-double Trainer::run(Batch& batch, bool training) {
+double Trainer::sum_on_host(const Tensor& losses) {
+  const HostArray all = download(ctx_, losses);
+  const std::span<const double> values = all.values<double>();
+  return std::accumulate(values.begin(), values.end(), 0.0);
+}
+
+Tensor Trainer::run(Batch& batch, bool training) {
   if (training) {
-    gradients_.start(total_chunks(batch, train_.chunk_tokens) *
-                     model_.addends_per_chunk());
+    gradients_.start(ctx_, total_chunks(batch, train_.chunk_tokens) *
+                               model_.addends_per_chunk());
   }
-  runner_.run(set_batch(batch, training), train_.hot_rounds, gradients_);
-  return gather_loss(batch);
+  ScheduleShape shape = shape_of_step(batch, training);
+  set_batch(batch);
+  runner_.run(std::move(shape), train_.hot_rounds, gradients_);
+  const Tensor losses =
+      gather_slots(ctx_, grid_.world, model_.losses(), loss_places(batch));
+  model_.set_batch(ctx_, {});  // before the next ids are there
+  return losses;
 }
 
-ScheduleShape Trainer::set_batch(Batch& batch, bool training) {
-  Batch mine = take_sequences(batch, grid_.share());
-  const bool keeps = std::ranges::any_of(mine, &Sequence::hands_on);
-  model_.set_batch(ChunkedBatch(std::move(mine), train_.chunk_tokens,
-                                model_.config().mini_batch_size,
-                                train_.detach_every_chunks));
+void Trainer::make_schedule_ahead(const Batch& batch) {
+  runner_.make_ahead(shape_of_step(batch, /*training=*/true),
+                     train_.hot_rounds);
+}
+
+ScheduleShape Trainer::shape_of_step(const Batch& batch, bool training) const {
+  const DataShare share = grid_.share();
   ScheduleShape shape = model_.schedule_shape();
-  shape.sequences = model_.batch().shapes();
   shape.training = training;
-  shape.keeps_borders = training && keeps;
+  for (int64_t s = share.rank; s < std::ssize(batch); s += share.ranks) {
+    shape.sequences.push_back(
+        shape_of(batch[s], train_.chunk_tokens, train_.detach_every_chunks));
+    shape.keeps_borders |= training && batch[s].hands_on;
+  }
   return shape;
+}
+
+void Trainer::set_batch(Batch& batch) {
+  model_.set_batch(
+      ctx_, ChunkedBatch(take_sequences(batch, grid_.share()),
+                         train_.chunk_tokens, model_.config().mini_batch_size,
+                         train_.detach_every_chunks));
 }
 
 int64_t Trainer::count_labels(const Batch& batch) const {
@@ -107,15 +127,14 @@ int64_t Trainer::count_labels(const Batch& batch) const {
   for (int64_t s = 0; s < std::ssize(batch) && grid_.time_rank == 0; ++s) {
     if (grid_.share().takes(s)) own += batch[s].labels();
   }
-  return own;
+  const auto all = gather_values(grid_.world, own);
+  return std::accumulate(all.begin(), all.end(), int64_t{0});
 }
 
-// The losses of all (sequence, chunk) pairs, wherever they were computed, added
-// in the order of sequences and chunks.
-double Trainer::gather_loss(const Batch& batch) {
-  std::vector<int> owners;  // of the pairs, in that order
-  std::vector<double> mine;
+std::vector<SlotPlace> Trainer::loss_places(const Batch& batch) const {
+  std::vector<SlotPlace> places;
   std::vector<ScheduleShape> rings(grid_.data_ranks);
+  std::vector<int64_t> slots(grid_.data_ranks);  // of each so far
   for (std::size_t s = 0; s < batch.size(); ++s) {
     const int data_rank = static_cast<int>(s) % grid_.data_ranks;
     ScheduleShape& ring = rings[data_rank];
@@ -124,22 +143,11 @@ double Trainer::gather_loss(const Batch& batch) {
     const int64_t chunks = num_chunks(batch[s].tokens(), train_.chunk_tokens);
     ring.sequences.emplace_back(chunks);
     for (int64_t c = 0; c < chunks; ++c) {
-      owners.push_back(data_rank * grid_.time_ranks + ring.rank_of(local, c));
-      if (owners.back() == grid_.world.rank()) {
-        mine.push_back(model_.loss(local, c));
-      }
+      places.push_back({data_rank * grid_.time_ranks + ring.rank_of(local, c),
+                        slots[data_rank]++});
     }
   }
-  std::vector<int64_t> counts(grid_.world.size());
-  for (const int owner : owners) ++counts[owner];
-  const std::vector<double> all = gather_values(grid_.world, mine, counts);
-  std::vector<std::size_t> next(grid_.world.size());  // of each rank, in `all`
-  for (std::size_t r = 1; r < next.size(); ++r) {
-    next[r] = next[r - 1] + counts[r - 1];
-  }
-  double loss = 0;
-  for (const int owner : owners) loss += all[next[owner]++];
-  return loss;
+  return places;
 }
 
 }  // namespace timepipe

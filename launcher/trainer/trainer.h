@@ -6,6 +6,7 @@
 #include "launcher/config/config.h"
 #include "launcher/trainer/carried_state.h"
 #include "models/language_model.h"
+#include "parallel/gather_slots.h"
 #include "parallel/process_grid.h"
 #include "parallel/schedule_runner.h"
 #include "parallel/sharded_optimizer.h"
@@ -34,11 +35,19 @@ class Trainer {
   StepResult step(Batch batch, double lr, double inner_multiplier,
                   int64_t step);
 
+  // Begins to make the schedule of the step after the one that comes next,
+  // whose batch this is, while that runs. From another thread than step().
+  void make_schedule_ahead(const Batch& batch);
+  // Of all steps so far: how long they waited for their schedules.
+  double seconds_waited_for_schedules() const {
+    return runner_.seconds_waited();
+  }
+
   // Between time ranks, of all steps so far.
   int64_t bytes_sent_in_steps() const { return bytes_sent_in_steps_; }
 
-  // Its first half: the loss, and this rank's share of the gradient. The model
-  // keeps the batch.
+  // Its first half: the loss, and this rank's share of the gradient. The host
+  // waits for it.
   double forward_backward(Batch batch);
 
   // See ScheduleRunner.
@@ -54,12 +63,18 @@ class Trainer {
   const ProcessGrid& grid() const { return grid_; }
 
  private:
-  // The loss. The model has the batch's sequences of this rank after it.
-  double run(Batch& batch, bool training);
-  ScheduleShape set_batch(Batch& batch, bool training);
-  double gather_loss(const Batch& batch);
-  // Of this rank's sequences; 0 unless it is the first that shares them.
+  // The losses of all chunks in the order of sequences, f64.
+  Tensor run(Batch& batch, bool training);
+  void set_batch(Batch& batch);
+  // Of this rank's sequences, of which `batch` is what all ranks have.
+  ScheduleShape shape_of_step(const Batch& batch, bool training) const;
+  double sum_on_host(const Tensor& losses);
+  // Where the losses of all (sequence, chunk) pairs are, in that order.
+  std::vector<SlotPlace> loss_places(const Batch& batch) const;
+  // Over all ranks. Collective.
   int64_t count_labels(const Batch& batch) const;
+
+  Context& ctx_;
 
   TrainConfig train_;
   ProcessGrid grid_;

@@ -1,8 +1,5 @@
 #include "models/layers/sequence_layer.h"
 
-#include <algorithm>
-#include <cstring>
-
 #include "kernels/pointwise.h"
 
 namespace timepipe {
@@ -13,7 +10,7 @@ void add_gradient(Context& ctx, const ParameterStore& weights,
   Tensor gradient = ctx.allocate(weights.layout().parameters()[parameter].shape,
                                  weights.dtype());
   compute(gradient);
-  gradients.add(parameter, gradient);
+  gradients.add(ctx, parameter, gradient);
 }
 
 void linear_forward(Context& ctx, const Tensor& x, const Tensor& w, Tensor& y,
@@ -27,15 +24,6 @@ void linear_backward(Context& ctx, const Tensor& dy, const Tensor& x,
   matmul(ctx, Form::kNN, dy, weights.value(w), dx, write_dx);
   add_gradient(ctx, weights, w, gradients,
                [&](Tensor& dw) { matmul(ctx, Form::kTN, dy, x, dw); });
-}
-
-void push_rows(const Tensor& x, Tensor& halo) {
-  const int64_t taken = std::min(x.dim(0), halo.dim(0));
-  const Tensor last = x.slice(x.dim(0) - taken, x.dim(0));
-  const std::size_t size = last.bytes().size();
-  const Bytes to = halo.bytes();
-  std::memmove(to.data(), to.data() + size, to.size() - size);
-  std::memcpy(to.data() + to.size() - size, last.bytes().data(), size);
 }
 
 void add_to_last_rows(Context& ctx, const Tensor& dhalo, Tensor& dx) {

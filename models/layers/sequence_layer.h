@@ -5,8 +5,8 @@
 #include <string>
 
 #include "kernels/matmul.h"
+#include "kernels/rows.h"
 #include "parallel/chunk_program.h"
-#include "runtime/gradient_sum.h"
 #include "runtime/parameter.h"
 
 namespace timepipe {
@@ -107,10 +107,8 @@ void linear_backward(Context& ctx, const Tensor& dy, const Tensor& x,
                      const ParameterStore& weights, int64_t w, Tensor& dx,
                      Write write_dx, GradientSum& gradients);
 
-// The rows that cross a chunk border: halo becomes the last halo.dim(0) rows of
-// [halo; x].
-void push_rows(const Tensor& x, Tensor& halo);
-// The backward of it for an x that has that many rows.
+// The backward of push_rows() (kernels/rows.h) for an x that has as many rows
+// as the halo, or more.
 void add_to_last_rows(Context& ctx, const Tensor& dhalo, Tensor& dx);
 
 }  // namespace timepipe

@@ -3,7 +3,6 @@
 
 #include "models/layers/ttt.h"
 
-#include <cstring>
 #include <vector>
 
 #include "kernels/causal_conv.h"
@@ -12,6 +11,7 @@
 #include "kernels/pointwise.h"
 #include "kernels/rope.h"
 #include "kernels/ttt_decode.h"
+#include "runtime/transfer.h"
 
 namespace timepipe {
 
@@ -79,7 +79,7 @@ void TttLayer::project_qk(Context& ctx, const ChunkView& view, const Tensor& u,
   if (!config_.share_qk) return;
   Tensor p = rows(static_cast<TttSlab&>(base).p, view);
   linear_forward(ctx, u, weight(wq_), p);
-  if (!halo_qk_out.empty()) push_rows(p, halo_qk_out);
+  if (!halo_qk_out.empty()) push_rows(ctx, p, halo_qk_out);
 }
 
 void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
@@ -153,9 +153,7 @@ void TttLayer::scan_part(Context& ctx, const ChunkView& view, Slab& base,
                            .y = o,
                            .sum_out = gradient_sum,
                            .state_last = completes ? state : unwanted});
-  if (!completes) return;
-  const Bytes sum = gradient_sum.bytes();
-  std::memset(sum.data(), 0, sum.size());
+  if (completes) clear(ctx, gradient_sum);
 }
 
 // y += Wo (LN(o) [* gelu(g)]).
@@ -197,11 +195,11 @@ Tensor TttLayer::token_scale(Context& ctx) const {
 
 Tensor TttLayer::learned_start(Context& ctx) const {
   Tensor start = ctx.allocate({shape_.state_size()}, weights_->dtype());
-  std::byte* to = start.bytes().data();
+  int64_t begin = 0;
   for (const int64_t index : start_) {
     const Tensor w = weight(index);
-    std::memcpy(to, w.bytes().data(), w.bytes().size());
-    to += w.size_bytes();
+    copy(ctx, w, start.slice(begin, begin + w.numel()));
+    begin += w.numel();
   }
   return start;
 }

@@ -89,7 +89,7 @@ void TttLayer::scan_backward(Context& ctx, const ChunkView& view, Slab& base,
   int64_t offset = 0;
   for (const int64_t index : start_) {
     const Tensor w = weight(index);
-    gradients.add(index,
+    gradients.add(ctx, index,
                   dstart.slice(offset, offset + w.numel()).reshape(w.shape()));
     offset += w.numel();
   }
@@ -103,8 +103,8 @@ void TttLayer::project_backward(Context& ctx, const ChunkView& view,
   add_gradient(ctx, *weights_, token_idx_, gradients, [&](Tensor& d) {
     token_scale_backward(ctx, slab.d.tok, weight(token_idx_), d);
   });
-  gradients.add(ln_w_, slab.d.ln_w);
-  gradients.add(ln_b_, slab.d.ln_b);
+  gradients.add(ctx, ln_w_, slab.d.ln_w);
+  gradients.add(ctx, ln_b_, slab.d.ln_b);
   for (Tensor* dx : {&slab.d.xq, &slab.d.xk}) {
     rope(ctx, Rotation::kBackward, shape_.heads, shape_.mini_batch,
          config_.rope_theta, *dx);

@@ -15,18 +15,18 @@ struct Results {
   std::map<std::string, Values> caches;
 };
 
-Decoder::Sink append_to(Values& all) {
-  return [&all](int64_t, const Tensor& logits) {
-    const Values values = to_values(logits);
+Decoder::Sink append_to(Context& ctx, Values& all) {
+  return [&ctx, &all](int64_t, const Tensor& logits) {
+    const Values values = to_values(ctx, logits);
     all.insert(all.end(), values.begin(), values.end());
   };
 }
 
 // The golden caches hold rows that went into a convolution, channel by channel,
 // and one more of them than the convolution looks back to.
-Values channels_first(const Tensor& rows) {
+Values channels_first(Context& ctx, const Tensor& rows) {
   const int64_t n = rows.dim(0), C = rows.dim(1);
-  const Values x = to_values(rows);
+  const Values x = to_values(ctx, rows);
   Values y(x.size());
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t c = 0; c < C; ++c) y[c * n + i] = x[i * C + c];
@@ -35,8 +35,8 @@ Values channels_first(const Tensor& rows) {
 }
 
 // `conv`, [B,C,k], without the oldest of the k rows.
-Values without_oldest(const Tensor& conv) {
-  const int64_t k = conv.dim(2);
+Values without_oldest(const HostArray& conv) {
+  const int64_t k = conv.shape().at(2);
   const Values x = to_values(conv);
   Values y;
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -65,7 +65,7 @@ void add_caches(Context& ctx, LanguageModel& model, const HiddenState& state,
     const std::string name = prefix + "." + std::to_string(l) + ".";
     const auto add_parts = [&](const Tensor& flat, const char* suffix) {
       for (const auto& [part, values] :
-           split_state(config.ttt_shape(), to_values(flat), 1)) {
+           split_state(config.ttt_shape(), to_values(ctx, flat), 1)) {
         add(name + part + suffix, values);
       }
     };
@@ -73,7 +73,7 @@ void add_caches(Context& ctx, LanguageModel& model, const HiddenState& state,
     add_parts(layer.gradient_sum, "_grad");
     const Shape rows{config.conv_kernel - 1, config.hidden_size};
     if (!layer.halo_qk.empty()) {
-      const Values p = channels_first(layer.halo_qk.reshape(rows));
+      const Values p = channels_first(ctx, layer.halo_qk.reshape(rows));
       add(name + "ttt_conv_q", p);
       add(name + "ttt_conv_k", p);
     }
@@ -81,8 +81,8 @@ void add_caches(Context& ctx, LanguageModel& model, const HiddenState& state,
     const Tensor weight = model.weights().value(
         "model.layers." + std::to_string(l) + ".conv.norm.weight");
     add(name + "pre_conv",
-        channels_first(normed(ctx, layer.halo_x.reshape(rows), weight,
-                              config.rms_norm_eps)));
+        channels_first(ctx, normed(ctx, layer.halo_x.reshape(rows), weight,
+                                   config.rms_norm_eps)));
   }
 }
 
@@ -101,14 +101,14 @@ void run(Context& ctx, LanguageModel& model, int64_t chunk_tokens,
          Results& results) {
   Decoder decoder(ctx, model, chunk_tokens);
   Values prefill, steps;
-  decoder.read(tokens.first(prompt), append_to(prefill));
+  decoder.read(tokens.first(prompt), append_to(ctx, prefill));
   add_caches(ctx, model, decoder.state(), "cache_prefill", results.caches);
   for (std::size_t i = prompt; i < tokens.size(); ++i) {
-    append_to(steps)(0, decoder.read(tokens.subspan(i, 1)));
+    append_to(ctx, steps)(0, decoder.read(tokens.subspan(i, 1)));
   }
   add_caches(ctx, model, decoder.state(), "cache_end", results.caches);
   decoder.restart();
-  decoder.read(tokens, append_to(results.whole));
+  decoder.read(tokens, append_to(ctx, results.whole));
 
   const int64_t vocab = model.config().vocab_size;
   Values predicting(prefill.end() - vocab, prefill.end());
@@ -122,7 +122,7 @@ void run(Context& ctx, LanguageModel& model, int64_t chunk_tokens,
 }
 
 void compare(const Options& options, const Case& golden, const Results& results,
-             const Tensor& tokens, int64_t prompt, Report& report) {
+             int64_t prompt, Report& report) {
   const bool f64 = options.dtype == DType::kF64;
   const double reference = golden.note({"f32_vs_f64_step_logits_max_abs"}, 0);
   const Tolerance of_logits =
@@ -138,14 +138,16 @@ void compare(const Options& options, const Case& golden, const Results& results,
     report.compare(name, values,
                    name.find("conv") == std::string::npos
                        ? golden.values(name)
-                       : without_oldest(golden.tensor(name)),
+                       : without_oldest(golden.array(name)),
                    value_tolerance(options.dtype, 1e-5, 0));
   }
   if (!f64) return report.remark("tokens: compared in f64 only");
+  const HostArray tokens = golden.array("tokens");
+  const Values rows = to_values(tokens);
+  const int64_t L = tokens.shape().at(1);
   Values expected;  // those that were made, not the prompt
-  for (int64_t b = 0; b < tokens.dim(0); ++b) {
-    const Values row = to_values(tokens.slice(b, b + 1));
-    expected.insert(expected.end(), row.begin() + prompt, row.end());
+  for (auto row = rows.begin(); row != rows.end(); row += L) {
+    expected.insert(expected.end(), row + prompt, row + L);
   }
   report.compare("tokens", results.greedy, expected, absolute(0.5));
 }
@@ -155,23 +157,23 @@ void compare(const Options& options, const Case& golden, const Results& results,
 void check_gen(const Options& options, const Case& golden, Report& report) {
   const ModelConfig config =
       read_model_config(options.directory + "/config.json");
-  const Tensor tokens = golden.tensor("tokens");
-  const int64_t B = tokens.dim(0), L = tokens.dim(1);
-  const int64_t prompt = golden.tensor("prompt").dim(1);
+  const HostArray tokens = golden.array("tokens");
+  const int64_t B = tokens.shape().at(0), L = tokens.shape().at(1);
+  const int64_t prompt = golden.array("prompt").shape().at(1);
   const int64_t chunk_tokens =
       chunk_length(options, config.mini_batch_size, prompt, 0);
   report.remark("chunk_tokens " + std::to_string(chunk_tokens));
 
   Context ctx;
   LanguageModel model(ctx, config, options.dtype);
-  load_weights(options.directory + "/weights.safetensors", model.weights());
+  load_weights(ctx, options.directory + "/weights.safetensors",
+               model.weights());
   Results results;
   for (int64_t b = 0; b < B; ++b) {
-    run(ctx, model, chunk_tokens,
-        {tokens.data<int64_t>() + b * L, std::size_t(L)},
+    run(ctx, model, chunk_tokens, tokens.values<int64_t>().subspan(b * L, L),
         static_cast<std::size_t>(prompt), results);
   }
-  compare(options, golden, results, tokens, prompt, report);
+  compare(options, golden, results, prompt, report);
 }
 
 }  // namespace timepipe::golden

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "launcher/huggingface/hf_config.h"
@@ -24,6 +24,13 @@ nlohmann::json read_json(const std::string& path) {
   }
 }
 
+void require_shape(const std::string& name, const HostArray& array,
+                   const Shape& expected) {
+  require(array.shape() == expected, name + ": shape " +
+                                         to_string(array.shape()) +
+                                         ", expected " + to_string(expected));
+}
+
 }  // namespace
 
 Case::Case(const std::string& directory)
@@ -34,13 +41,19 @@ Case::Case(const std::string& directory)
   require(notes.is_object(), path + ": expected a JSON object");
 }
 
-Tensor Case::tensor(const std::string& name) const {
+HostArray Case::array(const std::string& name) const {
   read_.insert(name);
   return tensors.get(name);
 }
 
+HostArray Case::array(const std::string& name, const Shape& expected) const {
+  HostArray array = this->array(name);
+  require_shape(name, array, expected);
+  return array;
+}
+
 Values Case::values(const std::string& name) const {
-  return to_values(tensor(name));
+  return to_values(array(name));
 }
 
 double Case::note(const std::vector<std::string>& path,
@@ -65,48 +78,48 @@ ModelConfig read_model_config(const std::string& path) {
   return parse_hf_config(read_text(path), path).model;
 }
 
-void load_weights(const std::string& path, ParameterStore& weights) {
+void load_weights(Context& ctx, const std::string& path,
+                  ParameterStore& weights) {
   const SafetensorsFile file = SafetensorsFile::read(path);
   const auto& parameters = weights.layout().parameters();
   require(file.names().size() == parameters.size(),
           path + ": " + std::to_string(file.names().size()) +
               " tensors, expected " + std::to_string(parameters.size()));
   for (const Parameter& p : parameters) {
-    const Values values = to_values(file.get(p.name));
-    Tensor weight = weights.value(p.name);
-    require_shape(p.name.c_str(), file.get(p.name), p.shape);
-    dispatch(weight.dtype(), [&](auto zero) {
-      using T = decltype(zero);
-      std::transform(values.begin(), values.end(), weight.data<T>(),
-                     [](double v) { return static_cast<T>(v); });
-    });
+    const HostArray values = file.get(p.name);
+    require_shape(p.name, values, p.shape);
+    upload(ctx, converted(values, weights.dtype()), weights.value(p.name));
   }
 }
 
-Values to_values(const Tensor& tensor) {
-  Values values(tensor.numel());
-  if (tensor.dtype() == DType::kI64) {
-    std::copy_n(tensor.data<int64_t>(), tensor.numel(), values.begin());
+Values to_values(const HostArray& array) {
+  Values values(array.numel());
+  if (array.dtype() == DType::kI64) {
+    std::ranges::copy(array.values<int64_t>(), values.begin());
     return values;
   }
-  dispatch(tensor.dtype(), [&](auto zero) {
-    std::copy_n(tensor.data<decltype(zero)>(), tensor.numel(), values.begin());
+  dispatch(array.dtype(), [&](auto zero) {
+    std::ranges::copy(array.values<decltype(zero)>(), values.begin());
   });
   return values;
 }
 
+Values to_values(Context& ctx, const Tensor& tensor) {
+  return to_values(download(ctx, tensor));
+}
+
+Values values_of(const Parameter& p, const Values& flat) {
+  const auto begin = flat.begin() + p.offset;
+  return {begin, begin + p.count};
+}
+
 Tensor from_values(Context& ctx, DType dtype, const std::string& name,
                    const Values& values, Shape shape) {
-  Tensor tensor = ctx.allocate(std::move(shape), dtype);
-  require(static_cast<int64_t>(values.size()) == tensor.numel(),
+  require(std::ssize(values) == numel_of(shape),
           name + ": " + std::to_string(values.size()) +
-              " elements, expected shape " + to_string(tensor.shape()));
-  dispatch(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    std::transform(values.begin(), values.end(), tensor.data<T>(),
-                   [](double v) { return static_cast<T>(v); });
-  });
-  return tensor;
+              " elements, expected shape " + to_string(shape));
+  const HostArray array(std::move(shape), std::span(values));
+  return upload(ctx, converted(array, dtype));
 }
 
 int64_t chunk_length(const Options& options, int64_t mini_batch, int64_t tokens,
@@ -144,9 +157,9 @@ Tolerance gradient_tolerance(DType dtype, const std::string& parameter,
 }
 
 void Pieces::put(const std::string& name, int64_t batch, int64_t b,
-                 int64_t rows, int64_t row, const Tensor& value) {
+                 int64_t rows, int64_t row, const HostArray& value) {
   const Values values = to_values(value);
-  const int64_t here = rows == 1 ? 1 : value.dim(0);
+  const int64_t here = rows == 1 ? 1 : value.shape().at(0);
   const int64_t width = static_cast<int64_t>(values.size()) / here;
   Values& array = arrays_[name];
   if (array.empty()) {

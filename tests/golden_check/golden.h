@@ -8,6 +8,7 @@
 #include "launcher/config/config.h"
 #include "launcher/trainer/trainer.h"
 #include "runtime/safetensors.h"
+#include "runtime/transfer.h"
 #include "tests/golden_check/report.h"
 
 namespace timepipe::golden {
@@ -25,7 +26,9 @@ struct Case {
   explicit Case(const std::string& directory);
 
   bool has(const std::string& name) const { return tensors.contains(name); }
-  Tensor tensor(const std::string& name) const;
+  HostArray array(const std::string& name) const;
+  // Throws InvalidArgument naming it if it has another shape.
+  HostArray array(const std::string& name, const Shape& expected) const;
   Values values(const std::string& name) const;
   // A number of notes.json at a path of keys, or `otherwise`.
   double note(const std::vector<std::string>& path, double otherwise) const;
@@ -43,9 +46,13 @@ struct Case {
 // config.json as the official library writes it.
 ModelConfig read_model_config(const std::string& path);
 // Copies the folder's tensors into the weights; all must be there, no others.
-void load_weights(const std::string& path, ParameterStore& weights);
+void load_weights(Context& ctx, const std::string& path,
+                  ParameterStore& weights);
 
-Values to_values(const Tensor& tensor);
+Values to_values(const HostArray& array);
+Values to_values(Context& ctx, const Tensor& tensor);
+// Of one parameter in a flat buffer of all.
+Values values_of(const Parameter& p, const Values& flat);
 
 // The values as a tensor. Throws InvalidArgument naming it unless their number
 // is that of the shape.
@@ -79,7 +86,7 @@ class Pieces {
   // Writes rows [row, row + value.dim(0)) of sequence b; `rows` of it in all,
   // for `batch` sequences. A value without rows in time: row 0, rows 1.
   void put(const std::string& name, int64_t batch, int64_t b, int64_t rows,
-           int64_t row, const Tensor& value);
+           int64_t row, const HostArray& value);
   // Merges over ranks. Collective: every rank asks for the same names.
   Values merged(Communicator& world, const std::string& name,
                 std::size_t size) const;
@@ -90,7 +97,8 @@ class Pieces {
 
 // Records what a run on these sequences shows. Sequences of this data rank are
 // global sequences data_rank + i * data_ranks.
-Observer record(Pieces& pieces, const ProcessGrid& grid, const Batch& batch);
+Observer record(Context& ctx, Pieces& pieces, const ProcessGrid& grid,
+                const Batch& batch);
 
 // Of the flat states [B, state] of a layer: "W1", "b1", ... [B, nh, ...].
 std::map<std::string, Values> split_state(const TttShape& shape,

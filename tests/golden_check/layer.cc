@@ -50,12 +50,12 @@ void run(Context& ctx, Scan& scan, int64_t chunk, int64_t mid) {
                            state_out,
                            kept.back()});
     states.push_back(state_out);
-    if (c * chunk + n == mid) scan.state_mid = to_values(state_out);
+    if (c * chunk + n == mid) scan.state_mid = to_values(ctx, state_out);
   }
-  scan.state_last = to_values(states.back());
+  scan.state_last = to_values(ctx, states.back());
   Tensor dstate = scan.dstate_last;
   for (int64_t c = chunks - 1; c >= 0; --c) {
-    if ((c + 1) * chunk == mid) scan.dstate_mid = to_values(dstate);
+    if ((c + 1) * chunk == mid) scan.dstate_mid = to_values(ctx, dstate);
     Tensor dxq = cut(scan.dxq, c), dxk = cut(scan.dxk, c);
     Tensor dxv = cut(scan.dxv, c), dlr = cut(scan.dlr, c);
     Tensor dtok = ctx.allocate(scan.tok.shape(), dtype);
@@ -85,21 +85,23 @@ void run(Context& ctx, Scan& scan, int64_t chunk, int64_t mid) {
                             dln_b,
                             dstate_in,
                             dstart});
-    add(dtok, scan.dtok), add(dln_w, scan.dln_w), add(dln_b, scan.dln_b);
+    accumulate(ctx, dtok, scan.dtok);
+    accumulate(ctx, dln_w, scan.dln_w);
+    accumulate(ctx, dln_b, scan.dln_b);
     dstate = dstate_in;
   }
-  scan.dstate_init = to_values(dstate);
+  scan.dstate_init = to_values(ctx, dstate);
 }
 
 Scan make_scan(Context& ctx, DType dtype, const Case& golden, int64_t b) {
-  const Shape s = golden.tensor("XQ").shape();  // [B,nh,n,K,f]
+  const Shape s = golden.array("XQ").shape();  // [B,nh,n,K,f]
   const int64_t H = s[1], tokens = s[2] * s[3], D = s[4];
   Scan scan;
   scan.shape = {golden.has("W2_init") ? InnerModel::kMlp : InnerModel::kLinear,
                 H, D, s[3]};
   scan.tokens = tokens;
   const auto load = [&](const char* name, int64_t width) {
-    return token_major(ctx, dtype, golden.tensor(name), b, H, tokens, width);
+    return token_major(ctx, dtype, golden, name, b, s[0], H, tokens, width);
   };
   scan.xq = load("XQ", D), scan.xk = load("XK", D), scan.xv = load("XV", D);
   scan.lr = load("ttt_lr_eta", 1);
@@ -110,9 +112,8 @@ Scan make_scan(Context& ctx, DType dtype, const Case& golden, int64_t b) {
   scan.ln_b = from_values(ctx, dtype, "ttt_norm_bias",
                           golden.values("ttt_norm_bias"), {H, D});
   scan.start = flat_state(ctx, dtype, golden, "", "_init", b, s[0]);
-  const Tensor dy = golden.tensor("cot.out");
-  require_shape("cot.out", dy, {s[0], tokens, H * D});
-  scan.dy = from_values(ctx, dtype, "cot.out", to_values(dy.slice(b, b + 1)),
+  const HostArray dy = golden.array("cot.out", {s[0], tokens, H * D});
+  scan.dy = from_values(ctx, dtype, "cot.out", entry_of(to_values(dy), b, s[0]),
                         {tokens, H * D});
   scan.dstate_last = flat_state(ctx, dtype, golden, "cot.", "_last", b, s[0]);
   for (Tensor* t : {&scan.y, &scan.dxq, &scan.dxk, &scan.dxv}) {
@@ -126,7 +127,7 @@ Scan make_scan(Context& ctx, DType dtype, const Case& golden, int64_t b) {
 
 void check_layer(const Options& options, const Case& golden, Report& report) {
   if (golden.has("W1_grad_init")) return check_primal(options, golden, report);
-  const Shape s = golden.tensor("XQ").shape();
+  const Shape s = golden.array("XQ").shape();
   require(s.size() == 5,
           "XQ: shape " + to_string(s) + ", expected 5 dimensions [B,nh,n,K,f]");
   const int64_t B = s[0], H = s[1], K = s[3], tokens = s[2] * s[3];
@@ -150,11 +151,11 @@ void check_layer(const Options& options, const Case& golden, Report& report) {
       append(cut.dstate_mid, got["grad._mid"]);
     }
     run(ctx, scan, chunk, 0);
-    append(to_values(scan.y), got["out"]);
-    append(heads_first(to_values(scan.dxq), 1, tokens, H), got["grad.XQ"]);
-    append(heads_first(to_values(scan.dxk), 1, tokens, H), got["grad.XK"]);
-    append(heads_first(to_values(scan.dxv), 1, tokens, H), got["grad.XV"]);
-    append(heads_first(to_values(scan.dlr), 1, tokens, H),
+    append(to_values(ctx, scan.y), got["out"]);
+    append(heads_first(to_values(ctx, scan.dxq), 1, tokens, H), got["grad.XQ"]);
+    append(heads_first(to_values(ctx, scan.dxk), 1, tokens, H), got["grad.XK"]);
+    append(heads_first(to_values(ctx, scan.dxv), 1, tokens, H), got["grad.XV"]);
+    append(heads_first(to_values(ctx, scan.dlr), 1, tokens, H),
            got["grad.ttt_lr_eta"]);
     append(scan.state_last, got["_last"]);
     append(scan.dstate_init, got["grad._init"]);

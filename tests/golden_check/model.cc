@@ -1,37 +1,37 @@
+#include <algorithm>
+
 #include "tests/golden_check/golden.h"
 
 namespace timepipe::golden {
 namespace {
 
 // The case's targets: labels moved one to the left, nothing after the last.
-Tensor targets_of(Context& ctx, const Case& golden) {
-  if (!golden.has("labels")) return golden.tensor("targets");
-  const Tensor labels = golden.tensor("labels");
-  Tensor targets = ctx.allocate(labels.shape(), DType::kI64);
-  const int64_t L = labels.dim(labels.rank() - 1);
+HostArray targets_of(const Case& golden) {
+  if (!golden.has("labels")) return golden.array("targets");
+  const HostArray labels = golden.array("labels");
+  HostArray targets(labels.shape(), DType::kI64);
+  const auto from = labels.values<int64_t>();
+  const auto to = targets.values<int64_t>();
+  const int64_t L = labels.shape().back();
   for (int64_t i = 0; i < labels.numel(); ++i) {
-    targets.data<int64_t>()[i] =
-        (i + 1) % L == 0 ? kIgnoredTarget : labels.data<int64_t>()[i + 1];
+    to[i] = (i + 1) % L == 0 ? kIgnoredTarget : from[i + 1];
   }
   return targets;
 }
 
 // The case's sequences, cut to `tokens`; the loss is the mean over all labels.
-Batch make_batch(Context& ctx, const Case& golden, int64_t tokens) {
-  const Tensor ids = golden.tensor("input_ids");
-  const Tensor targets = targets_of(ctx, golden);
-  require_shape("targets", targets, ids.shape());
-  const int64_t B = ids.dim(0), L = ids.dim(1);
-  int64_t labels = 0;
-  for (int64_t i = 0; i < B * L; ++i) {
-    labels += targets.data<int64_t>()[i] != kIgnoredTarget;
-  }
+Batch make_batch(const Case& golden, int64_t tokens) {
+  const HostArray targets = targets_of(golden);
+  const HostArray ids = golden.array("input_ids", targets.shape());
+  const int64_t B = ids.shape().at(0), L = ids.shape().at(1);
+  const int64_t labels =
+      B * L - std::ranges::count(targets.values<int64_t>(), kIgnoredTarget);
   Batch batch;
   for (int64_t b = 0; b < B; ++b) {
-    const int64_t* id = ids.data<int64_t>() + b * L;
-    const int64_t* target = targets.data<int64_t>() + b * L;
-    batch.push_back({.ids = {id, id + tokens},
-                     .targets = {target, target + tokens},
+    const auto id = ids.values<int64_t>().subspan(b * L, tokens);
+    const auto target = targets.values<int64_t>().subspan(b * L, tokens);
+    batch.push_back({.ids = {id.begin(), id.end()},
+                     .targets = {target.begin(), target.end()},
                      .documents = {{0, tokens, true}},
                      .loss_scale = 1.0 / static_cast<double>(labels)});
   }
@@ -77,38 +77,39 @@ void compare_activations(const Pieces& pieces, const Options& options,
 
 }  // namespace
 
-Observer record(Pieces& pieces, const ProcessGrid& grid, const Batch& batch) {
-  return
-      [&pieces, &grid, &batch](const std::string& name, const ChunkView& view,
-                               int64_t row, const Tensor& value) {
-        const int64_t b = grid.data_rank + view.sequence * grid.data_ranks;
-        const auto B = static_cast<int64_t>(batch.size());
-        const int64_t tokens = batch[b].tokens();
-        if (name.starts_with("state.")) {
-          if (view.first + view.tokens == tokens) {
-            pieces.put(name, B, b, 1, 0, value);
-          }
-        } else {
-          pieces.put(name, B, b, tokens, view.first + row, value);
-        }
-      };
+Observer record(Context& ctx, Pieces& pieces, const ProcessGrid& grid,
+                const Batch& batch) {
+  return [&ctx, &pieces, &grid, &batch](const std::string& name,
+                                        const ChunkView& view, int64_t row,
+                                        const Tensor& value) {
+    const int64_t b = grid.data_rank + view.sequence * grid.data_ranks;
+    const auto B = static_cast<int64_t>(batch.size());
+    const int64_t tokens = batch[b].tokens();
+    if (name.starts_with("state.")) {
+      if (view.first + view.tokens == tokens) {
+        pieces.put(name, B, b, 1, 0, download(ctx, value));
+      }
+    } else {
+      pieces.put(name, B, b, tokens, view.first + row, download(ctx, value));
+    }
+  };
 }
 
 void check_model(const Options& options, const Case& golden,
                  Communicator& world, Report& report) {
   const ModelConfig config =
       read_model_config(options.directory + "/config.json");
-  const Tensor ids = golden.tensor("input_ids");
-  const int64_t B = ids.dim(0), L = ids.dim(1);
+  const Shape shape = golden.array("input_ids").shape();
+  const int64_t B = shape.at(0), L = shape.at(1);
   const auto [train, parallel] = layout_of(options, config, L, world, report);
 
   Context ctx;
   Trainer trainer(ctx, world, config, train, parallel, {});
-  load_weights(options.directory + "/weights.safetensors",
+  load_weights(ctx, options.directory + "/weights.safetensors",
                trainer.model().weights());
-  const Batch batch = make_batch(ctx, golden, L);
+  const Batch batch = make_batch(golden, L);
   Pieces pieces;
-  trainer.model().set_observer(record(pieces, trainer.grid(), batch));
+  trainer.model().set_observer(record(ctx, pieces, trainer.grid(), batch));
   const double loss = trainer.forward_backward(batch);
 
   const bool f64 = options.dtype == DType::kF64;
@@ -118,27 +119,27 @@ void check_model(const Options& options, const Case& golden,
       f64 ? relative(1e-9) : absolute(std::max(3e-6, 10 * loss_reference)));
   compare_activations(pieces, options, golden, world, report);
   if (golden.has("targets")) {
-    report.compare("targets", to_values(targets_of(ctx, golden)),
+    report.compare("targets", to_values(targets_of(golden)),
                    golden.values("targets"), absolute(0.5));
   }
   compare_states("state.", config, pieces, options, golden, world, B, report);
 
-  trainer.optimizer().reduce(trainer.gradients());
-  const Tensor gradient = trainer.optimizer().gather_gradient();
+  trainer.optimizer().reduce(
+      trainer.gradients(), from_values(ctx, DType::kF64, "loss", {loss}, {1}));
+  const Values gradient = to_values(ctx, trainer.optimizer().gather_gradient());
   for (const Parameter& p : trainer.model().weights().layout().parameters()) {
     const double reference =
         golden.note({"f32_vs_f64", "grad_rel_l2", p.name}, 0);
-    report.compare("grad." + p.name,
-                   to_values(gradient.slice(p.offset, p.offset + p.count)),
+    report.compare("grad." + p.name, values_of(p, gradient),
                    golden.values("grad." + p.name),
                    gradient_tolerance(options.dtype, p.name, reference));
   }
 
   const int64_t full = L / config.mini_batch_size * config.mini_batch_size;
   if (full > 0 && full < L) {  // the layers are causal: run what comes before
-    const Batch before = make_batch(ctx, golden, full);
+    const Batch before = make_batch(golden, full);
     Pieces states;
-    trainer.model().set_observer(record(states, trainer.grid(), before));
+    trainer.model().set_observer(record(ctx, states, trainer.grid(), before));
     trainer.forward_backward(before);
     compare_states("state_full.", config, states, options, golden, world, B,
                    report);

@@ -1,5 +1,3 @@
-#include <cstring>
-
 #include "kernels/inner_rate.h"
 #include "models/build.h"
 #include "tests/golden_check/golden.h"
@@ -19,7 +17,7 @@ class ModuleProgram : public ChunkProgram {
     layer_ = make_sequence_layer(config, "", layout);
     weights_ = std::make_unique<ParameterStore>(ctx, std::move(layout), dtype);
     layer_->bind(*weights_);
-    const Shape shape = golden.tensor("x").shape();
+    const Shape shape = golden.array("x").shape();
     require(shape.size() == 3 && shape[2] == config.hidden_size,
             "x: shape " + to_string(shape) + ", expected [B,L," +
                 std::to_string(config.hidden_size) + "]");
@@ -82,8 +80,7 @@ class ModuleProgram : public ChunkProgram {
     Tensor y = rows(slab.y, view);
     switch (part) {
       case Part::kEmbed:
-        std::memset(y.bytes().data(), 0, y.bytes().size());
-        return;
+        return clear(ctx, y);
       case Part::kConv:
         return layer_->project_qk(ctx, view, u, *slab.layer, border_out);
       case Part::kProject:
@@ -91,16 +88,17 @@ class ModuleProgram : public ChunkProgram {
       case Part::kScan:
         layer_->scan(ctx, view, *slab.layer, border_in, border_out);
         if (view.first + view.tokens == tokens) {
-          pieces.put("state", batch_size, view.sequence, 1, 0, border_out);
+          pieces.put("state", batch_size, view.sequence, 1, 0,
+                     download(ctx, border_out));
         }
         return;
       case Part::kOutput:
         layer_->output(ctx, view, *slab.layer, y);
-        put("y", view, y);
-        return layer_->inspect(*slab.layer, view,
-                               [&](const char* name, const Tensor& value) {
-                                 put(std::string("mid.") + name, view, value);
-                               });
+        put(ctx, "y", view, y);
+        return layer_->inspect(
+            *slab.layer, view, [&](const char* name, const Tensor& value) {
+              put(ctx, std::string("mid.") + name, view, value);
+            });
       case Part::kHead:
         return;
     }
@@ -127,7 +125,7 @@ class ModuleProgram : public ChunkProgram {
       case Part::kConv:
         layer_->project_qk_backward(ctx, view, u, *slab.layer, dborder_out, du,
                                     gradients);
-        return put("grad.x", view, du);
+        return put(ctx, "grad.x", view, du);
       case Part::kHead:
       case Part::kEmbed:
         return;
@@ -147,9 +145,10 @@ class ModuleProgram : public ChunkProgram {
     const int64_t first = view.sequence * tokens + view.first;
     return x.slice(first, first + view.tokens);
   }
-  void put(const std::string& name, const ChunkView& view,
+  void put(Context& ctx, const std::string& name, const ChunkView& view,
            const Tensor& value) {
-    pieces.put(name, batch_size, view.sequence, tokens, view.first, value);
+    pieces.put(name, batch_size, view.sequence, tokens, view.first,
+               download(ctx, value));
   }
 
   ModelConfig config_;
@@ -171,14 +170,15 @@ void check_module(const Options& options, const Case& golden,
                                        ": expected 1 for a module");
   Context ctx;
   ModuleProgram module(ctx, config, golden, options.dtype);
-  load_weights(options.directory + "/weights.safetensors", module.weights());
+  load_weights(ctx, options.directory + "/weights.safetensors",
+               module.weights());
   const int64_t chunk = chunk_length(options, config.mini_batch_size,
                                      module.tokens, config.halo_rows());
   report.remark("chunk_tokens " + std::to_string(chunk));
   const ScheduleShape shape = module.schedule_shape(ctx, chunk);
   const ParameterLayout& layout = module.weights().layout();
   GradientSum gradients(ctx, layout, options.dtype);
-  gradients.start(module.batch_size * num_chunks(module.tokens, chunk));
+  gradients.start(ctx, module.batch_size * num_chunks(module.tokens, chunk));
   ScheduleRunner(ctx, world, module).run(shape, options.hot_rounds, gradients);
 
   const auto reference = [&](const std::string& name) {
@@ -202,7 +202,7 @@ void check_module(const Options& options, const Case& golden,
   const Tensor learnable = module.weights().value("learnable_token_idx");
   Tensor tok = ctx.allocate(learnable.shape(), options.dtype);
   token_scale_forward(ctx, learnable, tok);
-  report.compare("mid.token_idx", to_values(tok),
+  report.compare("mid.token_idx", to_values(ctx, tok),
                  golden.values("mid.token_idx"),
                  value_tolerance(options.dtype, 1e-5, 0));
   const TttShape ttt = config.ttt_shape();
@@ -214,12 +214,11 @@ void check_module(const Options& options, const Case& golden,
                    value_tolerance(options.dtype, 1e-5, 0));
   }
   ShardedOptimizer optimizer(ctx, world, module.weights(), {});
-  optimizer.reduce(gradients);
-  const Tensor gradient = optimizer.gather_gradient();
+  optimizer.reduce(gradients, ctx.zeros({1}, DType::kF64));  // it has no loss
+  const Values gradient = to_values(ctx, optimizer.gather_gradient());
   for (const Parameter& p : layout.parameters()) {
     report.compare(
-        "grad." + p.name,
-        to_values(gradient.slice(p.offset, p.offset + p.count)),
+        "grad." + p.name, values_of(p, gradient),
         golden.values("grad." + p.name),
         gradient_tolerance(options.dtype, p.name, reference("grad." + p.name)));
   }

@@ -35,12 +35,13 @@ OptimizerConfig read_optimizer(const Case& golden, int64_t steps) {
 
 // Sequences of one step. Masking labels equal to BOS goes with the mean per
 // sequence, then over sequences; else the loss is the mean over all labels.
-Batch make_batch(const Tensor& tokens, int64_t step, bool mask_bos) {
-  const int64_t B = tokens.dim(1), L = tokens.dim(2) - 1;
+Batch make_batch(const HostArray& tokens, int64_t step, bool mask_bos) {
+  const int64_t B = tokens.shape().at(1), L = tokens.shape().at(2) - 1;
   Batch batch;
   for (int64_t b = 0; b < B; ++b) {
-    const int64_t* ids = tokens.data<int64_t>() + (step * B + b) * (L + 1);
-    Sequence sequence = make_sequence({ids, ids + L + 1}, 0);
+    const auto ids =
+        tokens.values<int64_t>().subspan((step * B + b) * (L + 1), L + 1);
+    Sequence sequence = make_sequence({ids.begin(), ids.end()}, 0);
     int64_t labels = L;
     if (mask_bos) {
       for (int64_t& target : sequence.targets) {
@@ -53,13 +54,12 @@ Batch make_batch(const Tensor& tokens, int64_t step, bool mask_bos) {
   return batch;
 }
 
-void compare_flat(const std::string& prefix, const Tensor& flat,
+void compare_flat(const std::string& prefix, const Values& flat,
                   const ParameterLayout& layout, const Case& golden,
                   DType dtype, double reference, Report& report) {
   for (const Parameter& p : layout.parameters()) {
     if (!golden.has(prefix + p.name)) continue;
-    report.compare(prefix + p.name,
-                   to_values(flat.slice(p.offset, p.offset + p.count)),
+    report.compare(prefix + p.name, values_of(p, flat),
                    golden.values(prefix + p.name),
                    gradient_tolerance(dtype, p.name, reference));
   }
@@ -71,16 +71,16 @@ void check_optimizer(const Options& options, const Case& golden,
                      Communicator& world, Report& report) {
   const ModelConfig config =
       read_model_config(options.directory + "/config.json");
-  const Tensor tokens = golden.tensor("tokens");
-  const int64_t steps = tokens.dim(0);
+  const HostArray tokens = golden.array("tokens");
+  const int64_t steps = tokens.shape().at(0);
   const OptimizerConfig optimizer = read_optimizer(golden, steps);
   const bool mask_bos = golden.notes.value("mask_bos", false);
   const auto [train, parallel] =
-      layout_of(options, config, tokens.dim(2) - 1, world, report);
+      layout_of(options, config, tokens.shape().at(2) - 1, world, report);
 
   Context ctx;
   Trainer trainer(ctx, world, config, train, parallel, optimizer.adamw);
-  load_weights(options.directory + "/weights.safetensors",
+  load_weights(ctx, options.directory + "/weights.safetensors",
                trainer.model().weights());
   Values losses, norms, rates, multipliers;
   for (int64_t s = 0; s < steps; ++s) {
@@ -108,12 +108,15 @@ void check_optimizer(const Options& options, const Case& golden,
   report.compare("ttt_lr_mult", multipliers, golden.values("ttt_lr_mult"),
                  relative(1e-12));
   const ParameterLayout& layout = trainer.model().weights().layout();
-  compare_flat("final.", trainer.model().weights().flat(), layout, golden,
-               options.dtype, note("final_weights_rel_l2_max"), report);
-  compare_flat("adam_m.", trainer.optimizer().gather_first_moment(), layout,
-               golden, options.dtype, 0, report);
-  compare_flat("adam_v.", trainer.optimizer().gather_second_moment(), layout,
-               golden, options.dtype, 0, report);
+  compare_flat("final.", to_values(ctx, trainer.model().weights().flat()),
+               layout, golden, options.dtype, note("final_weights_rel_l2_max"),
+               report);
+  compare_flat("adam_m.",
+               to_values(ctx, trainer.optimizer().gather_first_moment()),
+               layout, golden, options.dtype, 0, report);
+  compare_flat("adam_v.",
+               to_values(ctx, trainer.optimizer().gather_second_moment()),
+               layout, golden, options.dtype, 0, report);
 }
 
 }  // namespace timepipe::golden

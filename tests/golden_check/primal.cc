@@ -23,12 +23,12 @@ struct Decode {
 };
 
 Decode make_decode(Context& ctx, DType dtype, const Case& golden, int64_t b) {
-  const Shape s = golden.tensor("XQ").shape();  // [B,nh,1,K,f]
+  const Shape s = golden.array("XQ").shape();  // [B,nh,1,K,f]
   require(s.size() == 5 && s[2] == 1,
           "XQ: shape " + to_string(s) + ", expected [B,nh,1,K,f]");
   const int64_t H = s[1], K = s[3], D = s[4];
   const auto load = [&](const char* name, int64_t width) {
-    return token_major(ctx, dtype, golden.tensor(name), b, H, K, width);
+    return token_major(ctx, dtype, golden, name, b, s[0], H, K, width);
   };
   const auto whole = [&](const char* name, Shape shape) {
     return from_values(ctx, dtype, name, golden.values(name), std::move(shape));
@@ -48,9 +48,8 @@ Decode make_decode(Context& ctx, DType dtype, const Case& golden, int64_t b) {
   d.state = state("", "_init"), d.sum_init = state("", "_grad_init");
   d.dstate_last = state("cot.", "_last");
   d.dsum_last = state("cot.", "_grad_last");
-  const Tensor dy = golden.tensor("cot.out");
-  require_shape("cot.out", dy, {s[0], K, H * D});
-  d.dy = from_values(ctx, dtype, "cot.out", to_values(dy.slice(b, b + 1)),
+  const HostArray dy = golden.array("cot.out", {s[0], K, H * D});
+  d.dy = from_values(ctx, dtype, "cot.out", entry_of(to_values(dy), b, s[0]),
                      {K, H * D});
   for (Tensor* t : {&d.y, &d.dxq, &d.dxk, &d.dxv}) {
     *t = ctx.allocate({K, H * D}, dtype);
@@ -87,7 +86,9 @@ void backward(Context& ctx, Decode& d, int64_t begin, int64_t end,
             d.ln_w,  d.ln_b,    d.state,   sum,       cut(d.dy), d.dsum,
             dlast,   dxq,       dxk,       dxv,       dlr,       dtok,
             dln_w,   dln_b,     dstate,    dsum});
-  add(dstate, d.dstate), add(dln_w, d.dln_w), add(dln_b, d.dln_b);
+  accumulate(ctx, dstate, d.dstate);
+  accumulate(ctx, dln_w, d.dln_w);
+  accumulate(ctx, dln_b, d.dln_b);
   d.dsum = dsum;
 }
 
@@ -107,7 +108,7 @@ void run(Context& ctx, Decode& d, int64_t step) {
 }  // namespace
 
 void check_primal(const Options& options, const Case& golden, Report& report) {
-  const Shape s = golden.tensor("XQ").shape();
+  const Shape s = golden.array("XQ").shape();
   const int64_t B = s[0], H = s[1];
   Context ctx;
   std::map<std::string, Values> got;
@@ -117,20 +118,20 @@ void check_primal(const Options& options, const Case& golden, Report& report) {
     shape = d.shape;
     run(ctx, d, options.chunk == 0 ? d.tokens : 1);
     const auto rows = [&](const Tensor& x) {
-      return heads_first(to_values(x), 1, d.tokens, H);
+      return heads_first(to_values(ctx, x), 1, d.tokens, H);
     };
-    append(to_values(d.y), got["out"]);
+    append(to_values(ctx, d.y), got["out"]);
     append(rows(d.dxq), got["grad.XQ"]);
     append(rows(d.dxk), got["grad.XK"]);
     append(rows(d.dxv), got["grad.XV"]);
     append(rows(d.dlr), got["grad.ttt_lr_eta"]);
-    accumulate(to_values(d.dtok), got["grad.token_idx"]);
+    accumulate(ctx, d.dtok, got["grad.token_idx"]);
     accumulate(d.dln_w, got["grad.ttt_norm_weight"]);
     accumulate(d.dln_b, got["grad.ttt_norm_bias"]);
-    append(to_values(d.state_last), got["_last"]);
-    append(to_values(d.sum_last), got["_grad_last"]);
+    append(to_values(ctx, d.state_last), got["_last"]);
+    append(to_values(ctx, d.sum_last), got["_grad_last"]);
     append(d.dstate, got["grad._init"]);
-    append(to_values(d.dsum), got["grad._grad_init"]);
+    append(to_values(ctx, d.dsum), got["grad._grad_init"]);
   }
   compare_layer(options, golden, name_states(shape, std::move(got), B), report);
 }

@@ -1,8 +1,9 @@
 #include "kernels/causal_conv.h"
 
 #include <algorithm>
-#include <limits>
+#include <cmath>
 
+#include "kernels/pointwise.h"
 #include "tests/kernels/kernel_test.h"
 
 namespace timepipe {
@@ -44,9 +45,11 @@ struct Operands {
   Tensor x, halo, w, bias, dy, y, dx, dhalo, dw, dbias;
 };
 
-std::vector<double> reference(const Operands& o, const Layout& l) {
-  const auto x = to_f64(o.x), halo = to_f64(o.halo), w = to_f64(o.w);
-  const auto bias = to_f64(o.bias);
+std::vector<double> reference(Context& ctx, const Operands& o,
+                              const Layout& l) {
+  const auto x = to_f64(ctx, o.x), halo = to_f64(ctx, o.halo),
+             w = to_f64(ctx, o.w);
+  const auto bias = to_f64(ctx, o.bias);
   std::vector<double> y(x.size(), 0);
   for (const Segment& s : l.segments) {
     for (int64_t t = s.row; t < s.row + s.rows; ++t) {
@@ -87,7 +90,7 @@ TEST_P(CausalConv, ForwardAgreesWithTheDefinition) {
   Context ctx;
   Operands o(ctx, l, dtype, 1);
   o.forward(ctx, l.segments);
-  EXPECT_TRUE(close(o.y, reference(o, l), rounding(dtype, l.k)));
+  EXPECT_TRUE(close(ctx, o.y, reference(ctx, o, l), rounding(dtype, l.k)));
 }
 
 TEST_P(CausalConv, BackwardAddsToInputGradientsWhereAsked) {
@@ -101,13 +104,14 @@ TEST_P(CausalConv, BackwardAddsToInputGradientsWhereAsked) {
   o.backward(ctx, l.segments);
   sum.backward(ctx, l.segments, Write::kAdd);
 
-  std::vector<double> dx = to_f64(o.x), dhalo = to_f64(o.halo);
-  for (std::size_t n = 0; n < dx.size(); ++n) dx[n] += to_f64(o.dx)[n];
-  for (std::size_t n = 0; n < dhalo.size(); ++n) dhalo[n] += to_f64(o.dhalo)[n];
-  EXPECT_TRUE(close(sum.dx, dx, rounding(dtype, l.k)));
-  EXPECT_TRUE(close(sum.dhalo, dhalo, rounding(dtype, l.k)));
-  EXPECT_TRUE(same_bits(sum.dw, o.dw));
-  EXPECT_TRUE(same_bits(sum.dbias, o.dbias));
+  std::vector<double> dx = to_f64(ctx, o.x), dhalo = to_f64(ctx, o.halo);
+  for (std::size_t n = 0; n < dx.size(); ++n) dx[n] += to_f64(ctx, o.dx)[n];
+  for (std::size_t n = 0; n < dhalo.size(); ++n)
+    dhalo[n] += to_f64(ctx, o.dhalo)[n];
+  EXPECT_TRUE(close(ctx, sum.dx, dx, rounding(dtype, l.k)));
+  EXPECT_TRUE(close(ctx, sum.dhalo, dhalo, rounding(dtype, l.k)));
+  EXPECT_TRUE(same_bits(ctx, sum.dw, o.dw));
+  EXPECT_TRUE(same_bits(ctx, sum.dbias, o.dbias));
 }
 
 TEST_P(CausalConv, BackwardAgreesWithFiniteDifferences) {
@@ -117,9 +121,9 @@ TEST_P(CausalConv, BackwardAgreesWithFiniteDifferences) {
   o.backward(ctx, l.segments);
   const auto objective = [&] {
     o.forward(ctx, l.segments);
-    return inner_product(o.y, o.dy);
+    return inner_product(ctx, o.y, o.dy);
   };
-  EXPECT_TRUE(gradients_agree(objective,
+  EXPECT_TRUE(gradients_agree(ctx, objective,
                               {{"x", o.x, o.dx},
                                {"halo", o.halo, o.dhalo},
                                {"w", o.w, o.dw},
@@ -149,22 +153,22 @@ std::vector<Segment> cut(const std::vector<Segment>& whole, int64_t begin,
 // The last k-1 rows of [before; x], the input of the next chunk's halo.
 Tensor next_halo(Context& ctx, const Tensor& before, const Tensor& x) {
   const int64_t C = x.dim(1), kept = before.dim(0);
-  std::vector<double> rows = to_f64(before);
-  const std::vector<double> more = to_f64(x);
+  std::vector<double> rows = to_f64(ctx, before);
+  const std::vector<double> more = to_f64(ctx, x);
   rows.insert(rows.end(), more.begin(), more.end());
   return from_f64(ctx, {rows.end() - kept * C, rows.end()}, {kept, C},
                   x.dtype());
 }
 
 // Adds the next chunk's halo gradient to the last k-1 rows of [dhalo; dx].
-void add_halo_gradient(const Tensor& from_next, Tensor& dhalo, Tensor& dx) {
-  const int64_t C = dx.dim(1), kept = dhalo.dim(0), rows = dx.dim(0);
+void add_halo_gradient(Context& ctx, const Tensor& from_next,
+                       const Tensor& dhalo, const Tensor& dx) {
+  const int64_t kept = dhalo.dim(0), rows = dx.dim(0);
   for (int64_t r = 0; r < kept; ++r) {
     const int64_t row = rows - kept + r;  // below 0: passes to our own halo
-    double* to = row >= 0 ? dx.data<double>() + row * C
-                          : dhalo.data<double>() + (row + kept) * C;
-    for (int64_t c = 0; c < C; ++c)
-      to[c] += from_next.data<double>()[r * C + c];
+    Tensor to = row >= 0 ? dx.slice(row, row + 1)
+                         : dhalo.slice(row + kept, row + kept + 1);
+    add(ctx, from_next.slice(r, r + 1), to);
   }
 }
 
@@ -189,18 +193,13 @@ void run_in_chunks(Context& ctx, const Layout& l, int64_t size, Operands& o) {
   }
   o.dw = filled(ctx, 0, o.w.shape(), o.w.dtype());
   o.dbias = filled(ctx, 0, o.bias.shape(), o.bias.dtype());
-  const auto add_to = [](const Tensor& part, Tensor& sum) {
-    for (int64_t i = 0; i < sum.numel(); ++i) {
-      sum.data<double>()[i] += part.data<double>()[i];
-    }
-  };
   Tensor from_next = filled(ctx, 0, o.halo.shape(), o.halo.dtype());
   for (std::size_t i = chunks.size(); i-- > 0;) {
     chunks[i].backward(ctx, segments[i]);
-    add_halo_gradient(from_next, chunks[i].dhalo, chunks[i].dx);
+    add_halo_gradient(ctx, from_next, chunks[i].dhalo, chunks[i].dx);
     from_next = chunks[i].dhalo;
-    add_to(chunks[i].dw, o.dw);
-    add_to(chunks[i].dbias, o.dbias);
+    add(ctx, chunks[i].dw, o.dw);
+    add(ctx, chunks[i].dbias, o.dbias);
   }
   o.dhalo = from_next;
 }
@@ -216,12 +215,12 @@ TEST(CausalConvChunks, DoNotChangeTheResult) {
     Operands parts = whole;
     parts.clear(ctx);
     run_in_chunks(ctx, l, size, parts);
-    EXPECT_TRUE(same_bits(parts.y, whole.y)) << size;
+    EXPECT_TRUE(same_bits(ctx, parts.y, whole.y)) << size;
     const double tolerance = rounding(DType::kF64, l.rows);
-    EXPECT_TRUE(close(parts.dx, whole.dx, tolerance)) << size;
-    EXPECT_TRUE(close(parts.dhalo, whole.dhalo, tolerance)) << size;
-    EXPECT_TRUE(close(parts.dw, whole.dw, tolerance)) << size;
-    EXPECT_TRUE(close(parts.dbias, whole.dbias, tolerance)) << size;
+    EXPECT_TRUE(close(ctx, parts.dx, whole.dx, tolerance)) << size;
+    EXPECT_TRUE(close(ctx, parts.dhalo, whole.dhalo, tolerance)) << size;
+    EXPECT_TRUE(close(ctx, parts.dw, whole.dw, tolerance)) << size;
+    EXPECT_TRUE(close(ctx, parts.dbias, whole.dbias, tolerance)) << size;
   }
 }
 
@@ -233,39 +232,40 @@ TEST(CausalConvHalo, IsNotReadWhereTheDocumentStartsHere) {
   o.forward(ctx, l.segments);
   const Tensor y = clone(ctx, o.y);
   o.backward(ctx, l.segments);
-  EXPECT_TRUE(close(o.dhalo, std::vector<double>(9, 0), 0));
+  EXPECT_TRUE(close(ctx, o.dhalo, std::vector<double>(9, 0), 0));
   o.halo = o.dhalo = Tensor();
   o.forward(ctx, l.segments);
   o.backward(ctx, l.segments);
-  EXPECT_TRUE(same_bits(o.y, y));
+  EXPECT_TRUE(same_bits(ctx, o.y, y));
 }
 
 TEST(CausalConvHalo, OnlyTheDocumentsOwnRowsAreRead) {
   const Layout l{5, 3, 4, {{0, 5, 1, false}}};
   Context ctx;
   Operands o(ctx, l, DType::kF32, 6);
-  const std::vector<double> expected = reference(o, l);
-  std::fill_n(o.halo.data<float>(), 6, std::numeric_limits<float>::quiet_NaN());
+  const std::vector<double> expected = reference(ctx, o, l);
+  fill(ctx, std::nan(""), o.halo.slice(0, 2));
   o.forward(ctx, l.segments);
-  EXPECT_TRUE(close(o.y, expected, rounding(DType::kF32, 4)));
+  EXPECT_TRUE(close(ctx, o.y, expected, rounding(DType::kF32, 4)));
 }
 
 TEST(CausalConvPadding, IsNotRead) {
   const Layout l{8, 3, 3, {{0, 2, 0, true}, {4, 3, 0, true}}};
   Context ctx;
   Operands o(ctx, l, DType::kF64, 7);
-  const std::vector<double> expected = reference(o, l);
+  const std::vector<double> expected = reference(ctx, o, l);
   for (const int64_t row : {2, 3, 7}) {
     for (Tensor* t : {&o.x, &o.dy}) {
-      std::fill_n(t->data<double>() + row * 3, 3, std::nan(""));
+      fill(ctx, std::nan(""), t->slice(row, row + 1));
     }
   }
   o.forward(ctx, l.segments);
   o.backward(ctx, l.segments);
-  EXPECT_TRUE(close(o.y, expected, rounding(DType::kF64, 3)));
-  for (const Tensor& t : {o.dx, o.dw, o.dbias}) EXPECT_TRUE(close(t, t, 0));
+  EXPECT_TRUE(close(ctx, o.y, expected, rounding(DType::kF64, 3)));
+  for (const Tensor& t : {o.dx, o.dw, o.dbias})
+    EXPECT_TRUE(close(ctx, t, t, 0));
   for (const int64_t row : {2, 3, 7}) {
-    EXPECT_TRUE(close(o.dx.slice(row, row + 1), {0, 0, 0}, 0));
+    EXPECT_TRUE(close(ctx, o.dx.slice(row, row + 1), {0, 0, 0}, 0));
   }
 }
 
@@ -273,7 +273,7 @@ TEST(CausalConvThreads, DoNotChangeBits) {
   const Layout l{37, 130, 4, {{0, 20, 3, false}, {24, 13, 0, true}}};
   Context ctx;
   const Operands start(ctx, l, DType::kF32, 8);
-  EXPECT_TRUE(same_bits_for_any_threads([&] {
+  EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     Operands o = start;
     o.clear(ctx);
     o.forward(ctx, l.segments);

@@ -22,7 +22,7 @@ TEST_P(Embedding, ForwardCopiesRows) {
 
   for (int64_t t = 0; t < ids.dim(0); ++t) {
     EXPECT_TRUE(
-        same_bits(x.slice(t, t + 1), table.slice(kIds[t], kIds[t] + 1)));
+        same_bits(ctx, x.slice(t, t + 1), table.slice(kIds[t], kIds[t] + 1)));
   }
 }
 
@@ -30,7 +30,7 @@ TEST_P(Embedding, BackwardSumsTheRowsOfEachId) {
   Context ctx;
   const Tensor ids = from_ids(ctx, kIds);
   const Tensor dx = normal(ctx, 2, {ids.dim(0), kC}, GetParam());
-  const std::vector<double> dx_values = to_f64(dx);
+  const std::vector<double> dx_values = to_f64(ctx, dx);
   std::vector<double> expected(kVocab * kC, 0);
   for (int64_t t = 0; t < ids.dim(0); ++t) {
     for (int64_t c = 0; c < kC; ++c) {
@@ -40,11 +40,11 @@ TEST_P(Embedding, BackwardSumsTheRowsOfEachId) {
   Tensor dtable = nans(ctx, {kVocab, kC}, GetParam());
 
   embedding_backward(ctx, ids, dx, dtable, Write::kOverwrite);
-  EXPECT_TRUE(close(dtable, expected, rounding(GetParam(), 3)));
+  EXPECT_TRUE(close(ctx, dtable, expected, rounding(GetParam(), 3)));
 
   embedding_backward(ctx, ids, dx, dtable, Write::kAdd);
   for (double& v : expected) v *= 2;
-  EXPECT_TRUE(close(dtable, expected, rounding(GetParam(), 6)));
+  EXPECT_TRUE(close(ctx, dtable, expected, rounding(GetParam(), 6)));
 }
 
 TEST_P(Embedding, AddingPieceByPieceGivesTheSameBits) {
@@ -59,7 +59,7 @@ TEST_P(Embedding, AddingPieceByPieceGivesTheSameBits) {
                      Write::kOverwrite);
   embedding_backward(ctx, ids.slice(4, 7), dx.slice(4, 7), pieces, Write::kAdd);
 
-  EXPECT_TRUE(same_bits(pieces, whole));
+  EXPECT_TRUE(same_bits(ctx, pieces, whole));
 }
 
 TEST_P(Embedding, ThreadsDoNotChangeBits) {
@@ -67,7 +67,7 @@ TEST_P(Embedding, ThreadsDoNotChangeBits) {
   const Tensor ids = from_ids(ctx, kIds);
   const Tensor table = normal(ctx, 1, {kVocab, kC}, GetParam());
   const Tensor dx = normal(ctx, 2, {ids.dim(0), kC}, GetParam());
-  EXPECT_TRUE(same_bits_for_any_threads([&] {
+  EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     Tensor x = nans(ctx, dx.shape(), GetParam());
     Tensor dtable = nans(ctx, table.shape(), GetParam());
     embedding_forward(ctx, ids, table, x);
@@ -83,18 +83,6 @@ TEST(EmbeddingArguments, AreChecked) {
   Context ctx;
   const Tensor table = filled(ctx, 1, {5, 2}, DType::kF32);
   Tensor x = nans(ctx, {3, 2}, DType::kF32);
-  Tensor dtable = nans(ctx, {5, 2}, DType::kF32);
-  EXPECT_THAT(
-      [&] {
-        embedding_forward(ctx, from_ids(ctx, {1, 4, 5}), table, x);
-      },
-      refuses("ids[2]: 5, expected [0,5)"));
-  EXPECT_THAT(
-      [&] {
-        embedding_backward(ctx, from_ids(ctx, {-1, 4, 2}), x, dtable,
-                           Write::kAdd);
-      },
-      refuses("ids[0]: -1, expected [0,5)"));
   EXPECT_THAT([&] { embedding_forward(ctx, from_ids(ctx, {1}), table, x); },
               refuses("x: shape [3,2], expected [1,2]"));
   EXPECT_THAT([&] { embedding_forward(ctx, x, table, x); },

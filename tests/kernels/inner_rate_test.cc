@@ -35,8 +35,9 @@ struct Operands {
   Tensor u, w, bias, dlr, gate, lr, du, dw, dbias;
 };
 
-std::vector<double> reference(const Operands& o, const Sizes& s) {
-  const auto u = to_f64(o.u), w = to_f64(o.w), bias = to_f64(o.bias);
+std::vector<double> reference(Context& ctx, const Operands& o, const Sizes& s) {
+  const auto u = to_f64(ctx, o.u), w = to_f64(ctx, o.w),
+             bias = to_f64(ctx, o.bias);
   std::vector<double> gate(static_cast<std::size_t>(s.rows * s.H));
   for (int64_t t = 0; t < s.rows; ++t) {
     for (int64_t h = 0; h < s.H; ++h) {
@@ -56,10 +57,10 @@ TEST_P(InnerRate, ForwardAgreesWithTheDefinition) {
   Context ctx;
   Operands o(ctx, s, dtype, 1);
   o.forward(ctx);
-  std::vector<double> expected = reference(o, s);
-  EXPECT_TRUE(close(o.gate, expected, rounding(dtype, 1)));
+  std::vector<double> expected = reference(ctx, o, s);
+  EXPECT_TRUE(close(ctx, o.gate, expected, rounding(dtype, 1)));
   for (double& v : expected) v *= kScale;
-  EXPECT_TRUE(close(o.lr, expected, rounding(dtype, 1)));
+  EXPECT_TRUE(close(ctx, o.lr, expected, rounding(dtype, 1)));
 }
 
 TEST_P(InnerRate, BackwardAddsToDuAndOverwritesTheRest) {
@@ -68,15 +69,15 @@ TEST_P(InnerRate, BackwardAddsToDuAndOverwritesTheRest) {
   Operands o(ctx, s, dtype, 2);
   o.forward(ctx);
   o.backward(ctx);
-  std::vector<double> expected = to_f64(o.du);
+  std::vector<double> expected = to_f64(ctx, o.du);
   const Tensor dw = clone(ctx, o.dw), dbias = clone(ctx, o.dbias);
   for (double& v : expected) v *= 2;
 
   o.backward(ctx);
 
-  EXPECT_TRUE(close(o.du, expected, rounding(dtype, s.H)));
-  EXPECT_TRUE(same_bits(o.dw, dw));
-  EXPECT_TRUE(same_bits(o.dbias, dbias));
+  EXPECT_TRUE(close(ctx, o.du, expected, rounding(dtype, s.H)));
+  EXPECT_TRUE(same_bits(ctx, o.dw, dw));
+  EXPECT_TRUE(same_bits(ctx, o.dbias, dbias));
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, InnerRate,
@@ -91,12 +92,12 @@ TEST(InnerRateBackward, AgreesWithFiniteDifferences) {
     Operands o(ctx, s, DType::kF64, 3);
     const auto objective = [&] {
       o.forward(ctx);
-      return inner_product(o.lr, o.dlr);
+      return inner_product(ctx, o.lr, o.dlr);
     };
     objective();
     o.backward(ctx);
     EXPECT_TRUE(gradients_agree(
-        objective,
+        ctx, objective,
         {{"u", o.u, o.du}, {"w", o.w, o.dw}, {"bias", o.bias, o.dbias}}));
   }
 }
@@ -112,16 +113,16 @@ TEST(InnerRateBackward, SumsOverTimeSurviveCancellation) {
   o.forward(ctx);
   o.backward(ctx);
   // Pairs cancel but for the one whose second is the last row.
-  const double g = to_f64(o.gate)[0];
+  const double g = to_f64(ctx, o.gate)[0];
   const double expected = (1e4 + 1e-3F) * kScale * g * (1 - g);
-  EXPECT_NEAR(to_f64(o.dbias)[0] / expected, 1, rounding(DType::kF32, 1));
-  EXPECT_NEAR(to_f64(o.dw)[0] / expected, 1, rounding(DType::kF32, 1));
+  EXPECT_NEAR(to_f64(ctx, o.dbias)[0] / expected, 1, rounding(DType::kF32, 1));
+  EXPECT_NEAR(to_f64(ctx, o.dw)[0] / expected, 1, rounding(DType::kF32, 1));
 }
 
 TEST(InnerRateThreads, DoNotChangeBits) {
   Context ctx;
   const Operands start(ctx, Sizes{37, 130, 5}, DType::kF32, 5);
-  EXPECT_TRUE(same_bits_for_any_threads([&] {
+  EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     Operands o = start;
     for (Tensor* t : {&o.gate, &o.lr, &o.du, &o.dw, &o.dbias}) {
       *t = clone(ctx, *t);
@@ -139,9 +140,9 @@ TEST(TokenScale, IsClampedAtZeroAndPassesTheGradientThere) {
     const Tensor dtok = from_f64(ctx, {1, 2, 3, 4}, {4}, dtype);
     Tensor tok = nans(ctx, {4}, dtype), dlearnable = nans(ctx, {4}, dtype);
     token_scale_forward(ctx, learnable, tok);
-    EXPECT_TRUE(close(tok, {1, 0, 0, 2.25}, rounding(dtype, 1)));
+    EXPECT_TRUE(close(ctx, tok, {1, 0, 0, 2.25}, rounding(dtype, 1)));
     token_scale_backward(ctx, dtok, learnable, dlearnable);
-    EXPECT_TRUE(close(dlearnable, {1, 2, 0, 4}, 0));
+    EXPECT_TRUE(close(ctx, dlearnable, {1, 2, 0, 4}, 0));
   }
 }
 
@@ -153,9 +154,10 @@ TEST(TokenScale, BackwardAgreesWithFiniteDifferences) {
   token_scale_backward(ctx, dtok, learnable, gradient);
   const auto objective = [&] {
     token_scale_forward(ctx, learnable, tok);
-    return inner_product(tok, dtok);
+    return inner_product(ctx, tok, dtok);
   };
-  EXPECT_TRUE(gradients_agree(objective, {{"learnable", learnable, gradient}}));
+  EXPECT_TRUE(
+      gradients_agree(ctx, objective, {{"learnable", learnable, gradient}}));
 }
 
 TEST(InnerRateArguments, AreChecked) {

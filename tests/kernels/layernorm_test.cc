@@ -10,8 +10,8 @@ using namespace timepipe::testing;
 
 constexpr double kEps = 1e-6;
 
-std::vector<double> reference(const NormOperands& o) {
-  const auto x = to_f64(o.x), w = to_f64(o.w), b = to_f64(o.b);
+std::vector<double> reference(Context& ctx, const NormOperands& o) {
+  const auto x = to_f64(ctx, o.x), w = to_f64(ctx, o.w), b = to_f64(ctx, o.b);
   const int64_t N = o.x.dim(0), C = o.x.dim(1);
   std::vector<double> y(x.size());
   for (int64_t n = 0; n < N; ++n) {
@@ -46,13 +46,13 @@ TEST_P(LayerNorm, ForwardAgreesWithTheDefinition) {
 
   forward(ctx, o);
 
-  EXPECT_TRUE(close(o.y, reference(o), rounding(dtype, 4)));
+  EXPECT_TRUE(close(ctx, o.y, reference(ctx, o), rounding(dtype, 4)));
   for (int64_t n = 0; n < shape[0]; ++n) {  // whatever N is
     NormOperands row = o;
     row.x = o.x.slice(n, n + 1);
     row.clear(ctx);
     forward(ctx, row);
-    EXPECT_TRUE(same_bits(row.y, o.y.slice(n, n + 1)));
+    EXPECT_TRUE(same_bits(ctx, row.y, o.y.slice(n, n + 1)));
   }
 }
 
@@ -70,7 +70,7 @@ TEST(LayerNormForward, SurvivesAMeanFarFromZero) {
   o.w = filled(ctx, 1, {C}, DType::kF32);
   o.b = filled(ctx, 0, {C}, DType::kF32);
   forward(ctx, o);
-  EXPECT_TRUE(close(o.y, reference(o), rounding(DType::kF32, 1)));
+  EXPECT_TRUE(close(ctx, o.y, reference(ctx, o), rounding(DType::kF32, 1)));
 }
 
 TEST(LayerNormBackward, AgreesWithFiniteDifferences) {
@@ -79,19 +79,20 @@ TEST(LayerNormBackward, AgreesWithFiniteDifferences) {
     NormOperands o(ctx, N, C, DType::kF64, 10);
     const auto objective = [&] {
       forward(ctx, o);
-      return inner_product(o.y, o.dy);
+      return inner_product(ctx, o.y, o.dy);
     };
     objective();
     backward(ctx, o);
     EXPECT_TRUE(gradients_agree(
-        objective, {{"x", o.x, o.dx}, {"w", o.w, o.dw}, {"b", o.b, o.db}}));
+        ctx, objective,
+        {{"x", o.x, o.dx}, {"w", o.w, o.dw}, {"b", o.b, o.db}}));
   }
 }
 
 TEST(LayerNormThreads, DoNotChangeBits) {
   Context ctx;
   NormOperands o(ctx, 17, 130, DType::kF32, 11);
-  EXPECT_TRUE(same_bits_for_any_threads([&] {
+  EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     o.clear(ctx);
     forward(ctx, o);
     backward(ctx, o);

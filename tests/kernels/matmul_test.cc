@@ -49,8 +49,9 @@ TEST_P(Matmul, AgreesWithTheDefinition) {
 
   matmul(ctx, form, a, b, c);
 
-  const std::vector<double> expected = product(form, s, to_f64(a), to_f64(b));
-  EXPECT_TRUE(close(c, expected, rounding(dtype, s.K)));
+  const std::vector<double> expected =
+      product(form, s, to_f64(ctx, a), to_f64(ctx, b));
+  EXPECT_TRUE(close(ctx, c, expected, rounding(dtype, s.K)));
 }
 
 TEST_P(Matmul, AddsToWhatIsThere) {
@@ -60,13 +61,14 @@ TEST_P(Matmul, AddsToWhatIsThere) {
   const Tensor a = normal(ctx, rng, shape_of_a(form, s), dtype);
   const Tensor b = normal(ctx, rng, shape_of_b(form, s), dtype);
   Tensor c = normal(ctx, rng, {s.M, s.N}, dtype);
-  std::vector<double> expected = product(form, s, to_f64(a), to_f64(b));
-  const std::vector<double> before = to_f64(c);
+  std::vector<double> expected =
+      product(form, s, to_f64(ctx, a), to_f64(ctx, b));
+  const std::vector<double> before = to_f64(ctx, c);
   for (std::size_t i = 0; i < before.size(); ++i) expected[i] += before[i];
 
   matmul(ctx, form, a, b, c, Write::kAdd);
 
-  EXPECT_TRUE(close(c, expected, rounding(dtype, s.K + 1)));
+  EXPECT_TRUE(close(ctx, c, expected, rounding(dtype, s.K + 1)));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -88,13 +90,14 @@ TEST_P(MatmulThreads, DoNotChangeBits) {
   Generator rng(9);
   const Tensor a = normal(ctx, rng, shape_of_a(form, s), dtype);
   const Tensor b = normal(ctx, rng, shape_of_b(form, s), dtype);
-  EXPECT_TRUE(same_bits_for_any_threads([&, form = form, s = s, dtype = dtype] {
-    Tensor c = nans(ctx, {s.M, s.N}, dtype);
-    matmul(ctx, form, a, b, c);
-    Tensor sum = clone(ctx, c);
-    matmul(ctx, form, a, b, sum, Write::kAdd);
-    return std::vector<Tensor>{c, sum};
-  }));
+  EXPECT_TRUE(
+      same_bits_for_any_threads(ctx, [&, form = form, s = s, dtype = dtype] {
+        Tensor c = nans(ctx, {s.M, s.N}, dtype);
+        matmul(ctx, form, a, b, c);
+        Tensor sum = clone(ctx, c);
+        matmul(ctx, form, a, b, sum, Write::kAdd);
+        return std::vector<Tensor>{c, sum};
+      }));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -118,10 +121,10 @@ TEST(MatmulTeams, OfOneThreadDoNotChangeBits) {
   Tensor expected = nans(ctx, {64, 64}, DType::kF32);
   matmul(ctx, Form::kTN, a, b, expected);
   const TeamsOfOne teams;
-  EXPECT_TRUE(same_bits_for_any_threads([&] {
+  EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     Tensor c = nans(ctx, {64, 64}, DType::kF32);
     matmul(ctx, Form::kTN, a, b, c);
-    EXPECT_TRUE(same_bits(c, expected));
+    EXPECT_TRUE(same_bits(ctx, c, expected));
     return std::vector<Tensor>{c};
   }));
 }

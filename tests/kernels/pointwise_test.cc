@@ -39,7 +39,7 @@ TEST_P(Pointwise, ForwardsAgreeWithTheDefinitions) {
   swiglu_forward(ctx, a, b, swiglu);
   gelu_gate_forward(ctx, a, b, gate);
 
-  const std::vector<double> av = to_f64(a), bv = to_f64(b);
+  const std::vector<double> av = to_f64(ctx, a), bv = to_f64(ctx, b);
   std::vector<double> expected_sum = av, expected_swiglu = av,
                       expected_gate = av;
   for (std::size_t i = 0; i < av.size(); ++i) {
@@ -47,9 +47,9 @@ TEST_P(Pointwise, ForwardsAgreeWithTheDefinitions) {
     expected_swiglu[i] = silu_product(av[i], bv[i]);
     expected_gate[i] = gelu_product(av[i], bv[i]);
   }
-  EXPECT_TRUE(close(sum, expected_sum, rounding(dtype, 1)));
-  EXPECT_TRUE(close(swiglu, expected_swiglu, rounding(dtype, 4)));
-  EXPECT_TRUE(close(gate, expected_gate, rounding(dtype, 4)));
+  EXPECT_TRUE(close(ctx, sum, expected_sum, rounding(dtype, 1)));
+  EXPECT_TRUE(close(ctx, swiglu, expected_swiglu, rounding(dtype, 4)));
+  EXPECT_TRUE(close(ctx, gate, expected_gate, rounding(dtype, 4)));
 }
 
 TEST_P(Pointwise, BackwardsOfBothTypesAgree) {
@@ -65,11 +65,11 @@ TEST_P(Pointwise, BackwardsOfBothTypesAgree) {
 
     const DType f64 = DType::kF64;
     Tensor da64 = nans(ctx, shape, f64), db64 = nans(ctx, shape, f64);
-    backward(ctx, from_f64(ctx, to_f64(dy), shape, f64),
-             from_f64(ctx, to_f64(a), shape, f64),
-             from_f64(ctx, to_f64(b), shape, f64), da64, db64);
-    EXPECT_TRUE(close(da, da64, rounding(dtype, 16)));
-    EXPECT_TRUE(close(db, db64, rounding(dtype, 16)));
+    backward(ctx, from_f64(ctx, to_f64(ctx, dy), shape, f64),
+             from_f64(ctx, to_f64(ctx, a), shape, f64),
+             from_f64(ctx, to_f64(ctx, b), shape, f64), da64, db64);
+    EXPECT_TRUE(close(ctx, da, da64, rounding(dtype, 16)));
+    EXPECT_TRUE(close(ctx, db, db64, rounding(dtype, 16)));
   }
 }
 
@@ -90,9 +90,9 @@ void check_backward(Forward forward, Backward backward) {
   backward(ctx, dy, a, b, da, db);
   const auto objective = [&] {
     forward(ctx, a, b, y);
-    return inner_product(y, dy);
+    return inner_product(ctx, y, dy);
   };
-  EXPECT_TRUE(gradients_agree(objective, {{"a", a, da}, {"b", b, db}}));
+  EXPECT_TRUE(gradients_agree(ctx, objective, {{"a", a, da}, {"b", b, db}}));
 }
 
 TEST(PointwiseBackward, AgreesWithFiniteDifferences) {
@@ -108,13 +108,13 @@ TEST(PointwiseBackward, IsFiniteFarOut) {
     Tensor y = nans(ctx, {4}, dtype);
     Tensor da = nans(ctx, {4}, dtype), db = nans(ctx, {4}, dtype);
     swiglu_forward(ctx, far, ones, y);
-    EXPECT_TRUE(close(y, {0, 200, 0, 1e4}, rounding(dtype, 1)));
+    EXPECT_TRUE(close(ctx, y, {0, 200, 0, 1e4}, rounding(dtype, 1)));
     swiglu_backward(ctx, ones, far, ones, da, db);
-    EXPECT_TRUE(close(da, {0, 1, 0, 1}, rounding(dtype, 1)));
+    EXPECT_TRUE(close(ctx, da, {0, 1, 0, 1}, rounding(dtype, 1)));
     gelu_gate_forward(ctx, ones, far, y);
-    EXPECT_TRUE(close(y, {0, 200, 0, 1e4}, rounding(dtype, 1)));
+    EXPECT_TRUE(close(ctx, y, {0, 200, 0, 1e4}, rounding(dtype, 1)));
     gelu_gate_backward(ctx, ones, ones, far, da, db);
-    EXPECT_TRUE(close(db, {0, 1, 0, 1}, rounding(dtype, 1)));
+    EXPECT_TRUE(close(ctx, db, {0, 1, 0, 1}, rounding(dtype, 1)));
   }
 }
 
@@ -145,7 +145,7 @@ TEST(PointwiseThreads, DoNotChangeBits) {
   const Shape shape = {130, 100};
   const Tensor a = normal(ctx, 4, shape, DType::kF32);
   const Tensor b = normal(ctx, 5, shape, DType::kF32);
-  EXPECT_TRUE(same_bits_for_any_threads([&] {
+  EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     Tensor sum = clone(ctx, b), y = nans(ctx, shape, DType::kF32);
     Tensor da = clone(ctx, y), db = clone(ctx, y), dx = clone(ctx, y);
     Tensor dg = clone(ctx, y), gate = clone(ctx, y);

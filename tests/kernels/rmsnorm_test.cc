@@ -14,8 +14,8 @@ struct Reference {
   std::vector<double> y, rstd;
 };
 
-Reference reference(const NormOperands& o) {
-  const auto x = to_f64(o.x), w = to_f64(o.w);
+Reference reference(Context& ctx, const NormOperands& o) {
+  const auto x = to_f64(ctx, o.x), w = to_f64(ctx, o.w);
   const int64_t N = o.x.dim(0), C = o.x.dim(1);
   Reference out{x, std::vector<double>(N)};
   for (int64_t n = 0; n < N; ++n) {
@@ -46,15 +46,15 @@ TEST_P(RmsNorm, ForwardAgreesWithTheDefinition) {
 
   forward(ctx, o);
 
-  const Reference expected = reference(o);
-  EXPECT_TRUE(close(o.y, expected.y, rounding(dtype, 1)));
-  EXPECT_TRUE(close(o.rstd, expected.rstd, rounding(dtype, 1)));
+  const Reference expected = reference(ctx, o);
+  EXPECT_TRUE(close(ctx, o.y, expected.y, rounding(dtype, 1)));
+  EXPECT_TRUE(close(ctx, o.rstd, expected.rstd, rounding(dtype, 1)));
   for (int64_t n = 0; n < shape[0]; ++n) {  // whatever N is
     NormOperands row = o;
     row.x = o.x.slice(n, n + 1);
     row.clear(ctx);
     forward(ctx, row);
-    EXPECT_TRUE(same_bits(row.y, o.y.slice(n, n + 1)));
+    EXPECT_TRUE(same_bits(ctx, row.y, o.y.slice(n, n + 1)));
   }
 }
 
@@ -73,11 +73,12 @@ TEST_P(RmsNorm, BackwardAddsWhereAsked) {
   backward(ctx, dw_summed, Write::kOverwrite, Write::kAdd);
   backward(ctx, dx_summed, Write::kAdd, Write::kOverwrite);
 
-  std::vector<double> dx_expected = to_f64(dx), dw_expected = to_f64(dw);
-  for (int64_t i = 0; i < N * C; ++i) dx_expected[i] += to_f64(o.dx)[i];
-  for (int64_t i = 0; i < C; ++i) dw_expected[i] += to_f64(o.dw)[i];
-  EXPECT_TRUE(close(dx_summed.dx, dx_expected, rounding(dtype, 2)));
-  EXPECT_TRUE(close(dw_summed.dw, dw_expected, rounding(dtype, 2)));
+  std::vector<double> dx_expected = to_f64(ctx, dx),
+                      dw_expected = to_f64(ctx, dw);
+  for (int64_t i = 0; i < N * C; ++i) dx_expected[i] += to_f64(ctx, o.dx)[i];
+  for (int64_t i = 0; i < C; ++i) dw_expected[i] += to_f64(ctx, o.dw)[i];
+  EXPECT_TRUE(close(ctx, dx_summed.dx, dx_expected, rounding(dtype, 2)));
+  EXPECT_TRUE(close(ctx, dw_summed.dw, dw_expected, rounding(dtype, 2)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, RmsNorm,
@@ -91,19 +92,19 @@ TEST(RmsNormBackward, AgreesWithFiniteDifferences) {
     NormOperands o(ctx, N, C, DType::kF64, 10);
     const auto objective = [&] {
       forward(ctx, o);
-      return inner_product(o.y, o.dy);
+      return inner_product(ctx, o.y, o.dy);
     };
     objective();
     backward(ctx, o);
     EXPECT_TRUE(
-        gradients_agree(objective, {{"x", o.x, o.dx}, {"w", o.w, o.dw}}));
+        gradients_agree(ctx, objective, {{"x", o.x, o.dx}, {"w", o.w, o.dw}}));
   }
 }
 
 TEST(RmsNormThreads, DoNotChangeBits) {
   Context ctx;
   NormOperands o(ctx, 17, 130, DType::kF32, 11);
-  EXPECT_TRUE(same_bits_for_any_threads([&] {
+  EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     o.clear(ctx);
     forward(ctx, o);
     backward(ctx, o);

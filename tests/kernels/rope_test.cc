@@ -37,19 +37,19 @@ TEST_P(Rope, AgreesWithTheDefinition) {
   const auto& [dtype, s] = GetParam();
   Context ctx;
   Tensor x = normal(ctx, 1, {s.rows, s.heads * s.head_size}, dtype);
-  const std::vector<double> expected = reference(to_f64(x), s);
+  const std::vector<double> expected = reference(to_f64(ctx, x), s);
   rope(ctx, Rotation::kForward, s.heads, s.mini_batch, kTheta, x);
-  EXPECT_TRUE(close(x, expected, rounding(dtype, 2)));
+  EXPECT_TRUE(close(ctx, x, expected, rounding(dtype, 2)));
 }
 
 TEST_P(Rope, BackwardTurnsBack) {
   const auto& [dtype, s] = GetParam();
   Context ctx;
   Tensor x = normal(ctx, 2, {s.rows, s.heads * s.head_size}, dtype);
-  const std::vector<double> before = to_f64(x);
+  const std::vector<double> before = to_f64(ctx, x);
   rope(ctx, Rotation::kForward, s.heads, s.mini_batch, kTheta, x);
   rope(ctx, Rotation::kBackward, s.heads, s.mini_batch, kTheta, x);
-  EXPECT_TRUE(close(x, before, rounding(dtype, 4)));
+  EXPECT_TRUE(close(ctx, x, before, rounding(dtype, 4)));
 }
 
 // Rows from any place on are turned as those of the whole.
@@ -64,7 +64,7 @@ TEST_P(Rope, GoesOnFromAPlaceInTheMiniBatch) {
     Tensor rest = before.slice(first, s.rows);
     rope(ctx, Rotation::kForward, s.heads, s.mini_batch, kTheta, rest,
          first % s.mini_batch);
-    EXPECT_TRUE(same_bits(rest, expected.slice(first, s.rows)));
+    EXPECT_TRUE(same_bits(ctx, rest, expected.slice(first, s.rows)));
   }
 }
 
@@ -83,15 +83,15 @@ TEST(RopeBackward, AgreesWithFiniteDifferences) {
   const auto objective = [&] {
     Tensor y = clone(ctx, x);
     rope(ctx, Rotation::kForward, 2, 4, kTheta, y);
-    return inner_product(y, dy);
+    return inner_product(ctx, y, dy);
   };
-  EXPECT_TRUE(gradients_agree(objective, {{"x", x, dx}}));
+  EXPECT_TRUE(gradients_agree(ctx, objective, {{"x", x, dx}}));
 }
 
 TEST(RopeThreads, DoNotChangeBits) {
   Context ctx;
   const Tensor x = normal(ctx, 5, {37, 64}, DType::kF32);
-  EXPECT_TRUE(same_bits_for_any_threads([&] {
+  EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     Tensor y = clone(ctx, x);
     rope(ctx, Rotation::kForward, 4, 16, kTheta, y);
     return std::vector<Tensor>{y};

@@ -97,16 +97,16 @@ struct DecodeReference {
 };
 
 // The definition: row i reads state - tok[i] * sum.
-DecodeReference reference_decode(const DecodeProblem& p) {
+DecodeReference reference_decode(Context& ctx, const DecodeProblem& p) {
   const ScanProblem& s = p.scan;
   DecodeReference out{Vector(static_cast<std::size_t>(s.xq.numel())),
-                      to_f64(p.sum_in), to_f64(s.state_in)};
+                      to_f64(ctx, p.sum_in), to_f64(ctx, s.state_in)};
   for (int64_t h = 0; h < s.shape.heads; ++h) {
     ReferenceState before, sum, state;
     exchange(s.shape, h, out.state, before, false);
     exchange(s.shape, h, out.sum, sum, false);
     for (int64_t t = 0; t < s.tokens(); ++t) {
-      reference_token(s, h, t, t, before, sum, state, out.y);
+      reference_token(ctx, s, h, t, t, before, sum, state, out.y);
     }
     exchange(s.shape, h, out.sum, sum, true);
     exchange(s.shape, h, out.state, state, true);
@@ -134,11 +134,11 @@ class TttDecode : public ::testing::TestWithParam<Case> {
 
 TEST_P(TttDecode, ForwardAgreesTokenByToken) {
   const DecodeProblem p = problem();
-  const DecodeReference expected = reference_decode(p);
+  const DecodeReference expected = reference_decode(ctx_, p);
   const DecodeOutputs out = run_forward(ctx_, p);
-  EXPECT_TRUE(close_l2(out.y, expected.y, kSameF64));
-  EXPECT_TRUE(close_l2(out.sum_out, expected.sum, kSameF64));
-  EXPECT_TRUE(close_l2(out.state_last, expected.state, kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, out.y, expected.y, kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, out.sum_out, expected.sum, kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, out.state_last, expected.state, kSameF64));
 }
 
 TEST_P(TttDecode, GradientsAgreeWithFiniteDifferences) {
@@ -148,10 +148,11 @@ TEST_P(TttDecode, GradientsAgreeWithFiniteDifferences) {
   const DecodeGradients d = run_backward(ctx_, p);
   const auto objective = [&] {
     const DecodeOutputs out = run_forward(ctx_, p);
-    return inner_product(out.y, s.dy) + inner_product(out.sum_out, p.dsum_out) +
-           inner_product(out.state_last, s.dstate_out);
+    return inner_product(ctx_, out.y, s.dy) +
+           inner_product(ctx_, out.sum_out, p.dsum_out) +
+           inner_product(ctx_, out.state_last, s.dstate_out);
   };
-  EXPECT_TRUE(gradients_agree(objective,
+  EXPECT_TRUE(gradients_agree(ctx_, objective,
                               d.with(s, {{"state", s.state_in, d.dstate},
                                          {"sum_in", p.sum_in, d.dsum_in}}),
                               {.step = 1e-4, .sample = 24}));
@@ -170,14 +171,15 @@ TEST_P(TttDecode, WithoutEarlierTokensIsTheDualForm) {
   const ScanGradients de = run_backward(ctx_, scan, expected.kept);
   const DecodeOutputs out = run_forward(ctx_, p);
   const DecodeGradients d = run_backward(ctx_, p);
-  EXPECT_TRUE(close_l2(out.y, to_f64(expected.y), kSameF64));
-  EXPECT_TRUE(close_l2(out.state_last, to_f64(expected.state_out), kSameF64));
-  EXPECT_TRUE(close_l2(d.dxq, to_f64(de.dxq), kSameF64));
-  EXPECT_TRUE(close_l2(d.dxk, to_f64(de.dxk), kSameF64));
-  EXPECT_TRUE(close_l2(d.dxv, to_f64(de.dxv), kSameF64));
-  EXPECT_TRUE(close_l2(d.dlr, to_f64(de.dlr), kSameF64));
-  EXPECT_TRUE(close_l2(d.dtok, to_f64(de.dtok), kSameF64));
-  EXPECT_TRUE(close_l2(d.dstate, to_f64(de.dstate_in), kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, out.y, to_f64(ctx_, expected.y), kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, out.state_last, to_f64(ctx_, expected.state_out),
+                       kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, d.dxq, to_f64(ctx_, de.dxq), kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, d.dxk, to_f64(ctx_, de.dxk), kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, d.dxv, to_f64(ctx_, de.dxv), kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, d.dlr, to_f64(ctx_, de.dlr), kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, d.dtok, to_f64(ctx_, de.dtok), kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, d.dstate, to_f64(ctx_, de.dstate_in), kSameF64));
 }
 
 // The problem's rows [begin, end) alone.
@@ -199,23 +201,24 @@ TEST_P(TttDecode, SplitIntoCallsDoesNotChangeTheResult) {
   const DecodeOutputs a = run_forward(ctx_, first);
   second.sum_in = a.sum_out;
   const DecodeOutputs b = run_forward(ctx_, second);
-  Vector y = to_f64(a.y);
-  append(y, b.y);
-  EXPECT_TRUE(close_l2(whole.y, y, kSameF64));
-  EXPECT_TRUE(close_l2(whole.sum_out, to_f64(b.sum_out), kSameF64));
-  EXPECT_TRUE(close_l2(whole.state_last, to_f64(b.state_last), kSameF64));
+  Vector y = to_f64(ctx_, a.y);
+  append(ctx_, y, b.y);
+  EXPECT_TRUE(close_l2(ctx_, whole.y, y, kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, whole.sum_out, to_f64(ctx_, b.sum_out), kSameF64));
+  EXPECT_TRUE(
+      close_l2(ctx_, whole.state_last, to_f64(ctx_, b.state_last), kSameF64));
 
   const DecodeGradients db = run_backward(ctx_, second);
   DecodeProblem back = first;
   back.dsum_out = db.dsum_in;
   back.scan.dstate_out = Tensor();
   const DecodeGradients da = run_backward(ctx_, back);
-  Vector dxk = to_f64(da.dxk), dstate = to_f64(da.dstate);
-  append(dxk, db.dxk);
-  accumulate(dstate, db.dstate);
-  EXPECT_TRUE(close_l2(d.dxk, dxk, kSameF64));
-  EXPECT_TRUE(close_l2(d.dstate, dstate, kSameF64));
-  EXPECT_TRUE(close_l2(d.dsum_in, to_f64(da.dsum_in), kSameF64));
+  Vector dxk = to_f64(ctx_, da.dxk), dstate = to_f64(ctx_, da.dstate);
+  append(ctx_, dxk, db.dxk);
+  accumulate(ctx_, dstate, db.dstate);
+  EXPECT_TRUE(close_l2(ctx_, d.dxk, dxk, kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, d.dstate, dstate, kSameF64));
+  EXPECT_TRUE(close_l2(ctx_, d.dsum_in, to_f64(ctx_, da.dsum_in), kSameF64));
 }
 
 TEST_P(TttDecode, StateAndSumInPlaceGiveTheSameBits) {
@@ -224,15 +227,15 @@ TEST_P(TttDecode, StateAndSumInPlaceGiveTheSameBits) {
     const DecodeOutputs apart = run_forward(ctx_, p);
     DecodeOutputs inside{apart.y, p.sum_in, p.scan.state_in};
     forward_into(ctx_, p, inside);
-    EXPECT_TRUE(same_bits(p.sum_in, apart.sum_out));
-    EXPECT_TRUE(same_bits(p.scan.state_in, apart.state_last));
+    EXPECT_TRUE(same_bits(ctx_, p.sum_in, apart.sum_out));
+    EXPECT_TRUE(same_bits(ctx_, p.scan.state_in, apart.state_last));
   }
 }
 
 TEST_P(TttDecode, BitsDoNotDependOnThreads) {
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     const DecodeProblem p = problem(dtype);
-    EXPECT_TRUE(same_bits_for_any_threads([&] {
+    EXPECT_TRUE(same_bits_for_any_threads(ctx_, [&] {
       const DecodeOutputs out = run_forward(ctx_, p);
       const DecodeGradients d = run_backward(ctx_, p);
       return std::vector<Tensor>{

@@ -183,34 +183,26 @@ inline ScanProblem chunk_of(const ScanProblem& whole, int64_t begin,
   return p;
 }
 
-inline void fill_padding(ScanProblem& p, double value) {
+inline void fill_padding(Context& ctx, ScanProblem& p, double value) {
   for (Tensor* t : row_tensors(p)) {
-    const int64_t width = t->dim(1);
-    dispatch(t->dtype(), [&](auto zero) {
-      using T = decltype(zero);
-      int64_t end = 0;
-      const auto fill_to = [&](int64_t begin) {
-        std::fill(t->template data<T>() + end * width,
-                  t->template data<T>() + begin * width, static_cast<T>(value));
-      };
-      for (const Segment& s : p.segments) {
-        fill_to(s.row);
-        end = s.row + s.rows;
-      }
-      fill_to(p.tokens());
-    });
+    int64_t end = 0;
+    for (const Segment& s : p.segments) {
+      fill(ctx, value, t->slice(end, s.row));
+      end = s.row + s.rows;
+    }
+    fill(ctx, value, t->slice(end, p.tokens()));
   }
 }
 
 // a += b, element by element.
-inline void accumulate(std::vector<double>& a, const Tensor& b) {
-  const std::vector<double> values = to_f64(b);
+inline void accumulate(Context& ctx, std::vector<double>& a, const Tensor& b) {
+  const std::vector<double> values = to_f64(ctx, b);
   a.resize(values.size());
   for (std::size_t i = 0; i < a.size(); ++i) a[i] += values[i];
 }
 
-inline void append(std::vector<double>& a, const Tensor& b) {
-  const std::vector<double> values = to_f64(b);
+inline void append(Context& ctx, std::vector<double>& a, const Tensor& b) {
+  const std::vector<double> values = to_f64(ctx, b);
   a.insert(a.end(), values.begin(), values.end());
 }
 
@@ -229,7 +221,7 @@ inline std::vector<std::vector<double>> run_in_chunks(Context& ctx,
     chunks.back().state_in = state;
     outputs.push_back(run_forward(ctx, chunks.back()));
     state = outputs.back().state_out;
-    append(y, outputs.back().y);
+    append(ctx, y, outputs.back().y);
   }
   std::vector<ScanGradients> gradients;  // of the last chunk first
   Tensor dstate = whole.dstate_out;
@@ -239,19 +231,28 @@ inline std::vector<std::vector<double>> run_in_chunks(Context& ctx,
     gradients.push_back(run_backward(ctx, chunks[i], outputs[i].kept));
     const ScanGradients& d = gradients.back();
     dstate = d.dstate_in;
-    accumulate(sums[0], d.dtok);
-    accumulate(sums[1], d.dln_w);
-    accumulate(sums[2], d.dln_b);
-    accumulate(sums[3], d.dstart);
+    accumulate(ctx, sums[0], d.dtok);
+    accumulate(ctx, sums[1], d.dln_w);
+    accumulate(ctx, sums[2], d.dln_b);
+    accumulate(ctx, sums[3], d.dstart);
   }
   for (auto d = gradients.rbegin(); d != gradients.rend(); ++d) {
-    append(rows[0], d->dxq);
-    append(rows[1], d->dxk);
-    append(rows[2], d->dxv);
-    append(rows[3], d->dlr);
+    append(ctx, rows[0], d->dxq);
+    append(ctx, rows[1], d->dxk);
+    append(ctx, rows[2], d->dxv);
+    append(ctx, rows[3], d->dlr);
   }
-  return {y,       to_f64(state), to_f64(dstate), sums[0], sums[1], sums[2],
-          sums[3], rows[0],       rows[1],        rows[2], rows[3]};
+  return {y,
+          to_f64(ctx, state),
+          to_f64(ctx, dstate),
+          sums[0],
+          sums[1],
+          sums[2],
+          sums[3],
+          rows[0],
+          rows[1],
+          rows[2],
+          rows[3]};
 }
 
 }  // namespace timepipe::testing

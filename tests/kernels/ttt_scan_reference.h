@@ -151,25 +151,29 @@ inline void exchange(const TttShape& shape, int64_t head, Vector& flat,
   if (mlp) part(state.b2, D);
 }
 
-inline Vector head_row(const Tensor& x, int64_t row, int64_t head, int64_t D) {
-  const double* data = x.data<double>() + row * x.dim(1) + head * D;
-  return Vector(data, data + D);
+// Head `head` of row `row` of x [N, H * D].
+inline Vector head_row(Context& ctx, const Tensor& x, int64_t row, int64_t head,
+                       int64_t D) {
+  const int64_t at = row * x.dim(1) / D + head;
+  return to_f64(ctx, x.reshape({x.numel() / D, D}).slice(at, at + 1));
 }
 
 // Token t of a head, at `place` of its mini-batch, before which the state was
 // `before`: its gradient is added to `sum`; y is read from the state that
 // gives.
-inline void reference_token(const ScanProblem& p, int64_t head, int64_t t,
-                            int64_t place, const ReferenceState& before,
-                            ReferenceState& sum, ReferenceState& state,
-                            Vector& y) {
+inline void reference_token(Context& ctx, const ScanProblem& p, int64_t head,
+                            int64_t t, int64_t place,
+                            const ReferenceState& before, ReferenceState& sum,
+                            ReferenceState& state, Vector& y) {
   const int64_t H = p.shape.heads, D = p.shape.head_size;
-  const Vector w = head_row(p.ln_w, head, 0, D),
-               b = head_row(p.ln_b, head, 0, D);
-  const Vector q = head_row(p.xq, t, head, D), k = head_row(p.xk, t, head, D);
-  const Vector target = minus(head_row(p.xv, t, head, D), 1, k);
-  add_gradient(p.lr.data<double>()[t * H + head], before, k, target, w, b, sum);
-  state = minus(before, p.tok.data<double>()[place], sum);
+  const Vector w = head_row(ctx, p.ln_w, head, 0, D),
+               b = head_row(ctx, p.ln_b, head, 0, D);
+  const Vector q = head_row(ctx, p.xq, t, head, D),
+               k = head_row(ctx, p.xk, t, head, D);
+  const Vector target = minus(head_row(ctx, p.xv, t, head, D), 1, k);
+  add_gradient(head_row(ctx, p.lr, t, head, 1)[0], before, k, target, w, b,
+               sum);
+  state = minus(before, to_f64(ctx, p.tok.slice(place, place + 1))[0], sum);
   const Vector read = reference_norm(inner_model(state, q), w, b);
   for (int64_t j = 0; j < D; ++j) {
     const auto at = static_cast<std::size_t>(j);
@@ -182,29 +186,29 @@ struct Reference {
   Vector y, state;
 };
 
-inline void reference_mini_batch(const ScanProblem& p, int64_t head,
-                                 int64_t row, int64_t rows,
+inline void reference_mini_batch(Context& ctx, const ScanProblem& p,
+                                 int64_t head, int64_t row, int64_t rows,
                                  ReferenceState& state, Vector& y) {
   const ReferenceState before = state;
   ReferenceState sum = minus(before, 1, before);
   for (int64_t i = 0; i < rows; ++i) {
-    reference_token(p, head, row + i, i, before, sum, state, y);
+    reference_token(ctx, p, head, row + i, i, before, sum, state, y);
   }
 }
 
-inline Reference reference_forward(const ScanProblem& p) {
+inline Reference reference_forward(Context& ctx, const ScanProblem& p) {
   const int64_t b = p.shape.mini_batch;
   Reference out{Vector(static_cast<std::size_t>(p.xq.numel()), 0),
-                to_f64(p.state_in)};
-  Vector start = to_f64(p.start);
+                to_f64(ctx, p.state_in)};
+  Vector start = to_f64(ctx, p.start);
   for (int64_t head = 0; head < p.shape.heads; ++head) {
     ReferenceState state;
     exchange(p.shape, head, out.state, state, false);
     for (const Segment& s : p.segments) {
       if (s.resets) exchange(p.shape, head, start, state, false);
       for (int64_t i = 0; i < s.rows; i += b) {
-        reference_mini_batch(p, head, s.row + i, std::min(b, s.rows - i), state,
-                             out.y);
+        reference_mini_batch(ctx, p, head, s.row + i, std::min(b, s.rows - i),
+                             state, out.y);
       }
     }
     exchange(p.shape, head, out.state, state, true);

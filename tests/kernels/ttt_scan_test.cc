@@ -35,13 +35,13 @@ TEST_P(TttScanDefinition, ForwardAgreesTokenByToken) {
   Context ctx;
   ScanProblem p = random_problem(ctx, {inner, 2, D, b}, packed_tokens(b),
                                  packed_segments(b));
-  const Reference expected = reference_forward(p);
+  const Reference expected = reference_forward(ctx, p);
 
-  fill_padding(p, std::numeric_limits<double>::quiet_NaN());
+  fill_padding(ctx, p, std::numeric_limits<double>::quiet_NaN());
   const ScanOutputs actual = run_forward(ctx, p);
 
-  EXPECT_TRUE(close_l2(actual.y, expected.y, kSameF64));
-  EXPECT_TRUE(close_l2(actual.state_out, expected.state, kSameF64));
+  EXPECT_TRUE(close_l2(ctx, actual.y, expected.y, kSameF64));
+  EXPECT_TRUE(close_l2(ctx, actual.state_out, expected.state, kSameF64));
 }
 
 INSTANTIATE_TEST_SUITE_P(AllSizes, TttScanDefinition,
@@ -54,8 +54,8 @@ class TttScanGradients : public ::testing::TestWithParam<Case> {};
 // The objective sum(y * dy) + sum(state_out * dstate_out).
 double objective(Context& ctx, const ScanProblem& p) {
   const ScanOutputs out = run_forward(ctx, p);
-  return inner_product(out.y, p.dy) +
-         inner_product(out.state_out, p.dstate_out);
+  return inner_product(ctx, out.y, p.dy) +
+         inner_product(ctx, out.state_out, p.dstate_out);
 }
 
 ::testing::AssertionResult all_gradients_agree(Context& ctx,
@@ -63,7 +63,7 @@ double objective(Context& ctx, const ScanProblem& p) {
                                                int64_t sample) {
   const Threads one(1);  // thousands of small scans: waking threads would cost
   const ScanGradients d = run_backward(ctx, p, run_forward(ctx, p).kept);
-  return gradients_agree([&] { return objective(ctx, p); },
+  return gradients_agree(ctx, [&] { return objective(ctx, p); },
                          d.with(p, {{"start", p.start, d.dstart},
                                     {"state_in", p.state_in, d.dstate_in}}),
                          {.step = 1e-4, .sample = sample});
@@ -86,11 +86,11 @@ TEST_P(TttScanGradients, OfAChunkThatStartsWithAResetReachNoEarlierState) {
   const ScanOutputs with_state = run_forward(ctx, p);
   p.state_in = Tensor();
   const ScanOutputs out = run_forward(ctx, p);
-  EXPECT_TRUE(same_bits(out.y, with_state.y));
+  EXPECT_TRUE(same_bits(ctx, out.y, with_state.y));
   const ScanGradients d = run_backward(ctx, p, out.kept);
-  EXPECT_EQ(norm(to_f64(d.dstate_in)), 0);
+  EXPECT_EQ(norm(to_f64(ctx, d.dstate_in)), 0);
   const Threads one(1);
-  EXPECT_TRUE(gradients_agree([&] { return objective(ctx, p); },
+  EXPECT_TRUE(gradients_agree(ctx, [&] { return objective(ctx, p); },
                               {{"start", p.start, d.dstart}},
                               {.step = 1e-4, .sample = 20}));
 }
@@ -130,7 +130,7 @@ TEST_P(TttScan, SplitIntoChunksDoesNotChangeTheResult) {
   Context ctx;
   ScanProblem p = random_problem(ctx, {GetParam(), 2, 6, 4}, packed_tokens(4),
                                  packed_segments(4));
-  fill_padding(p, std::numeric_limits<double>::quiet_NaN());
+  fill_padding(ctx, p, std::numeric_limits<double>::quiet_NaN());
   expect_same_in_chunks(ctx, p);
 }
 
@@ -161,26 +161,26 @@ TEST_P(TttScan, PackedDocumentsEqualSeparateRuns) {
     const ScanProblem alone = chunk_of(packed, begin, end);
     const ScanOutputs alone_out = run_forward(ctx, alone);
     const ScanGradients alone_d = run_backward(ctx, alone, alone_out.kept);
-    EXPECT_TRUE(same_bits(out.y.slice(begin, end), alone_out.y));
-    EXPECT_TRUE(same_bits(d.dxq.slice(begin, end), alone_d.dxq));
-    EXPECT_TRUE(same_bits(d.dxk.slice(begin, end), alone_d.dxk));
-    EXPECT_TRUE(same_bits(d.dxv.slice(begin, end), alone_d.dxv));
-    EXPECT_TRUE(same_bits(d.dlr.slice(begin, end), alone_d.dlr));
-    accumulate(dstart, alone_d.dstart);
+    EXPECT_TRUE(same_bits(ctx, out.y.slice(begin, end), alone_out.y));
+    EXPECT_TRUE(same_bits(ctx, d.dxq.slice(begin, end), alone_d.dxq));
+    EXPECT_TRUE(same_bits(ctx, d.dxk.slice(begin, end), alone_d.dxk));
+    EXPECT_TRUE(same_bits(ctx, d.dxv.slice(begin, end), alone_d.dxv));
+    EXPECT_TRUE(same_bits(ctx, d.dlr.slice(begin, end), alone_d.dlr));
+    accumulate(ctx, dstart, alone_d.dstart);
   }
-  EXPECT_TRUE(close_l2(d.dstart, dstart, kSameF64));
+  EXPECT_TRUE(close_l2(ctx, d.dstart, dstart, kSameF64));
 }
 
 TEST_P(TttScan, RowsOutsideSegmentsAreZero) {
   Context ctx;
   ScanProblem p = random_problem(ctx, {GetParam(), 2, 4, 3}, packed_tokens(3),
                                  packed_segments(3));
-  fill_padding(p, std::numeric_limits<double>::quiet_NaN());
+  fill_padding(ctx, p, std::numeric_limits<double>::quiet_NaN());
   const ScanOutputs out = run_forward(ctx, p);
   const ScanGradients d = run_backward(ctx, p, out.kept);
   for (const Tensor& t : {out.y, d.dxq, d.dxk, d.dxv, d.dlr}) {
-    EXPECT_EQ(norm(to_f64(t.slice(4, 9))), 0);
-    EXPECT_EQ(norm(to_f64(t.slice(23, 27))), 0);
+    EXPECT_EQ(norm(to_f64(ctx, t.slice(4, 9))), 0);
+    EXPECT_EQ(norm(to_f64(ctx, t.slice(23, 27))), 0);
   }
 }
 
@@ -189,10 +189,10 @@ TEST_P(TttScan, WithoutSegmentsTheStatePassesThrough) {
   const ScanProblem p = random_problem(ctx, {GetParam(), 2, 4, 3}, 6, {});
   const ScanOutputs out = run_forward(ctx, p);
   const ScanGradients d = run_backward(ctx, p, out.kept);
-  EXPECT_TRUE(same_bits(out.state_out, p.state_in));
-  EXPECT_TRUE(same_bits(d.dstate_in, p.dstate_out));
+  EXPECT_TRUE(same_bits(ctx, out.state_out, p.state_in));
+  EXPECT_TRUE(same_bits(ctx, d.dstate_in, p.dstate_out));
   for (const Tensor& t : {out.y, d.dxq, d.dtok, d.dln_w, d.dstart}) {
-    EXPECT_EQ(norm(to_f64(t)), 0);
+    EXPECT_EQ(norm(to_f64(ctx, t)), 0);
   }
 }
 
@@ -211,7 +211,8 @@ TEST_P(TttScan, BitsDoNotDependOnThreadsOrRepetition) {
     const ScanProblem p =
         random_problem(ctx, {GetParam(), 5, 6, 4}, packed_tokens(4),
                        packed_segments(4), dtype);
-    EXPECT_TRUE(same_bits_for_any_threads([&] { return run_both(ctx, p); }));
+    EXPECT_TRUE(
+        same_bits_for_any_threads(ctx, [&] { return run_both(ctx, p); }));
   }
 }
 
@@ -224,12 +225,12 @@ TEST_P(TttScan, SinglePrecisionAgreesWithDouble) {
   const std::vector<Tensor> single = run_both(ctx, p);
   for (Tensor* t : {&p.xq, &p.xk, &p.xv, &p.lr, &p.tok, &p.ln_w, &p.ln_b,
                     &p.start, &p.state_in, &p.dy, &p.dstate_out}) {
-    *t = from_f64(ctx, to_f64(*t), t->shape(), DType::kF64);
+    *t = from_f64(ctx, to_f64(ctx, *t), t->shape(), DType::kF64);
   }
   const std::vector<Tensor> expected = run_both(ctx, p);
   for (std::size_t i = 0; i < single.size(); ++i) {
-    EXPECT_TRUE(
-        close_l2(single[i], expected[i], rounding(DType::kF32, tokens * D)))
+    EXPECT_TRUE(close_l2(ctx, single[i], expected[i],
+                         rounding(DType::kF32, tokens * D)))
         << "result " << i;
   }
 }

@@ -7,11 +7,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "kernels/gradient_sum.h"
 #include "models/build.h"
 #include "tests/models/model_cases.h"
 #include "tests/support/gradcheck.h"
@@ -79,7 +79,7 @@ class BlockOnChunk {
         make_sequence_layer(config_, "seq_modeling_block.", layout);
     block_.emplace(config_, "", layout, std::move(layer));
     weights_.emplace(ctx_, std::move(layout), kF64);
-    testing::randomise(1, *weights_);
+    testing::randomise(ctx_, 1, *weights_);
     block_->bind(*weights_);
     block_->layer().set_inner_rate_multiplier(0.7);
     view_ = {.sequence = 0,
@@ -107,12 +107,14 @@ class BlockOnChunk {
     block_->scan(ctx_, view_, slab_, at(in_, Border::kState),
                  at(out_, Border::kState));
     block_->output(ctx_, view_, slab_, y_);
-    return inner_product(y_, dy_) +
-           inner_product(at(out_, Border::kHaloQk),
+    return inner_product(ctx_, y_, dy_) +
+           inner_product(ctx_, at(out_, Border::kHaloQk),
                          at(dout_, Border::kHaloQk)) +
-           inner_product(at(out_, Border::kState), at(dout_, Border::kState));
+           inner_product(ctx_, at(out_, Border::kState),
+                         at(dout_, Border::kState));
   }
 
+  Context& ctx() { return ctx_; }
   const Borders& dout() const { return dout_; }
   Borders zeros() {
     Borders zeros;
@@ -128,7 +130,7 @@ class BlockOnChunk {
     Gradients d;
     d.dx = testing::clone(ctx_, dy_);
     GradientSum sum(ctx_, weights_->layout(), kF64);
-    sum.start(1);
+    sum.start(ctx_, 1);
     for (int b = 0; b < kBorders && take_borders; ++b) {
       if (!in_[b].empty()) d.borders[b] = nans(ctx_, in_[b].shape(), kF64);
     }
@@ -140,10 +142,9 @@ class BlockOnChunk {
     block_->conv_backward(ctx_, view_, slab_, at(in_, Border::kHaloX),
                           at(dout, Border::kHaloQk),
                           at(d.borders, Border::kHaloX), d.dx, sum);
-    EXPECT_EQ(sum.num_refused(), 0);
+    EXPECT_EQ(testing::to_i64(ctx_, sum.refused()), std::vector<int64_t>{0});
     d.parameters = ctx_.allocate({weights_->layout().numel()}, kF64);
-    const std::span<const int64_t> planes[] = {sum.plane(0), sum.plane(1)};
-    GradientSum::to_values(kF64, planes, d.parameters);
+    gradient_sum_values(ctx_, sum.words(), d.parameters);
     return d;
   }
 
@@ -167,8 +168,7 @@ class BlockOnChunk {
     Generator rng(2);
     slab_ = block_->make_slab(ctx_, view_.tokens + 3);
     x_ = rows(slab_.x, view_);
-    const Tensor x = normal(ctx_, rng, x_.shape(), kF64);
-    std::copy_n(x.data<double>(), x.numel(), x_.data<double>());
+    copy(ctx_, normal(ctx_, rng, x_.shape(), kF64), x_);
     y_ = nans(ctx_, x_.shape(), kF64);
     dy_ = normal(ctx_, rng, x_.shape(), kF64);
     for (const Border b : {Border::kHaloX, Border::kHaloQk, Border::kState}) {
@@ -200,7 +200,7 @@ TEST_P(BlockTest, GradientsAreThoseOfFiniteDifferences) {
     block.forward();
     Gradients d = block.backward(block.dout(), true);
     EXPECT_TRUE(testing::gradients_agree(
-        [&] { return block.forward(); }, block.to_check(d),
+        block.ctx(), [&] { return block.forward(); }, block.to_check(d),
         {.step = testing::kStep, .sample = 12}));
   }
 }
@@ -213,8 +213,8 @@ TEST_P(BlockTest, GradientsOfTheRestStayIfNobodyTakesThoseOfTheBorders) {
     const Gradients taken = block.backward(block.dout(), true);
     block.forward();
     const Gradients dropped = block.backward(block.dout(), false);
-    EXPECT_TRUE(same_bits(dropped.dx, taken.dx));
-    EXPECT_TRUE(same_bits(dropped.parameters, taken.parameters));
+    EXPECT_TRUE(same_bits(block.ctx(), dropped.dx, taken.dx));
+    EXPECT_TRUE(same_bits(block.ctx(), dropped.parameters, taken.parameters));
   }
 }
 
@@ -226,10 +226,10 @@ TEST_P(BlockTest, NoGradientFromTheNextChunkMeansZero) {
     const Gradients expected = block.backward(block.zeros(), true);
     block.forward();
     const Gradients d = block.backward({}, true);
-    EXPECT_TRUE(same_bits(d.dx, expected.dx));
-    EXPECT_TRUE(same_bits(d.parameters, expected.parameters));
+    EXPECT_TRUE(same_bits(block.ctx(), d.dx, expected.dx));
+    EXPECT_TRUE(same_bits(block.ctx(), d.parameters, expected.parameters));
     for (int b = 0; b < kBorders; ++b) {
-      EXPECT_TRUE(same_bits(d.borders[b], expected.borders[b]))
+      EXPECT_TRUE(same_bits(block.ctx(), d.borders[b], expected.borders[b]))
           << name_of(static_cast<Border>(b));
     }
   }

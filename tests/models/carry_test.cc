@@ -61,14 +61,11 @@ class CarryTest : public ::testing::TestWithParam<ModelOptions> {
       Context ctx;
       Trainer trainer(ctx, world, config(), in_chunks(8, hot_rounds), parallel,
                       {});
-      testing::randomise(3, trainer.model().weights());
+      testing::randomise(ctx, 3, trainer.model().weights());
       const auto run = [&](int64_t begin, int64_t end) {
-        ModelResult result;
         const Batch batch =
             pieces(whole_batch(), begin, end, config().halo_rows());
-        result.loss = trainer.forward_backward(batch);
-        EXPECT_TRUE(trainer.optimizer().reduce(trainer.gradients()).finite);
-        result.gradient = trainer.optimizer().gather_gradient();
+        ModelResult result = testing::run_batch(ctx, trainer, batch);
         trainer.carried().end_step(batch, /*step=*/begin > 0, /*finite=*/true);
         return result;
       };
@@ -76,7 +73,7 @@ class CarryTest : public ::testing::TestWithParam<ModelOptions> {
       mine.first = run(0, kCut);
       mine.second = run(kCut, 40);
     });
-    return steps[0];
+    return std::move(steps[0]);
   }
 };
 

@@ -37,11 +37,11 @@ struct Reader {
 
   explicit Reader(const ModelOptions& options, int64_t chunk_tokens = 8)
       : model(ctx, testing::small_model(options), DType::kF64),
-        decoder(ctx, random(model), chunk_tokens) {}
+        decoder(ctx, random(ctx, model), chunk_tokens) {}
 
   // The learned start is a weight: the decoder is made of those that count.
-  static LanguageModel& random(LanguageModel& model) {
-    testing::randomise(3, model.weights());
+  static LanguageModel& random(Context& ctx, LanguageModel& model) {
+    testing::randomise(ctx, 3, model.weights());
     return model;
   }
 
@@ -52,7 +52,7 @@ struct Reader {
     const auto sink = [&](int64_t row, const Tensor& logits) {
       EXPECT_EQ(row, next);
       next += logits.dim(0);
-      const std::vector<double> values = testing::to_f64(logits);
+      const std::vector<double> values = testing::to_f64(ctx, logits);
       all.insert(all.end(), values.begin(), values.end());
     };
     last ? decoder.read_last(ids, sink) : decoder.read(ids, sink);
@@ -66,12 +66,12 @@ double tolerance(const ModelConfig& config) {
          static_cast<double>(config.num_layers);
 }
 
-std::vector<double> values_of(const HiddenState& state) {
+std::vector<double> values_of(Context& ctx, const HiddenState& state) {
   std::vector<double> all;
   for (const HiddenState::Layer& layer : state.layers) {
     for (const Tensor* t :
          {&layer.state, &layer.gradient_sum, &layer.halo_x, &layer.halo_qk}) {
-      const std::vector<double> values = testing::to_f64(*t);
+      const std::vector<double> values = testing::to_f64(ctx, *t);
       all.insert(all.end(), values.begin(), values.end());
     }
   }
@@ -110,7 +110,8 @@ TEST_P(DecoderTest, LogitsAreThoseOfTheForwardPassHoweverTokensAreSplit) {
     ASSERT_EQ(from, ids.end());
     const double limit = tolerance(reader.model.config());
     EXPECT_TRUE(testing::close_l2(logits, expected, limit));
-    const std::vector<double> state = values_of(reader.decoder.state());
+    const std::vector<double> state =
+        values_of(reader.ctx, reader.decoder.state());
     if (whole_state.empty()) whole_state = state;
     EXPECT_TRUE(testing::close_l2(state, whole_state, limit));
     EXPECT_EQ(reader.decoder.state().tokens_read, kTokens);
@@ -126,7 +127,7 @@ TEST_P(DecoderTest, GoesOnFromASavedState) {
     reader.decoder.restart();
     reader.read(all.first(saved_at));
     const testing::TemporaryFile file("");
-    save_hidden_state(file.path(), reader.decoder.state(),
+    save_hidden_state(reader.ctx, file.path(), reader.decoder.state(),
                       reader.model.config());
     const std::vector<double> expected = reader.read(all.subspan(saved_at));
 
@@ -194,7 +195,8 @@ TEST(Decoder, LastLogitsAreTheLastOfAll) {
     reader.decoder.restart();
     const std::vector<double> all = reader.read(std::span(ids).first(n));
     reader.decoder.restart();
-    EXPECT_EQ(testing::to_f64(reader.decoder.read(std::span(ids).first(n))),
+    EXPECT_EQ(testing::to_f64(reader.ctx,
+                              reader.decoder.read(std::span(ids).first(n))),
               std::vector<double>(all.end() - 11, all.end()));
   }
 }
@@ -241,15 +243,15 @@ TEST(Decoder, NamesLogitsAndStatesThatAreNotFinite) {
   const testing::TemporaryFile file("");
   reader.read(std::span(ids).first(5));
   HiddenState state = copy(reader.ctx, reader.decoder.state());
-  state.layers[1].state.data<double>()[2] =
-      std::numeric_limits<double>::infinity();
-  save_hidden_state(file.path(), state, reader.model.config());
+  testing::fill(reader.ctx, std::numeric_limits<double>::infinity(),
+                state.layers[1].state.slice(2, 3));
+  save_hidden_state(reader.ctx, file.path(), state, reader.model.config());
   EXPECT_THAT(
       [&] { load_hidden_state(reader.ctx, file.path(), reader.model, "F"); },
       ThrowsMessage<InvalidArgument>(
           HasSubstr("F: tensor layers.1.state: 1 of ")));
-  reader.model.final_norm().data<double>()[0] =
-      std::numeric_limits<double>::quiet_NaN();
+  testing::fill(reader.ctx, std::numeric_limits<double>::quiet_NaN(),
+                reader.model.final_norm().slice(0, 1));
   EXPECT_THAT(
       [&] { reader.read(std::span(ids).subspan(5, 3)); },
       ThrowsMessage<InvalidArgument>(HasSubstr("logits from token 5 on: ")));
@@ -271,7 +273,8 @@ void expect_refused(const std::string& path, const ModelOptions& options,
 TEST(HiddenStateFile, OfAnotherModelIsRefusedByItsFirstDifference) {
   Reader reader(kMamba);
   const testing::TemporaryFile file("");
-  save_hidden_state(file.path(), reader.decoder.state(), reader.model.config());
+  save_hidden_state(reader.ctx, file.path(), reader.decoder.state(),
+                    reader.model.config());
   expect_refused(file.path(), {InnerModel::kMlp, true, true, true},
                  "layer: linear, expected mlp");
   expect_refused(file.path(), {InnerModel::kLinear, true, false, true},
@@ -299,7 +302,7 @@ TEST(HiddenStateFile, IsCheckedBeforeItIsUsed) {
   const HiddenState& state = reader.decoder.state();
   const ModelConfig& config = reader.model.config();
   const testing::TemporaryFile file("");
-  save_hidden_state(file.path(), state, config);
+  save_hidden_state(reader.ctx, file.path(), state, config);
   const SafetensorsHeader good = SafetensorsFile::read(file.path()).header();
   EXPECT_EQ(check_hidden_state(good, "F", state, config), 0);
   const auto expect_error = [&](auto&& change, const std::string& error) {

@@ -79,9 +79,9 @@ class FrozenBorders : public ChunkProgram {
       if (is_new) kept->second = testing::clone(ctx, in);
       in = kept->second;
     }
-    if (frozen && part == Part::kEmbed) swap_rows_before(view);
+    if (frozen && part == Part::kEmbed) swap_rows_before(ctx, view);
     model_.forward(ctx, part, layer, view, slab, in, border_out);
-    if (frozen && part == Part::kEmbed) swap_rows_before(view);
+    if (frozen && part == Part::kEmbed) swap_rows_before(ctx, view);
   }
   void backward(Context&, Part, int64_t, const ChunkView&, int, const Tensor&,
                 const Tensor&, Tensor&, GradientSum&) override {
@@ -89,13 +89,15 @@ class FrozenBorders : public ChunkProgram {
   }
 
  private:
-  void swap_rows_before(const ChunkView& view) {
-    const int64_t C = embedding_.dim(1);
+  void swap_rows_before(Context& ctx, const ChunkView& view) {
     const auto before = ids_before(batch_[view.sequence], view.first,
                                    model_.config().halo_rows());
     for (const int64_t id : std::set<int64_t>(before.begin(), before.end())) {
-      double* row = embedding_.data<double>() + id * C;
-      std::swap_ranges(row, row + C, kept_embedding_.data<double>() + id * C);
+      const Tensor row = embedding_.slice(id, id + 1);
+      const Tensor kept = kept_embedding_.slice(id, id + 1);
+      const Tensor before_it = copy(ctx, row);
+      copy(ctx, kept, row);
+      copy(ctx, before_it, kept);
     }
   }
 
@@ -122,13 +124,12 @@ TEST_P(DetachTest, GradientIsThatOfALossWithConstantBorders) {
   const ModelRun run = packed(2);
   Trainer trainer(ctx, *world, run.config, run.train, {}, {});
   LanguageModel& model = trainer.model();
-  run.weights(model.weights());
-  trainer.forward_backward(run.batch);
-  trainer.optimizer().reduce(trainer.gradients());
-  const Tensor gradient = trainer.optimizer().gather_gradient();
+  run.weights(ctx, model.weights());
+  const Tensor gradient = testing::reduced_gradient(
+      ctx, trainer, trainer.forward_backward(run.batch));
 
   FrozenBorders frozen(ctx, model, run.batch);
-  testing::ForwardLoss loss(ctx, *world, model, frozen);
+  testing::ForwardLoss loss(ctx, *world, run, model, frozen);
   loss();  // keeps the borders
   testing::expect_gradient(ctx, model.weights(), gradient,
                            [&] { return loss(); });
@@ -188,9 +189,7 @@ std::vector<std::pair<int, int>> gradient_messages(const ModelRun& run,
   LanguageModel model(ctx, run.config, DType::kF64);
   ScheduleShape shape = model.schedule_shape();
   shape.ranks = ranks;
-  shape.sequences = ChunkedBatch(run.batch, kChunk, run.config.mini_batch_size,
-                                 run.train.detach_every_chunks)
-                        .shapes();
+  shape.sequences = testing::chunks_of(run).shapes();
   std::vector<std::pair<int, int>> chunks;
   for (const OperationList& list : make_schedule(shape)) {
     for (const Operation& op : list) {

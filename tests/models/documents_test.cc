@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -71,17 +72,17 @@ TEST_P(DocumentsTest, PackedGiveTheSameAsSequencesOfTheirOwn) {
 }
 
 // The learned start of every layer replaced by a state.
-void set_start(const ModelConfig& config, const Observations& states,
-               ParameterStore& weights) {
+void set_start(Context& ctx, const ModelConfig& config,
+               const Observations& states, ParameterStore& weights) {
   for (int64_t l = 0; l < config.num_layers; ++l) {
     const std::vector<double> state =
         states.values("state." + std::to_string(l));
     auto from = state.begin();
     for (const char* name : {"W1", "b1", "W2", "b2"}) {
       if (name[1] == '2' && config.inner == InnerModel::kLinear) continue;
-      Tensor to = weights.value("model.layers." + std::to_string(l) +
-                                ".seq_modeling_block." + name);
-      std::copy_n(from, to.numel(), to.data<double>());
+      const Tensor to = weights.value("model.layers." + std::to_string(l) +
+                                      ".seq_modeling_block." + name);
+      upload(ctx, std::span<const double>(from, to.numel()), to);
       from += to.numel();
     }
     EXPECT_EQ(from, state.end());
@@ -103,9 +104,9 @@ TEST_P(DocumentsTest, CarryingOnIsStartingFromTheStateLeftBehind) {
     run.batch = {testing::alone(both, 0)};
     const double first_loss = run_model(run, &seen_first).loss;
     run.batch = {testing::alone(both, 1)};
-    run.weights = [&](ParameterStore& weights) {
-      testing::randomise(3, weights);
-      set_start(run.config, seen_first, weights);
+    run.weights = [&](Context& ctx, ParameterStore& weights) {
+      testing::randomise(ctx, 3, weights);
+      set_start(ctx, run.config, seen_first, weights);
     };
     const double second_loss = run_model(run, &seen_second).loss;
 

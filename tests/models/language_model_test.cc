@@ -1,5 +1,6 @@
 #include "models/language_model.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -20,6 +21,7 @@ using testing::ModelOptions;
 using testing::ModelResult;
 using testing::ModelRun;
 using testing::Observations;
+using ::testing::ThrowsMessage;
 
 class LanguageModelTest
     : public ::testing::TestWithParam<std::tuple<ModelOptions, bool>> {
@@ -35,15 +37,18 @@ void check_gradient(const ModelConfig& config, int64_t chunk_tokens) {
   const testing::Threads one_thread(1);
   Context ctx;
   const auto world = make_self_communicator();
-  Trainer trainer(ctx, *world, config, in_chunks(chunk_tokens), {}, {});
+  const ModelRun run{.config = config,
+                     .batch = testing::packed_batch(5),
+                     .train = in_chunks(chunk_tokens)};
+  Trainer trainer(ctx, *world, config, run.train, {}, {});
   ParameterStore& weights = trainer.model().weights();
-  testing::randomise(4, weights);
+  testing::randomise(ctx, 4, weights);
   trainer.model().set_inner_rate_multiplier(0.7);
-  const double loss = trainer.forward_backward(testing::packed_batch(5));
-  ASSERT_TRUE(trainer.optimizer().reduce(trainer.gradients()).finite);
-  const Tensor gradient = trainer.optimizer().gather_gradient();
+  const double loss = trainer.forward_backward(run.batch);
+  const Tensor gradient = testing::reduced_gradient(ctx, trainer, loss);
 
-  testing::ForwardLoss loss_of(ctx, *world, trainer.model(), trainer.model());
+  testing::ForwardLoss loss_of(ctx, *world, run, trainer.model(),
+                               trainer.model());
   EXPECT_EQ(loss_of(), loss);
   testing::expect_gradient(ctx, weights, gradient, [&] { return loss_of(); });
 }
@@ -104,6 +109,60 @@ TEST(LanguageModel, GradientsAreRightForOtherSizes) {
     config.intermediate_size = 7;
     check_gradient(config, 4);
   }
+}
+
+TEST(LanguageModel, NamesIdsAndTargetsOutsideTheVocabulary) {
+  Context ctx;
+  LanguageModel model(
+      ctx, testing::small_model({InnerModel::kLinear, false, true, true}),
+      DType::kF64);
+  Batch batch = testing::packed_batch(5);
+  batch[1].continues = true;
+  batch[1].documents[0].resets = false;
+  batch[1].ids_before = {0, 10};  // the largest id of 11
+  const auto set = [&](const Batch& batch) {
+    model.set_batch(ctx,
+                    ChunkedBatch(batch, 8, model.config().mini_batch_size, 0));
+  };
+  const auto expect_refused = [&](std::vector<int64_t> Sequence::*in,
+                                  int64_t at, int64_t value,
+                                  const std::string& message) {
+    Batch bad = batch;
+    (bad[1].*in)[static_cast<std::size_t>(at)] = value;
+    EXPECT_THAT([&] { set(bad); }, ThrowsMessage<InvalidArgument>(message));
+  };
+  EXPECT_NO_THROW(set(batch));
+  for (const int64_t id : {int64_t{-1}, int64_t{11}, kIgnoredTarget}) {
+    const std::string refused = std::to_string(id) + ", expected [0,11)";
+    expect_refused(&Sequence::ids, 12, id, "sequence 1: ids[12]: " + refused);
+    expect_refused(&Sequence::ids_before, 1, id,
+                   "sequence 1: ids_before[1]: " + refused);
+    if (id == kIgnoredTarget) continue;
+    expect_refused(&Sequence::targets, 3, id,
+                   "sequence 1: targets[3]: " + refused + " or -100");
+  }
+  batch[1].targets[3] = kIgnoredTarget;
+  EXPECT_NO_THROW(set(batch));
+}
+
+TEST(LanguageModel, ANewBatchForgetsTheLossesOfTheLast) {
+  Context ctx;
+  const auto world = make_self_communicator();
+  const ModelRun run{.config = testing::small_model(
+                         {InnerModel::kLinear, false, false, false}),
+                     .batch = testing::packed_batch(5),
+                     .train = in_chunks(8)};
+  LanguageModel model(ctx, run.config, DType::kF64);
+  run.weights(ctx, model.weights());
+  testing::ForwardLoss loss(ctx, *world, run, model, model);
+  loss();
+  // Chunks of 43 tokens, then of 13: a slot each, in this order.
+  EXPECT_EQ(model.loss_slot(1, 0), 6);
+  const std::vector<double> losses = testing::to_f64(ctx, model.losses());
+  EXPECT_EQ(losses.size(), 8U);
+  EXPECT_THAT(losses, ::testing::Each(::testing::Gt(0)));
+  model.set_batch(ctx, testing::chunks_of(run));
+  EXPECT_EQ(testing::to_f64(ctx, model.losses()), std::vector<double>(8, 0.0));
 }
 
 }  // namespace

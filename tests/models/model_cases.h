@@ -82,7 +82,7 @@ inline ModelConfig small_model(const ModelOptions& options) {
 }
 
 // Unlike models/build.h's start, no parameter is zero or one, and all matter.
-inline void randomise(uint64_t seed, ParameterStore& weights) {
+inline void randomise(Context& ctx, uint64_t seed, ParameterStore& weights) {
   Generator rng(seed);
   for (const Parameter& p : weights.layout().parameters()) {
     const auto ends_with = [&](const char* end) {
@@ -92,10 +92,10 @@ inline void randomise(uint64_t seed, ParameterStore& weights) {
     if (ends_with("norm.weight") || ends_with("norm_weight")) mean = 1;
     if (ends_with("token_idx")) stddev = 0.05;
     if (ends_with("embed_tokens.weight")) stddev = 0.6;
-    double* value = weights.value(p.name).data<double>();
-    for (int64_t i = 0; i < p.count; ++i) {
-      value[i] = mean + stddev * normal(rng);
-    }
+    upload(ctx,
+           generate(p.shape, weights.dtype(),
+                    [&](int64_t) { return mean + stddev * normal(rng); }),
+           weights.value(p.name));
   }
 }
 

@@ -4,12 +4,13 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <mutex>
+#include <numeric>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,14 +26,17 @@ namespace timepipe::testing {
 // the order of sequences and tokens, whatever the chunks; of states, the last.
 class Observations {
  public:
-  Observer observer(const ProcessGrid& grid, const Batch& batch) {
-    return [this, &grid, &batch](const std::string& name, const ChunkView& view,
-                                 int64_t row, const Tensor& value) {
+  // ctx: of the rank that is observed.
+  Observer observer(Context& ctx, const ProcessGrid& grid, const Batch& batch) {
+    return [this, &ctx, &grid, &batch](const std::string& name,
+                                       const ChunkView& view, int64_t row,
+                                       const Tensor& value) {
       const int64_t sequence = grid.data_rank + view.sequence * grid.data_ranks;
       const int64_t tokens = batch.at(sequence).tokens();
       const bool is_state = name.starts_with("state.");
       if (is_state && view.first + view.tokens != tokens) return;
-      put(name, {sequence, is_state ? 0 : view.first + row}, value);
+      put(name, {sequence, is_state ? 0 : view.first + row},
+          to_f64(ctx, value));
     };
   }
 
@@ -53,8 +57,8 @@ class Observations {
  private:
   using Place = std::pair<int64_t, int64_t>;  // sequence, first row
 
-  void put(const std::string& name, Place place, const Tensor& value) {
-    std::vector<double> piece = to_f64(value);
+  void put(const std::string& name, Place place,
+           const std::vector<double>& piece) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto [seen, is_new] = pieces_[name].try_emplace(place, piece);
     if (is_new) return;
@@ -71,9 +75,8 @@ struct ModelRun {
   TrainConfig train;  // chunk_tokens, hot_rounds, detach_every_chunks
   ParallelConfig parallel = {};
   // Sets the weights.
-  std::function<void(ParameterStore&)> weights = [](ParameterStore& store) {
-    randomise(3, store);
-  };
+  std::function<void(Context&, ParameterStore&)> weights =
+      [](Context& ctx, ParameterStore& store) { randomise(ctx, 3, store); };
   bool trains = true;  // else the loss alone, no gradient
 };
 
@@ -85,30 +88,43 @@ inline TrainConfig in_chunks(int64_t chunk_tokens, int64_t hot_rounds = 1,
           .dtype = DType::kF64};
 }
 
+inline ChunkedBatch chunks_of(const ModelRun& run) {
+  return {run.batch, run.train.chunk_tokens, run.config.mini_batch_size,
+          run.train.detach_every_chunks};
+}
+
 struct ModelResult {
   double loss;
-  Tensor gradient;  // flat
+  HostArray gradient;  // flat
 };
+
+// The sum over ranks of what the trainer's gradients hold, flat. Collective.
+inline Tensor reduced_gradient(Context& ctx, Trainer& trainer, double loss) {
+  ShardedOptimizer& optimizer = trainer.optimizer();
+  optimizer.reduce(trainer.gradients(),
+                   from_f64(ctx, {loss}, {1}, DType::kF64));
+  EXPECT_TRUE(optimizer.report().finite);
+  return optimizer.gather_gradient();
+}
+
+inline ModelResult run_batch(Context& ctx, Trainer& trainer,
+                             const Batch& batch) {
+  const double loss = trainer.forward_backward(batch);
+  return {loss, download(ctx, reduced_gradient(ctx, trainer, loss))};
+}
 
 // One rank's part. Collective.
 inline ModelResult run_rank(Context& ctx, Communicator& world,
                             const ModelRun& run, Observations* observations) {
   const Threads one_thread(1);
   Trainer trainer(ctx, world, run.config, run.train, run.parallel, {});
-  run.weights(trainer.model().weights());
+  run.weights(ctx, trainer.model().weights());
   if (observations != nullptr) {
     trainer.model().set_observer(
-        observations->observer(trainer.grid(), run.batch));
+        observations->observer(ctx, trainer.grid(), run.batch));
   }
-  ModelResult result;
-  if (!run.trains) {
-    result.loss = trainer.evaluate(run.batch);
-    return result;
-  }
-  result.loss = trainer.forward_backward(run.batch);
-  EXPECT_TRUE(trainer.optimizer().reduce(trainer.gradients()).finite);
-  result.gradient = trainer.optimizer().gather_gradient();
-  return result;
+  if (!run.trains) return {trainer.evaluate(run.batch), {}};
+  return run_batch(ctx, trainer, run.batch);
 }
 
 inline ::testing::AssertionResult same_bits(const ModelResult& a,
@@ -133,34 +149,33 @@ inline ModelResult run_model(const ModelRun& run,
   for (const ModelResult& result : results) {
     EXPECT_TRUE(same_bits(result, results[0]));
   }
-  return results[0];
+  return std::move(results[0]);
 }
 
-// The loss of a model's batch by forward passes alone.
+// The loss of a run's batch by forward passes alone, on one rank.
 class ForwardLoss {
  public:
   // `program`: the model, or one that runs it.
-  ForwardLoss(Context& ctx, Communicator& world, LanguageModel& model,
-              ChunkProgram& program)
-      : model_(model),
+  ForwardLoss(Context& ctx, Communicator& world, const ModelRun& run,
+              LanguageModel& model, ChunkProgram& program)
+      : ctx_(ctx),
+        model_(model),
         runner_(ctx, world, program),
-        unused_(ctx, model.weights().layout(), DType::kF64) {}
+        unused_(ctx, model.weights().layout(), DType::kF64) {
+    model.set_batch(ctx, chunks_of(run));
+  }
 
   double operator()() {
     ScheduleShape shape = model_.schedule_shape();
     shape.sequences = model_.batch().shapes();
     shape.training = false;
     runner_.run(shape, 0, unused_);
-    double loss = 0;
-    for (std::size_t s = 0; s < shape.sequences.size(); ++s) {
-      for (std::size_t c = 0; c < shape.sequences[s].size(); ++c) {
-        loss += model_.loss(s, c);
-      }
-    }
-    return loss;
+    const std::vector<double> losses = to_f64(ctx_, model_.losses());
+    return std::accumulate(losses.begin(), losses.end(), 0.0);
   }
 
  private:
+  Context& ctx_;
   LanguageModel& model_;
   ScheduleRunner runner_;
   GradientSum unused_;
@@ -173,27 +188,29 @@ inline void expect_gradient(Context& ctx, ParameterStore& weights,
                             const std::function<double()>& loss) {
   Generator rng(18);
   for (const Parameter& p : weights.layout().parameters()) {
-    Tensor value = weights.value(p.name);
-    const std::vector<double> start = to_f64(value);
+    const Tensor value = weights.value(p.name);
+    const std::vector<double> start = to_f64(ctx, value);
     std::vector<double> direction =
-        to_f64(normal(ctx, rng, p.shape, DType::kF64));
+        to_f64(ctx, normal(ctx, rng, p.shape, DType::kF64));
     const double length = norm(direction);
     for (double& d : direction) d /= length;
-    Tensor shift = filled(ctx, 0, {1}, DType::kF64);
+    const Tensor shift = filled(ctx, 0, {1}, DType::kF64);
     const auto move = [&] {
-      for (std::size_t i = 0; i < start.size(); ++i) {
-        value.data<double>()[i] =
-            start[i] + shift.data<double>()[0] * direction[i];
+      const double by = to_number(ctx, shift);
+      std::vector<double> moved = start;
+      for (std::size_t i = 0; i < moved.size(); ++i) {
+        moved[i] += by * direction[i];
       }
+      upload(ctx, std::span<const double>(moved), value);
       return loss();
     };
     const double slope =
-        inner_product(gradient.slice(p.offset, p.offset + p.count),
+        inner_product(ctx, gradient.slice(p.offset, p.offset + p.count),
                       from_f64(ctx, direction, p.shape, DType::kF64));
     EXPECT_TRUE(gradients_agree(
-        move, {{p.name, shift, filled(ctx, slope, {1}, DType::kF64)}},
+        ctx, move, {{p.name, shift, filled(ctx, slope, {1}, DType::kF64)}},
         {.step = kStep}));
-    std::ranges::copy(start, value.data<double>());
+    upload(ctx, std::span<const double>(start), value);
   }
 }
 
@@ -206,8 +223,10 @@ inline std::vector<Parameter> parameters_of(const ModelConfig& config) {
       .parameters();
 }
 
-inline std::vector<double> values_of(const Parameter& p, const Tensor& flat) {
-  return to_f64(flat.slice(p.offset, p.offset + p.count));
+inline std::vector<double> values_of(const Parameter& p,
+                                     const HostArray& flat) {
+  const auto values = flat.values<double>().subspan(p.offset, p.count);
+  return {values.begin(), values.end()};
 }
 
 // Every parameter's gradient within `tolerance` of its own size.

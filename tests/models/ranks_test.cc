@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/models/model_runs.h"
@@ -119,12 +120,10 @@ TEST(Ranks, GoFromBatchToBatchOfAnyShape) {
     const testing::Threads one_thread(1);
     Context ctx;
     Trainer trainer(ctx, world, run.config, run.train, run.parallel, {});
-    run.weights(trainer.model().weights());
+    run.weights(ctx, trainer.model().weights());
     for (std::size_t i = 0; i < batches.size(); ++i) {
-      const double loss = trainer.forward_backward(batches[i]);
-      trainer.optimizer().reduce(trainer.gradients());
-      const Tensor gradient = trainer.optimizer().gather_gradient();
-      if (world.rank() == 0) results[i] = {loss, gradient};
+      ModelResult result = testing::run_batch(ctx, trainer, batches[i]);
+      if (world.rank() == 0) results[i] = std::move(result);
     }
   });
   for (std::size_t i = 0; i < batches.size(); ++i) {

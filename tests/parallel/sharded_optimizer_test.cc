@@ -1,80 +1,43 @@
 #include "parallel/sharded_optimizer.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
-#include <string>
 #include <vector>
 
 #include "runtime/rng.h"
+#include "runtime/transfer.h"
+#include "tests/parallel/sample_parameters.h"
 #include "tests/support/tensors.h"
 #include "tests/support/threads.h"
 
 namespace timepipe {
 namespace {
 
-using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
+using testing::sample_layout;
+using testing::sample_shapes;
+using testing::sample_weights;
 
 constexpr int64_t kAddends = 7, kSteps = 3;
-
-struct NamedShape {
-  const char* name;
-  Shape shape;
-  bool is_norm_or_bias;
-};
-
-// Ten blocks; sizes that need padding and, between, some that don't.
-const std::vector<NamedShape>& sample_shapes() {
-  static const std::vector<NamedShape> shapes = {
-      {"embed_tokens.weight", {50, 331}, false},  // two blocks
-      {"layers.0.seq_norm.weight", {17}, true},
-      {"layers.0.W1", {2, 16, 16}, false},
-      {"layers.0.b1", {2, 1, 16}, true},
-      {"layers.0.b2", {2, 1, 16}, true},
-      {"layers.0.ttt_norm_weight", {3}, true},
-      {"layers.0.ttt_norm_bias", {3}, true},
-      {"layers.0.learnable_ttt_lr_bias", {3, 1}, true},
-      {"layers.0.conv.bias", {5}, true},
-      {"lm_head.weight", {64, 31}, false}};
-  return shapes;
-}
-
-ParameterLayout sample_layout() {
-  ParameterLayout layout;
-  for (const NamedShape& p : sample_shapes()) layout.add(p.name, p.shape);
-  return layout;
-}
-
-ParameterStore sample_weights(Context& ctx, DType dtype) {
-  ParameterStore weights(ctx, sample_layout(), dtype);
-  for (const Parameter& p : weights.layout().parameters()) {
-    Tensor value = weights.value(p.name);
-    fill_normal(Rng(1, p.name), 0.3, value);
-  }
-  return weights;
-}
 
 // Gradient of one (sequence, chunk) pair. Norms of the sums: about 0.4, 4, 4.
 Tensor sample_gradient(Context& ctx, const Parameter& p, int64_t step,
                        int64_t addend, DType dtype) {
-  Tensor g = ctx.allocate(p.shape, dtype);
+  HostArray g(p.shape, dtype);
   fill_uniform(Rng(2 + step * kAddends + addend, p.name),
                step == 0 ? 0.002 : 0.02, g);
-  return g;
+  return upload(ctx, g);
 }
 
 // Adds the addends a of a step for which a % ranks is `rank`.
 void add_gradients(Context& ctx, const ParameterLayout& layout, int64_t step,
                    int rank, int ranks, DType dtype, GradientSum& sum) {
-  sum.start(kAddends);
+  sum.start(ctx, kAddends);
   for (int64_t a = rank; a < kAddends; a += ranks) {
     for (int64_t i = 0; i < std::ssize(layout.parameters()); ++i) {
-      sum.add(i, sample_gradient(ctx, layout.parameters()[i], step, a, dtype));
+      sum.add(ctx, i,
+              sample_gradient(ctx, layout.parameters()[i], step, a, dtype));
     }
   }
 }
@@ -99,16 +62,21 @@ Result train_rank(Communicator& world, DType dtype,
   for (int64_t step = 0; step < kSteps; ++step) {
     add_gradients(ctx, weights.layout(), step, world.rank(), world.size(),
                   dtype, sum);
-    const auto gradient = optimizer.reduce(sum);
-    EXPECT_TRUE(gradient.finite);
+    optimizer.reduce(sum,
+                     testing::from_f64(ctx, {0x1p53, 1, 1}, {3}, DType::kF64));
     optimizer.step(kRates[step]);
-    result.norms.push_back(gradient.norm);
-    result.digests.push_back(optimizer.digest());
+    const ShardedOptimizer::Report report = optimizer.report();
+    EXPECT_TRUE(report.finite);
+    EXPECT_EQ(report.loss, 0x1p53);  // in their order
+    EXPECT_EQ(report.digest, optimizer.digest());
+    EXPECT_EQ(optimizer.updates(), step + 1);
+    result.norms.push_back(report.grad_norm);
+    result.digests.push_back(report.digest);
   }
-  result.weights = testing::to_f64(weights.flat());
-  result.gradient = testing::to_f64(optimizer.gather_gradient());
-  result.m = testing::to_f64(optimizer.gather_first_moment());
-  result.v = testing::to_f64(optimizer.gather_second_moment());
+  result.weights = testing::to_f64(ctx, weights.flat());
+  result.gradient = testing::to_f64(ctx, optimizer.gather_gradient());
+  result.m = testing::to_f64(ctx, optimizer.gather_first_moment());
+  result.v = testing::to_f64(ctx, optimizer.gather_second_moment());
   return result;
 }
 
@@ -130,14 +98,14 @@ Result train_plainly(DType dtype, const OptimizerOptions& o) {
   const ParameterStore weights = sample_weights(ctx, dtype);
   const ParameterLayout& layout = weights.layout();
   Result r;
-  r.weights = testing::to_f64(weights.flat());
+  r.weights = testing::to_f64(ctx, weights.flat());
   r.m = r.v = std::vector<double>(layout.numel());
   for (int64_t step = 0; step < kSteps; ++step) {
     r.gradient = std::vector<double>(layout.numel());
     for (const Parameter& p : layout.parameters()) {
       for (int64_t a = 0; a < kAddends; ++a) {
         const std::vector<double> g =
-            testing::to_f64(sample_gradient(ctx, p, step, a, dtype));
+            testing::to_f64(ctx, sample_gradient(ctx, p, step, a, dtype));
         for (int64_t i = 0; i < p.count; ++i) r.gradient[p.offset + i] += g[i];
       }
     }
@@ -203,167 +171,6 @@ TEST_P(ShardedOptimizerOf, GivesTheSameBitsForAnyNumberOfThreads) {
     EXPECT_EQ(train(2, threads, GetParam(), {}), expected)
         << threads << " threads";
   }
-}
-
-TEST_P(ShardedOptimizerOf, SkipsDecayOfNormsAndBiasesIfAsked) {
-  const DType dtype = GetParam();
-  const Result result = [&] {
-    Result r;
-    run_thread_ranks(2, [&](Communicator& world) {
-      Context ctx;
-      ParameterStore weights = sample_weights(ctx, dtype);
-      ShardedOptimizer optimizer(
-          ctx, world, weights,
-          {.weight_decay = 0.5, .decay_norms_and_biases = false});
-      GradientSum sum(ctx, weights.layout(), dtype);
-      sum.start(1);
-      EXPECT_EQ(optimizer.reduce(sum).norm, 0);
-      optimizer.step(/*lr=*/1);
-      if (world.rank() == 0) r.weights = testing::to_f64(weights.flat());
-    });
-    return r;
-  }();
-  Context ctx;
-  const ParameterStore before = sample_weights(ctx, dtype);
-  const std::vector<double> old = testing::to_f64(before.flat());
-  for (std::size_t i = 0; i < sample_shapes().size(); ++i) {
-    const Parameter& p = before.layout().parameters()[i];
-    const double factor = sample_shapes()[i].is_norm_or_bias ? 1 : 0.5;
-    for (int64_t j = p.offset; j < p.offset + p.count; ++j) {
-      ASSERT_EQ(result.weights[j], factor * old[j]) << p.name;
-    }
-  }
-}
-
-TEST_P(ShardedOptimizerOf, DigestIsThatOfAllBlocks) {
-  run_thread_ranks(3, [&](Communicator& world) {
-    Context ctx;
-    ParameterStore weights = sample_weights(ctx, GetParam());
-    ShardedOptimizer optimizer(ctx, world, weights, {});
-    const ParameterLayout& layout = weights.layout();
-    EXPECT_EQ(optimizer.digest(),
-              combine_hashes(block_hashes(layout, weights.flat(), 0,
-                                          layout.num_blocks())));
-  });
-}
-
-TEST(ShardedOptimizer, RefusedAddendOfOneRankMarksTheStepOnAll) {
-  run_thread_ranks(3, [](Communicator& world) {
-    Context ctx;
-    ParameterStore weights = sample_weights(ctx, DType::kF32);
-    const std::vector<double> before = testing::to_f64(weights.flat());
-    GradientSum sum(ctx, weights.layout(), DType::kF32);
-    ShardedOptimizer optimizer(ctx, world, weights, {});
-    for (const double bad : {std::numeric_limits<double>::quiet_NaN(),
-                             std::numeric_limits<double>::infinity(), 4096.}) {
-      sum.start(kAddends);
-      const double x = world.rank() == 1 ? bad : 1e-3;
-      sum.add(1, testing::filled(ctx, x, {17}, DType::kF32));
-      EXPECT_FALSE(optimizer.reduce(sum).finite);
-      EXPECT_THAT([&] { optimizer.step(0.1); },
-                  ThrowsMessage<InvalidArgument>(HasSubstr("update 0")));
-    }
-    EXPECT_EQ(testing::to_f64(weights.flat()), before);
-
-    sum.start(kAddends);  // the next step is not affected
-    EXPECT_TRUE(optimizer.reduce(sum).finite);
-    EXPECT_NO_THROW(optimizer.step(0.1));
-  });
-}
-
-// AdamW's bias correction is that of the moments, whatever went between.
-TEST(ShardedOptimizer, CountsItsUpdates) {
-  const auto first_update_after = [](int refused, int64_t updates) {
-    Context ctx;
-    ParameterLayout layout;
-    layout.add("w", {1});
-    ParameterStore weights(ctx, layout, DType::kF64);
-    GradientSum sum(ctx, weights.layout(), DType::kF64);
-    const auto world = make_self_communicator();
-    ShardedOptimizer optimizer(
-        ctx, *world, weights,
-        {.beta1 = 0.5, .beta2 = 0.75, .weight_decay = 0, .clip_norm = 0});
-    optimizer.set_updates(updates);
-    for (int i = 0; i < refused; ++i) {
-      sum.start(1);
-      sum.add(0, testing::filled(ctx, 1e300, {1}, DType::kF64));
-      EXPECT_FALSE(optimizer.reduce(sum).finite);
-    }
-    sum.start(1);
-    sum.add(0, testing::filled(ctx, 1, {1}, DType::kF64));
-    EXPECT_TRUE(optimizer.reduce(sum).finite);
-    optimizer.step(1);
-    EXPECT_EQ(optimizer.updates(), updates + 1);
-    return weights.flat().data<double>()[0];
-  };
-  // m = 0.5 and v = 0.25, divided by as much; at the third update by more.
-  EXPECT_NEAR(first_update_after(0, 0), -1, 1e-7);
-  EXPECT_NEAR(first_update_after(3, 0), -1, 1e-7);
-  const double v = 0.25 / (1 - 0.75 * 0.75 * 0.75);
-  EXPECT_NEAR(first_update_after(0, 2), -0.5 / 0.875 / std::sqrt(v), 1e-7);
-}
-
-TEST(ShardedOptimizer, ClipsFromTheNormAskedOn) {
-  // The first moment after one step shows the gradient that AdamW saw.
-  const auto clipped_gradient = [](double clip_norm) {
-    Context ctx;
-    ParameterLayout layout;
-    layout.add("w", {2});
-    ParameterStore weights(ctx, layout, DType::kF64);
-    GradientSum sum(ctx, weights.layout(), DType::kF64);
-    const auto world = make_self_communicator();
-    ShardedOptimizer optimizer(ctx, *world, weights,
-                               {.beta1 = 0, .clip_norm = clip_norm});
-    sum.start(1);
-    sum.add(0, testing::from_f64(ctx, {3, -4}, {2}, DType::kF64));
-    EXPECT_EQ(optimizer.reduce(sum).norm, 5);
-    optimizer.step(0.1);
-    const auto before_clipping = testing::to_f64(optimizer.gather_gradient());
-    EXPECT_EQ(before_clipping[0], 3);
-    return testing::to_f64(optimizer.gather_first_moment())[1];
-  };
-  EXPECT_EQ(clipped_gradient(0), -4);
-  EXPECT_EQ(clipped_gradient(5.5), -4);
-  EXPECT_EQ(clipped_gradient(5), -4);
-  EXPECT_EQ(clipped_gradient(2.5), -2);
-}
-
-// More elements than AdamW takes at once.
-TEST(ShardedOptimizer, UpdatesEveryElementOfLargeParameters) {
-  Context ctx;
-  ParameterLayout layout;
-  const int64_t n = 65 * ParameterBlock::kElements + 3;
-  layout.add("w", {n});
-  ParameterStore weights(ctx, layout, DType::kF32);
-  GradientSum sum(ctx, weights.layout(), DType::kF32);
-  const auto world = make_self_communicator();
-  ShardedOptimizer optimizer(ctx, *world, weights, {});
-  sum.start(1);
-  sum.add(0, testing::filled(ctx, 1, {n}, DType::kF32));
-  EXPECT_NEAR(optimizer.reduce(sum).norm, std::sqrt(n), 1e-9);
-  optimizer.step(0.5);
-  const float* w = weights.flat().data<float>();
-  EXPECT_NEAR(w[0], -0.5, 1e-4);
-  EXPECT_EQ(std::count(w, w + n, w[0]), n);
-  const int64_t padding = weights.flat().numel() - n;
-  EXPECT_EQ(std::count(w + n, w + n + padding, 0.f), padding);
-}
-
-TEST(ShardedOptimizer, RefusesASumOfOtherWeights) {
-  Context ctx;
-  ParameterStore weights = sample_weights(ctx, DType::kF32);
-  const auto world = make_self_communicator();
-  ShardedOptimizer optimizer(ctx, *world, weights, {});
-  const GradientSum f64(ctx, weights.layout(), DType::kF64);
-  EXPECT_THAT(
-      [&] { optimizer.reduce(f64); },
-      ThrowsMessage<InvalidArgument>(HasSubstr("than the weights, f32")));
-  ParameterLayout other;
-  other.add("w", {16});
-  const GradientSum small(ctx, other, DType::kF32);
-  EXPECT_THAT([&] { optimizer.reduce(small); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("16 elements")));
-  EXPECT_THROW(optimizer.step(0.1), InvalidArgument);  // before reduce()
 }
 
 }  // namespace

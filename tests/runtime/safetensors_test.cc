@@ -68,13 +68,13 @@ TEST(Safetensors, ReadsEveryType) {
   EXPECT_TRUE(file.contains("a"));
   EXPECT_FALSE(file.contains("__metadata__"));
 
-  const Tensor a = file.get("a");
+  const HostArray a = file.get("a");
   EXPECT_EQ(a.shape(), (Shape{1, 3}));
   EXPECT_THAT(testing::to_f64(a), ElementsAre(1, -2.5, 3));
   EXPECT_EQ(file.get("b").shape(), Shape{});
-  EXPECT_EQ(*file.get("b").data<double>(), 0.1);
-  EXPECT_EQ(file.get("c").data<int64_t>()[0], -7);
-  EXPECT_EQ(file.get("c").data<int64_t>()[1], 1LL << 40);
+  EXPECT_EQ(file.get("b").values<double>()[0], 0.1);
+  EXPECT_EQ(file.get("c").values<int64_t>()[0], -7);
+  EXPECT_EQ(file.get("c").values<int64_t>()[1], 1LL << 40);
   EXPECT_EQ(file.get("e").shape(), (Shape{4, 0}));
 }
 
@@ -89,13 +89,13 @@ TEST(Safetensors, WidensHalfPrecisionExactly) {
       R"({"b":{"dtype":"BF16","shape":[65536],"data_offsets":[0,131072]},
           "h":{"dtype":"F16","shape":[65536],"data_offsets":[131072,262144]}})",
       patterns + patterns));
-  const Tensor b = file.get("b"), h = file.get("h");
+  const HostArray b = file.get("b"), h = file.get("h");
   for (int bits = 0; bits < 65536; ++bits) {
-    EXPECT_EQ(std::bit_cast<uint32_t>(b.data<float>()[bits]),
+    EXPECT_EQ(std::bit_cast<uint32_t>(b.values<float>()[bits]),
               static_cast<uint32_t>(bits) << 16);
     const int exponent = bits >> 10 & 31, fraction = bits & 1023;
     const double sign = bits >> 15 != 0 ? -1 : 1;
-    const float value = h.data<float>()[bits];
+    const float value = h.values<float>()[bits];
     if (exponent == 31 && fraction != 0) {
       EXPECT_TRUE(std::isnan(value));
       continue;
@@ -131,7 +131,7 @@ TEST(Safetensors, WhatIsWrittenIsRead) {
 }
 
 TEST(Safetensors, TensorsOutliveTheFile) {
-  const Tensor w =
+  const HostArray w =
       read(file_of(R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
                    stored_bytes<float>({4.5})))
           .get("w");

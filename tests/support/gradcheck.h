@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "tests/support/tensors.h"
@@ -30,27 +29,30 @@ struct GradcheckOptions {
   uint64_t seed = 1;        // of that sample
 };
 
-// The derivative at `x` from four values around it: error O(step^4).
-inline double central_difference(const std::function<double()>& objective,
-                                 double& x, double step) {
-  const double at = x;
+// The derivative at the element `x` [1] of f64 from four values around it:
+// error O(step^4).
+inline double central_difference(Context& ctx,
+                                 const std::function<double()>& objective,
+                                 const Tensor& x, double step) {
+  const double at = to_number(ctx, x);
   const auto value = [&](double shift) {
-    x = at + shift;
+    fill(ctx, at + shift, x);
     return objective();
   };
   const double near = value(step) - value(-step);
   const double far = value(2 * step) - value(-2 * step);
-  x = at;
+  fill(ctx, at, x);
   return (8 * near - far) / (12 * step);
 }
 
 // Checks every tensor's gradient of `objective`, a function of the `value`s
 // (through the handles: it reads the same memory). Names what fails.
 inline ::testing::AssertionResult gradients_agree(
-    const std::function<double()>& objective, std::vector<GradientOf> tensors,
+    Context& ctx, const std::function<double()>& objective,
+    const std::vector<GradientOf>& tensors,
     const GradcheckOptions& options = {}) {
   Generator rng(options.seed);
-  for (GradientOf& tensor : tensors) {
+  for (const GradientOf& tensor : tensors) {
     const int64_t n = tensor.value.numel();
     if (tensor.gradient.shape() != tensor.value.shape()) {
       return ::testing::AssertionFailure()
@@ -61,8 +63,10 @@ inline ::testing::AssertionResult gradients_agree(
     // Elements that cancel are judged by the size of their neighbours; below
     // kNoise a gradient can't be told from zero.
     constexpr double kNoise = 1e-4;
+    const std::vector<double> gradient = to_f64(ctx, tensor.gradient);
+    const Tensor flat = tensor.value.reshape({n});
     const double size = std::max(
-        kNoise, norm(to_f64(tensor.gradient)) /
+        kNoise, norm(gradient) /
                     std::sqrt(static_cast<double>(std::max<int64_t>(n, 1))));
     const int64_t checks =
         options.sample == 0 ? n : std::min(options.sample, n);
@@ -71,8 +75,8 @@ inline ::testing::AssertionResult gradients_agree(
           checks == n ? check
                       : static_cast<int64_t>(rng() % static_cast<uint64_t>(n));
       const double expected = central_difference(
-          objective, tensor.value.data<double>()[i], options.step);
-      const double actual = tensor.gradient.data<double>()[i];
+          ctx, objective, flat.slice(i, i + 1), options.step);
+      const double actual = gradient[static_cast<std::size_t>(i)];
       const double error = std::abs(actual - expected);
       if (error <= options.tolerance * std::max(size, std::abs(expected))) {
         continue;
@@ -86,8 +90,8 @@ inline ::testing::AssertionResult gradients_agree(
 }
 
 // sum of y * dy: the objective whose gradient with respect to y is dy.
-inline double inner_product(const Tensor& y, const Tensor& dy) {
-  const std::vector<double> a = to_f64(y), b = to_f64(dy);
+inline double inner_product(Context& ctx, const Tensor& y, const Tensor& dy) {
+  const std::vector<double> a = to_f64(ctx, y), b = to_f64(ctx, dy);
   double sum = 0;
   for (std::size_t i = 0; i < a.size(); ++i) sum += a[i] * b.at(i);
   return sum;

@@ -6,18 +6,18 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <numbers>
 #include <random>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "runtime/context.h"
+#include "runtime/transfer.h"
 
 namespace timepipe::testing {
 
@@ -35,15 +35,19 @@ inline double normal(Generator& rng) {
 
 // f(i) for each element i.
 template <class F>
-Tensor generate(Context& ctx, Shape shape, DType dtype, F&& f) {
-  Tensor t = ctx.allocate(std::move(shape), dtype);
+HostArray generate(Shape shape, DType dtype, F&& f) {
+  HostArray array(std::move(shape), dtype);
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t i = 0; i < t.numel(); ++i) {
-      t.template data<T>()[i] = static_cast<T>(f(i));
-    }
+    int64_t i = 0;
+    for (T& v : array.values<T>()) v = static_cast<T>(f(i++));
   });
-  return t;
+  return array;
+}
+
+template <class F>
+Tensor generate(Context& ctx, Shape shape, DType dtype, F&& f) {
+  return upload(ctx, generate(std::move(shape), dtype, std::forward<F>(f)));
 }
 
 inline Tensor normal(Context& ctx, Generator& rng, Shape shape, DType dtype,
@@ -59,10 +63,14 @@ inline Tensor normal(Context& ctx, uint64_t seed, Shape shape, DType dtype,
 }
 
 // For outputs: an element left unwritten, or read, shows.
-inline Tensor nans(Context& ctx, Shape shape, DType dtype) {
-  return generate(ctx, std::move(shape), dtype, [](int64_t) {
+inline HostArray nans(Shape shape, DType dtype) {
+  return generate(std::move(shape), dtype, [](int64_t) {
     return std::numeric_limits<double>::quiet_NaN();
   });
+}
+
+inline Tensor nans(Context& ctx, Shape shape, DType dtype) {
+  return upload(ctx, nans(std::move(shape), dtype));
 }
 
 inline Tensor filled(Context& ctx, double value, Shape shape, DType dtype) {
@@ -77,27 +85,47 @@ inline Tensor from_f64(Context& ctx, const std::vector<double>& values,
 }
 
 inline Tensor from_ids(Context& ctx, const std::vector<int64_t>& ids) {
-  Tensor t = ctx.allocate({static_cast<int64_t>(ids.size())}, DType::kI64);
-  std::copy(ids.begin(), ids.end(), t.data<int64_t>());
-  return t;
+  return upload(ctx,
+                HostArray({static_cast<int64_t>(ids.size())}, std::span(ids)));
 }
 
+// Sets every element: of a slice, for instance.
+inline void fill(Context& ctx, double value, const Tensor& t) {
+  upload(ctx, generate(t.shape(), t.dtype(), [&](int64_t) { return value; }),
+         t);
+}
+
+// Of the same shape, also if that has no elements.
 inline Tensor clone(Context& ctx, const Tensor& t) {
-  Tensor copy = ctx.allocate(t.shape(), t.dtype());
-  if (!t.empty()) {
-    std::memcpy(copy.bytes().data(), t.bytes().data(), t.bytes().size());
-  }
-  return copy;
+  Tensor same = ctx.allocate(t.shape(), t.dtype());
+  copy(ctx, t, same);
+  return same;
 }
 
-inline std::vector<double> to_f64(const Tensor& t) {
-  std::vector<double> values(static_cast<std::size_t>(t.numel()));
-  dispatch(t.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const T* data = t.template data<T>();
-    std::copy(data, data + t.numel(), values.begin());
+inline std::vector<double> to_f64(const HostArray& array) {
+  std::vector<double> values;
+  dispatch(array.dtype(), [&](auto zero) {
+    const auto all = array.values<decltype(zero)>();
+    values.assign(all.begin(), all.end());
   });
   return values;
+}
+
+inline std::vector<double> to_f64(Context& ctx, const Tensor& t) {
+  return to_f64(download(ctx, t));
+}
+
+inline std::vector<int64_t> to_i64(Context& ctx, const Tensor& t) {
+  std::vector<int64_t> values(static_cast<std::size_t>(t.numel()));
+  download(ctx, t, std::span(values));
+  return values;
+}
+
+// The one element of a tensor of f64, such as a loss.
+inline double to_number(Context& ctx, const Tensor& t) {
+  double number = 0;
+  download(ctx, t, std::span(&number, 1));
+  return number;
 }
 
 // The error that sums of `terms` products of size 1 may show: rounding errors
@@ -145,13 +173,13 @@ inline ::testing::AssertionResult close(const std::vector<double>& actual,
   return ::testing::AssertionSuccess();
 }
 
-inline ::testing::AssertionResult close(const Tensor& actual,
+inline ::testing::AssertionResult close(Context& ctx, const Tensor& actual,
                                         const std::vector<double>& expected,
                                         double tolerance) {
-  return close(to_f64(actual), expected, tolerance);
+  return close(to_f64(ctx, actual), expected, tolerance);
 }
 
-inline ::testing::AssertionResult close(const Tensor& actual,
+inline ::testing::AssertionResult close(Context& ctx, const Tensor& actual,
                                         const Tensor& expected,
                                         double tolerance) {
   if (actual.shape() != expected.shape()) {
@@ -159,7 +187,7 @@ inline ::testing::AssertionResult close(const Tensor& actual,
            << "shape " << to_string(actual.shape()) << ", expected "
            << to_string(expected.shape());
   }
-  return close(to_f64(actual), to_f64(expected), tolerance);
+  return close(to_f64(ctx, actual), to_f64(ctx, expected), tolerance);
 }
 
 // The whole tensor within `tolerance` of the expected one's size.
@@ -176,19 +204,20 @@ inline ::testing::AssertionResult close_l2(const std::vector<double>& actual,
          << "relative L2 error " << error << ", tolerance " << tolerance;
 }
 
-inline ::testing::AssertionResult close_l2(const Tensor& actual,
+inline ::testing::AssertionResult close_l2(Context& ctx, const Tensor& actual,
                                            const std::vector<double>& expected,
                                            double tolerance) {
-  return close_l2(to_f64(actual), expected, tolerance);
+  return close_l2(to_f64(ctx, actual), expected, tolerance);
 }
 
-inline ::testing::AssertionResult close_l2(const Tensor& actual,
+inline ::testing::AssertionResult close_l2(Context& ctx, const Tensor& actual,
                                            const Tensor& expected,
                                            double tolerance) {
-  return close_l2(to_f64(actual), to_f64(expected), tolerance);
+  return close_l2(to_f64(ctx, actual), to_f64(ctx, expected), tolerance);
 }
 
-inline ::testing::AssertionResult same_bits(const Tensor& a, const Tensor& b) {
+inline ::testing::AssertionResult same_bits(const HostArray& a,
+                                            const HostArray& b) {
   if (a.shape() != b.shape() || a.dtype() != b.dtype()) {
     return ::testing::AssertionFailure()
            << name_of(a.dtype()) << to_string(a.shape()) << " and "
@@ -201,6 +230,11 @@ inline ::testing::AssertionResult same_bits(const Tensor& a, const Tensor& b) {
   return ::testing::AssertionFailure()
          << "bits differ first at element "
          << (at - bytes_a.begin()) / size_of(a.dtype()) << " of " << a.numel();
+}
+
+inline ::testing::AssertionResult same_bits(Context& ctx, const Tensor& a,
+                                            const Tensor& b) {
+  return same_bits(download(ctx, a), download(ctx, b));
 }
 
 }  // namespace timepipe::testing

@@ -56,14 +56,14 @@ class TeamsOfOne {
 // `run` gives its outputs as a std::vector<Tensor>, freshly computed: they must
 // have the same bits for 1, 2, 3 and 5 threads.
 template <class F>
-::testing::AssertionResult same_bits_for_any_threads(F&& run) {
+::testing::AssertionResult same_bits_for_any_threads(Context& ctx, F&& run) {
   std::vector<Tensor> expected;
   for (const int count : {1, 2, 3, 5}) {
     const Threads threads(count);
     const std::vector<Tensor> outputs = run();
     if (count == 1) expected = outputs;
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      const auto same = same_bits(outputs[i], expected[i]);
+      const auto same = same_bits(ctx, outputs[i], expected[i]);
       if (same) continue;
       return ::testing::AssertionFailure()
              << count << " threads, output " << i << ": " << same.message();

@@ -64,7 +64,7 @@ class Interrupted : public ::testing::Test {
       const Threads one_thread(1);
       Context ctx;
       Trainer trainer = make_trainer(linear_mamba(), {ranks, 1, 0}, ctx, world);
-      initialise(linear_mamba().model, 1, trainer.model().weights());
+      initialise(ctx, linear_mamba().model, 1, trainer.model().weights());
       CheckpointWriter writer(ctx, world, config_, trainer, {}, "");
       use(world, writer, trainer.optimizer().digest());
     });

@@ -99,9 +99,10 @@ TEST_F(ModelCommands, ImportExportImportKeepsAllBits) {
     const OpenModel original = open_model(ctx, golden);
     const OpenModel back = open_model(ctx, at("again"));
     for (const Parameter& p : original.model->weights().layout().parameters()) {
-      const Tensor a = original.model->weights().value(p.name);
-      const Tensor b = back.model->weights().value(p.name);
-      EXPECT_TRUE(std::ranges::equal(a.bytes(), b.bytes())) << p.name;
+      EXPECT_TRUE(testing::same_bits(ctx,
+                                     original.model->weights().value(p.name),
+                                     back.model->weights().value(p.name)))
+          << p.name;
     }
   }
 }
@@ -148,19 +149,21 @@ TEST_F(ModelCommands, ScoreGivesTheGoldenLogits) {
       const auto out = SafetensorsFile::read(at("out"));
       EXPECT_EQ(out.entry("logits").shape, file.entry("logits").shape);
       const double tolerance = dtype == std::string("f64") ? 1e-9 : f32;
-      EXPECT_TRUE(testing::close(out.get("logits"), expected, tolerance));
+      EXPECT_TRUE(
+          testing::close(to_f64(out.get("logits")), expected, tolerance));
 
-      const Tensor ids = file.get("input_ids");
-      const int64_t T = ids.dim(1), vocab = out.entry("logits").shape[2];
-      EXPECT_EQ(out.entry("loss").shape, (Shape{ids.dim(0), T - 1}));
+      const HostArray ids = file.get("input_ids");
+      const int64_t rows = ids.shape()[0], T = ids.shape()[1];
+      const int64_t vocab = out.entry("logits").shape[2];
+      EXPECT_EQ(out.entry("loss").shape, (Shape{rows, T - 1}));
       const std::vector<double> loss = to_f64(out.get("loss"));
-      for (int64_t i = 0; i < ids.dim(0) * (T - 1); ++i) {
+      for (int64_t i = 0; i < rows * (T - 1); ++i) {
         const int64_t at = i / (T - 1) * T + i % (T - 1);
         double sum = 0;
         for (int64_t v = 0; v < vocab; ++v) {
           sum += std::exp(expected[at * vocab + v]);
         }
-        const int64_t next = ids.data<int64_t>()[at + 1];
+        const int64_t next = ids.values<int64_t>()[at + 1];
         EXPECT_NEAR(loss[i], std::log(sum) - expected[at * vocab + next],
                     2 * tolerance);
       }
@@ -218,9 +221,10 @@ TEST_F(ModelCommands, VerifyExportFindsAnotherWeight) {
   HfConfig config = read_hf_config(at("hf"));
   Context ctx;
   LanguageModel model(ctx, config.model, DType::kF32);
-  read_hf_weights(at("hf"), model.weights());
-  model.weights().value("model.norm.weight").data<float>()[3] += 0.01F;
-  write_hf_folder(at("other"), config, model.weights(), HfDType::kF32);
+  read_hf_weights(ctx, at("hf"), model.weights());
+  const Tensor weight = model.weights().value("model.norm.weight").slice(3, 4);
+  testing::fill(ctx, to_f64(ctx, weight)[0] + 0.01, weight);
+  write_hf_folder(ctx, at("other"), config, model.weights(), HfDType::kF32);
   fs::rename(at("other") + "/model.safetensors",
              at("hf") + "/model.safetensors");
   EXPECT_EQ(timepipe({"checkpoint", "verify-export", at("hf")}), 1);
@@ -239,10 +243,10 @@ TEST_F(ModelCommands, ImportLeavesNothingWhenItFails) {
   HfConfig config = read_hf_config(golden);
   Context ctx;
   LanguageModel model(ctx, config.model, DType::kF32);
-  read_hf_weights(golden, model.weights());
-  model.weights().value("model.norm.weight").data<float>()[0] =
-      std::numeric_limits<float>::infinity();
-  write_hf_folder(at("hf"), config, model.weights(), HfDType::kF32);
+  read_hf_weights(ctx, golden, model.weights());
+  testing::fill(ctx, std::numeric_limits<double>::infinity(),
+                model.weights().value("model.norm.weight").slice(0, 1));
+  write_hf_folder(ctx, at("hf"), config, model.weights(), HfDType::kF32);
   EXPECT_THAT(
       [&] {
         timepipe({"checkpoint", "import", at("hf"), at("run")});
@@ -265,8 +269,9 @@ TEST_F(ModelCommands, OpenModelConvertsBetweenPrecisions) {
   EXPECT_EQ(f32.config.train.dtype, DType::kF32);
   EXPECT_EQ(f64.config.train.dtype, DType::kF64);
   for (const Parameter& p : f32.model->weights().layout().parameters()) {
-    EXPECT_TRUE(testing::close(f64.model->weights().value(p.name),
-                               to_f64(f32.model->weights().value(p.name)), 0));
+    EXPECT_TRUE(testing::close(ctx, f64.model->weights().value(p.name),
+                               to_f64(ctx, f32.model->weights().value(p.name)),
+                               0));
   }
 }
 
@@ -275,9 +280,10 @@ void write_checkpoint_with(double number, const std::string& golden,
                            const std::string& run_dir) {
   Context ctx;
   OpenModel opened = open_model(ctx, golden, DType::kF64);
-  Tensor norm = opened.model->weights().value("model.norm.weight");
-  norm.data<double>()[2] = number;
-  write_weights_checkpoint(run_dir, opened.config, "", opened.model->weights());
+  const Tensor norm = opened.model->weights().value("model.norm.weight");
+  testing::fill(ctx, number, norm.slice(2, 3));
+  write_weights_checkpoint(ctx, run_dir, opened.config, "",
+                           opened.model->weights());
 }
 
 TEST_F(ModelCommands, CheckpointsWithNumbersThatAreNotFiniteAreNotOpened) {
@@ -314,8 +320,8 @@ TEST_F(ModelCommands, CheckpointsOfF64AreExported) {
   EXPECT_EQ(timepipe({"checkpoint", "verify-export", at("hf")}), 0);
   Context ctx;
   const OpenModel back = open_model(ctx, at("hf"));
-  EXPECT_EQ(back.model->weights().value("model.norm.weight").data<float>()[2],
-            1.5F);
+  const Tensor norm = back.model->weights().value("model.norm.weight");
+  EXPECT_EQ(to_f64(ctx, norm).at(2), 1.5);
 }
 
 TEST_F(ModelCommands, FixtureMustBeFinite) {
@@ -323,10 +329,10 @@ TEST_F(ModelCommands, FixtureMustBeFinite) {
   ASSERT_EQ(timepipe({"checkpoint", "export", golden, at("hf")}), 0);
   const std::string path = at("hf") + "/" + kFixtureFile;
   const auto file = SafetensorsFile::read(path);
-  Tensor logits = file.get("logits");
-  logits.data<double>()[1] = std::numeric_limits<double>::quiet_NaN();
-  const Tensor ids = file.get("input_ids"),
-               error = file.get("f32_max_abs_error");
+  HostArray logits = file.get("logits");
+  logits.values<double>()[1] = std::numeric_limits<double>::quiet_NaN();
+  const HostArray ids = file.get("input_ids"),
+                  error = file.get("f32_max_abs_error");
   const SafetensorsItem items[] = {
       safetensors_item("input_ids", ids), safetensors_item("logits", logits),
       safetensors_item("f32_max_abs_error", error)};

@@ -4,21 +4,22 @@
 
 #include <cmath>
 #include <limits>
+#include <span>
+#include <vector>
 
-#include "tests/support/tensors.h"
+#include "runtime/error.h"
 
 namespace timepipe {
 namespace {
 
-using namespace timepipe::testing;
 using ::testing::DoubleNear;
 using ::testing::HasSubstr;
 using ::testing::Pointwise;
 using ::testing::ThrowsMessage;
 
-Tensor logits_of(Context& ctx, const std::vector<double>& values) {
-  return from_f64(ctx, values, {1, static_cast<int64_t>(values.size())},
-                  DType::kF32);
+HostArray logits_of(const std::vector<double>& values) {
+  const HostArray logits({1, std::ssize(values)}, std::span(values));
+  return converted(logits, DType::kF32);
 }
 
 void expect_near(const std::vector<double>& actual,
@@ -65,13 +66,11 @@ TEST(Probabilities, OptionsApplyInHuggingFacesOrder) {
 }
 
 TEST(Sample, TemperatureZeroTakesTheFirstOfTheLargest) {
-  Context ctx;
-  EXPECT_EQ(sample({.temperature = 0}, 5, logits_of(ctx, {1, 3, 3, 2})), 1);
+  EXPECT_EQ(sample({.temperature = 0}, 5, logits_of({1, 3, 3, 2})), 1);
 }
 
 TEST(Sample, IsAPureFunctionOfSeedAndPosition) {
-  Context ctx;
-  const Tensor logits = logits_of(ctx, std::vector<double>(100, 0.0));
+  const HostArray logits = logits_of(std::vector<double>(100, 0.0));
   std::vector<int64_t> first, again, other;
   for (int64_t i = 0; i < 50; ++i) {
     first.push_back(sample({.seed = 1}, i, logits));
@@ -85,8 +84,7 @@ TEST(Sample, IsAPureFunctionOfSeedAndPosition) {
 }
 
 TEST(Sample, FrequenciesAreTheProbabilities) {
-  Context ctx;
-  const Tensor logits = logits_of(ctx, kHalves);
+  const HostArray logits = logits_of(kHalves);
   constexpr int kDraws = 20000;
   std::vector<double> share(4, 0.0);
   for (int64_t i = 0; i < kDraws; ++i) {
@@ -98,8 +96,7 @@ TEST(Sample, FrequenciesAreTheProbabilities) {
 }
 
 TEST(Sample, NeverTakesWhatWent) {
-  Context ctx;
-  const Tensor logits = logits_of(ctx, kHalves);
+  const HostArray logits = logits_of(kHalves);
   for (int64_t i = 0; i < 500; ++i) {
     EXPECT_EQ(sample({.top_k = 1}, i, logits), 1);
     EXPECT_NE(sample({.top_p = 0.8}, i, logits), 2);
@@ -107,9 +104,8 @@ TEST(Sample, NeverTakesWhatWent) {
 }
 
 TEST(Sample, NamesWhatIsNotFinite) {
-  Context ctx;
-  const Tensor logits =
-      logits_of(ctx, {0, std::numeric_limits<double>::quiet_NaN()});
+  const HostArray logits =
+      logits_of({0, std::numeric_limits<double>::quiet_NaN()});
   EXPECT_THAT([&] { sample({}, 7, logits); },
               ThrowsMessage<InvalidArgument>(
                   HasSubstr("logits after 7 tokens: nan of id 1")));

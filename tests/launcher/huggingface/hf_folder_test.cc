@@ -12,6 +12,7 @@
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/tensors.h"
 
 namespace timepipe {
 namespace {
@@ -195,8 +196,8 @@ TEST(HfConfigText, WrittenIsReadBack) {
 TEST_F(HfFolder, ImportExportMakesTheSameFiles) {
   const HfConfig config = read_hf_config(kGolden);
   LanguageModel model(ctx_, config.model, DType::kF32);
-  read_hf_weights(kGolden, model.weights());
-  write_hf_folder(folder("out"), config, model.weights(), HfDType::kF32);
+  read_hf_weights(ctx_, kGolden, model.weights());
+  write_hf_folder(ctx_, folder("out"), config, model.weights(), HfDType::kF32);
   for (const char* file : {"/config.json", "/model.safetensors"}) {
     EXPECT_TRUE(read_text(folder("out") + file) == read_text(kGolden + file))
         << file << " differs";
@@ -207,24 +208,25 @@ TEST_F(HfFolder, ShardsHoldTheSameBits) {
   HfConfig config;
   config.model = small_config();
   LanguageModel model(ctx_, config.model, DType::kF32);
-  initialise(config.model, 1, model.weights());
-  write_hf_folder(folder("out"), config, model.weights(), HfDType::kF32, 20000);
+  initialise(ctx_, config.model, 1, model.weights());
+  write_hf_folder(ctx_, folder("out"), config, model.weights(), HfDType::kF32,
+                  20000);
   EXPECT_FALSE(fs::exists(folder("out") + "/model.safetensors"));
   EXPECT_TRUE(fs::exists(folder("out") + "/model.safetensors.index.json"));
   LanguageModel back(ctx_, read_hf_config(folder("out")).model, DType::kF32);
-  read_hf_weights(folder("out"), back.weights());
-  EXPECT_TRUE(std::ranges::equal(model.weights().flat().bytes(),
-                                 back.weights().flat().bytes()));
+  read_hf_weights(ctx_, folder("out"), back.weights());
+  EXPECT_TRUE(
+      testing::same_bits(ctx_, model.weights().flat(), back.weights().flat()));
 }
 
 TEST_F(HfFolder, Bf16IsRoundedOnce) {
   HfConfig config;
   config.model = small_config();
   LanguageModel model(ctx_, config.model, DType::kF32);
-  initialise(config.model, 1, model.weights());
-  write_hf_folder(folder("a"), config, model.weights(), HfDType::kBF16);
-  read_hf_weights(folder("a"), model.weights());
-  write_hf_folder(folder("b"), config, model.weights(), HfDType::kBF16);
+  initialise(ctx_, config.model, 1, model.weights());
+  write_hf_folder(ctx_, folder("a"), config, model.weights(), HfDType::kBF16);
+  read_hf_weights(ctx_, folder("a"), model.weights());
+  write_hf_folder(ctx_, folder("b"), config, model.weights(), HfDType::kBF16);
   EXPECT_TRUE(read_text(folder("a") + "/model.safetensors") ==
               read_text(folder("b") + "/model.safetensors"));
   EXPECT_EQ(SafetensorsFile::read(folder("a") + "/model.safetensors")
@@ -237,22 +239,23 @@ TEST_F(HfFolder, WeightsOfF64AreRoundedOrNamed) {
   HfConfig config = read_hf_config(kGolden);
   LanguageModel wide(ctx_, config.model, DType::kF64),
       narrow(ctx_, config.model, DType::kF32);
-  read_hf_weights(kGolden, wide.weights());
-  write_hf_folder(folder("exact"), config, wide.weights(), HfDType::kF32);
+  read_hf_weights(ctx_, kGolden, wide.weights());
+  write_hf_folder(ctx_, folder("exact"), config, wide.weights(), HfDType::kF32);
   EXPECT_TRUE(read_text(folder("exact") + "/model.safetensors") ==
               read_text(kGolden + "/model.safetensors"));
-  double& number = wide.weights().value("model.norm.weight").data<double>()[2];
-  const auto exported = [&](const char* name, HfDType dtype) {
-    write_hf_folder(folder(name), config, wide.weights(), dtype);
-    read_hf_weights(folder(name), narrow.weights());
-    return narrow.weights().value("model.norm.weight").data<float>()[2];
+  const auto number_of = [](const LanguageModel& model) {
+    return model.weights().value("model.norm.weight").slice(2, 3);
   };
-  number = 1 + 0x1p-24 + 0x1p-40;
-  EXPECT_EQ(exported("f32", HfDType::kF32), 1 + 0x1p-23F);
-  number = 1 + 0x1p-8 + 0x1p-40;
-  EXPECT_EQ(exported("bf16", HfDType::kBF16), 1 + 0x1p-7F);
-  number = 1e300;
-  EXPECT_EQ(error_of([&] { exported("large", HfDType::kF32); }),
+  // What the folder holds of a number.
+  const auto exported = [&](double number, const char* name, HfDType dtype) {
+    testing::fill(ctx_, number, number_of(wide));
+    write_hf_folder(ctx_, folder(name), config, wide.weights(), dtype);
+    read_hf_weights(ctx_, folder(name), narrow.weights());
+    return testing::to_f64(ctx_, number_of(narrow)).at(0);
+  };
+  EXPECT_EQ(exported(1 + 0x1p-24 + 0x1p-40, "f32", HfDType::kF32), 1 + 0x1p-23);
+  EXPECT_EQ(exported(1 + 0x1p-8 + 0x1p-40, "bf16", HfDType::kBF16), 1 + 0x1p-7);
+  EXPECT_EQ(error_of([&] { exported(1e300, "large", HfDType::kF32); }),
             "model.norm.weight: element 2: 1.00000000e+300, expected a number "
             "that f32 can hold");
   EXPECT_FALSE(fs::exists(folder("large")));
@@ -264,22 +267,23 @@ TEST_F(HfFolder, NamesMissingUnexpectedAndMisshapenTensors) {
   config.intermediate_size = 80;
   LanguageModel untied(ctx_, config, DType::kF32);
   const std::string error =
-      error_of([&] { read_hf_weights(kGolden, untied.weights()); });
+      error_of([&] { read_hf_weights(ctx_, kGolden, untied.weights()); });
   EXPECT_THAT(error, HasSubstr("missing lm_head.weight [64,48]"));
   EXPECT_THAT(error, HasSubstr("model.layers.0.mlp.up_proj.weight: shape "
                                "[64,48], expected [80,48]"));
   config = read_hf_config(kGolden).model;
   config.num_layers = 2;
   LanguageModel deeper(ctx_, config, DType::kF32);
-  initialise(config, 1, deeper.weights());
+  initialise(ctx_, config, 1, deeper.weights());
   HfConfig deep;
   deep.model = config;
-  write_hf_folder(folder("deep"), deep, deeper.weights(), HfDType::kF32);
+  write_hf_folder(ctx_, folder("deep"), deep, deeper.weights(), HfDType::kF32);
   config.num_layers = 1;
   LanguageModel shallow(ctx_, config, DType::kF32);
-  EXPECT_THAT(
-      error_of([&] { read_hf_weights(folder("deep"), shallow.weights()); }),
-      HasSubstr("unexpected model.layers.1."));
+  EXPECT_THAT(error_of([&] {
+                read_hf_weights(ctx_, folder("deep"), shallow.weights());
+              }),
+              HasSubstr("unexpected model.layers.1."));
 }
 
 TEST_F(HfFolder, ByteOrderMarksArePassedOverAndPointersNamed) {
@@ -339,7 +343,7 @@ TEST_F(HfFolder, AnIndexCannotLeaveItsFolder) {
     write_file(
         path + "/model.safetensors.index.json",
         nlohmann::json{{"weight_map", {{"model.norm.weight", file}}}}.dump());
-    EXPECT_THAT(error_of([&] { read_hf_weights(path, model.weights()); }),
+    EXPECT_THAT(error_of([&] { read_hf_weights(ctx_, path, model.weights()); }),
                 HasSubstr("expected the path of a file from this folder on"));
   }
 }
@@ -348,7 +352,7 @@ TEST_F(HfFolder, ShardsMayLieInFoldersBelow) {
   const std::string path = copy_of_golden("below");
   LanguageModel model(ctx_, read_hf_config(path).model, DType::kF32),
       back(ctx_, model.config(), DType::kF32);
-  read_hf_weights(path, model.weights());
+  read_hf_weights(ctx_, path, model.weights());
   nlohmann::json map;
   for (const Parameter& p : model.weights().layout().parameters()) {
     map[p.name] = "a/b..c/model.safetensors";
@@ -357,9 +361,9 @@ TEST_F(HfFolder, ShardsMayLieInFoldersBelow) {
              nlohmann::json{{"weight_map", map}}.dump());
   fs::create_directories(path + "/a/b..c");
   fs::rename(path + "/model.safetensors", path + "/a/b..c/model.safetensors");
-  read_hf_weights(path, back.weights());
-  EXPECT_TRUE(std::ranges::equal(model.weights().flat().bytes(),
-                                 back.weights().flat().bytes()));
+  read_hf_weights(ctx_, path, back.weights());
+  EXPECT_TRUE(
+      testing::same_bits(ctx_, model.weights().flat(), back.weights().flat()));
 }
 
 TEST_F(HfFolder, WritesNothingOverWhatIsThere) {
@@ -367,8 +371,9 @@ TEST_F(HfFolder, WritesNothingOverWhatIsThere) {
   LanguageModel model(ctx_, config.model, DType::kF32);
   const std::string path = copy_of_golden("full");
   const auto write = [&](const std::string& to) {
-    return error_of(
-        [&] { write_hf_folder(to, config, model.weights(), HfDType::kF32); });
+    return error_of([&] {
+      write_hf_folder(ctx_, to, config, model.weights(), HfDType::kF32);
+    });
   };
   EXPECT_THAT(write(path), HasSubstr("is there already"));
   EXPECT_TRUE(read_text(path + "/model.safetensors") ==

@@ -90,15 +90,15 @@ class HfWeights : public ::testing::Test {
   std::string read() {
     said_.clear();
     try {
-      read_hf_weights(path_, model_.weights(),
+      read_hf_weights(ctx_, path_, model_.weights(),
                       [&](const std::string& line) { said_ += line; });
     } catch (const std::exception& error) {
       return error.what();
     }
     LanguageModel golden(ctx_, read_hf_config(kGolden).model, DType::kF32);
-    read_hf_weights(kGolden, golden.weights());
-    return std::ranges::equal(model_.weights().flat().bytes(),
-                              golden.weights().flat().bytes())
+    read_hf_weights(ctx_, kGolden, golden.weights());
+    return testing::same_bits(ctx_, model_.weights().flat(),
+                              golden.weights().flat())
                ? ""
                : "other weights";
   }
@@ -231,17 +231,18 @@ TEST_F(HfWeights, ListsNoMoreThanALineHolds) {
 
 TEST_F(HfWeights, NumbersBeyondBf16AreNotExported) {
   const HfConfig config = read_hf_config(kGolden);
-  read_hf_weights(kGolden, model_.weights());
-  model_.weights().value("model.norm.weight").data<float>()[4] =
-      std::numeric_limits<float>::max();
+  read_hf_weights(ctx_, kGolden, model_.weights());
+  testing::fill(ctx_, std::numeric_limits<float>::max(),
+                model_.weights().value("model.norm.weight").slice(4, 5));
   EXPECT_THAT(
       [&] {
-        write_hf_folder(at("out"), config, model_.weights(), HfDType::kBF16);
+        write_hf_folder(ctx_, at("out"), config, model_.weights(),
+                        HfDType::kBF16);
       },
       ThrowsMessage<InvalidArgument>(
           HasSubstr("model.norm.weight: element 4: ")));
   EXPECT_FALSE(fs::exists(at("out")));
-  write_hf_folder(at("out"), config, model_.weights(), HfDType::kF32);
+  write_hf_folder(ctx_, at("out"), config, model_.weights(), HfDType::kF32);
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ struct TrainerRun {
 
   TrainerRun(const Layout& layout, Communicator& world)
       : trainer(make_trainer(carried(), layout, ctx, world)) {
-    initialise(carried().model, 1, trainer.model().weights());
+    initialise(ctx, carried().model, 1, trainer.model().weights());
   }
 };
 
@@ -261,10 +261,10 @@ Batch one_sequence(int64_t first, int64_t tokens) {
 }
 
 // Weights so large that what a state has read shows.
-void enlarge_weights(Trainer& trainer) {
+void enlarge_weights(TrainerRun& run) {
   ModelConfig model = carried().model;
   model.initializer_range = 0.3;
-  initialise(model, 1, trainer.model().weights());
+  initialise(run.ctx, model, 1, run.trainer.model().weights());
 }
 
 // A state that a decoder left is what a document before would have left.
@@ -276,7 +276,7 @@ TEST(StartState, IsWhatTheTextBeforeIt) {
   const std::string file = folder.path + "/state.safetensors";
   double expected = 0;
   on_layout({1, 1}, [&](TrainerRun& run, Communicator&) {
-    enlarge_weights(run.trainer);
+    enlarge_weights(run);
     Batch both = before;
     both[0].targets.assign(read, kIgnoredTarget);
     both[0].ids.insert(both[0].ids.end(), after[0].ids.begin(),
@@ -290,11 +290,11 @@ TEST(StartState, IsWhatTheTextBeforeIt) {
               1e-3 * expected);  // a state that matters
     Decoder decoder(run.ctx, run.trainer.model(), 32);
     decoder.read(before[0].ids);
-    save_hidden_state(file, decoder.state(), carried().model);
+    save_hidden_state(run.ctx, file, decoder.state(), carried().model);
   });
   for (const Layout& layout : std::vector<Layout>{{1, 1}, {3, 1}, {2, 2}}) {
     on_layout(layout, [&](TrainerRun& run, Communicator&) {
-      enlarge_weights(run.trainer);
+      enlarge_weights(run);
       start_from_state(run.ctx, file, run.trainer, 2);
       Batch batch = after;
       batch[0].continues = true;
@@ -314,7 +314,7 @@ TEST(StartState, MustEndAMiniBatch) {
   on_layout({1, 1}, [&](TrainerRun& run, Communicator&) {
     Decoder decoder(run.ctx, run.trainer.model(), 32);
     decoder.read(one_sequence(0, 41)[0].ids);
-    save_hidden_state(file, decoder.state(), carried().model);
+    save_hidden_state(run.ctx, file, decoder.state(), carried().model);
     EXPECT_THAT([&] { start_from_state(run.ctx, file, run.trainer, 1); },
                 ThrowsMessage<InvalidArgument>(
                     "data.start_state: " + file +

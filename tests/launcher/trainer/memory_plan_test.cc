@@ -52,7 +52,7 @@ std::vector<Taken> taken_by_step(const Scenario& scenario,
                     {.chunk_tokens = scenario.chunk_tokens,
                      .hot_rounds = layout.hot_rounds},
                     {.time = layout.time, .data = layout.data}, {});
-    initialise(scenario.model, 3, trainer.model().weights());
+    initialise(ctx, scenario.model, 3, trainer.model().weights());
     const Batch batch = scenario_batch(scenario, 0);
     Taken& mine = taken[world.rank()];
     mine.plan = plan_of_step(scenario, layout, batch, world.rank(), false);
@@ -147,7 +147,7 @@ TEST(MemoryPlan, SavesCopyWhatSequencesLeftOnTheRank) {
       const Threads one_thread(1);
       Context ctx;
       Trainer trainer = make_trainer(scenario, layout, ctx, world);
-      initialise(scenario.model, 3, trainer.model().weights());
+      initialise(ctx, scenario.model, 3, trainer.model().weights());
       const Batch batch = scenario_batch(scenario, 0);
       trainer.step(batch, 1e-3, 1.0, 0);
       int64_t& mine = copied[world.rank()];

@@ -101,7 +101,7 @@ TEST(LayoutDoesNotChangeTheBits, OfWhatARankKnows) {
           const Threads one_thread(1);
           Context ctx;
           Trainer trainer = make_trainer(scenario, layout, ctx, world);
-          initialise(scenario.model, 1, trainer.model().weights());
+          initialise(ctx, scenario.model, 1, trainer.model().weights());
           for (int64_t step = 0; step < 4; ++step) {
             Batch batch = scenario_batch(scenario, step);
             for (int64_t s = 0; s < std::ssize(batch) && !knows_all; ++s) {
@@ -143,7 +143,7 @@ TEST(Evaluation, IsTheLossOfTheStepThatFollows) {
       Context ctx;
       Trainer trainer(ctx, world, scenario.model,
                       {.chunk_tokens = scenario.chunk_tokens}, parallel, {});
-      initialise(scenario.model, 3, trainer.model().weights());
+      initialise(ctx, scenario.model, 3, trainer.model().weights());
       const double before = trainer.evaluate(batch);
       EXPECT_EQ(before, trainer.forward_backward(batch));
       EXPECT_EQ(before, trainer.evaluate(batch));
@@ -168,7 +168,7 @@ Measured measure_step(const ModelConfig& model, int64_t tokens,
     ParallelConfig parallel;
     parallel.time = ranks;
     Trainer trainer(ctx, world, model, train, parallel, {});
-    initialise(model, 1, trainer.model().weights());
+    initialise(ctx, model, 1, trainer.model().weights());
     trainer.step(one_document(tokens), 1e-3, 1.0, 0);
     measured.bytes_sent[world.rank()] = trainer.grid().time->bytes_sent();
     if (world.rank() == 0) {
@@ -223,7 +223,7 @@ TEST(Watch, TellsHowFarAStepIs) {
     Context ctx;
     Trainer trainer(ctx, *world, scenario.model,
                     {.chunk_tokens = scenario.chunk_tokens}, {}, {});
-    initialise(scenario.model, 3, trainer.model().weights());
+    initialise(ctx, scenario.model, 3, trainer.model().weights());
     std::vector<StepPosition> told;
     if (watched) {
       trainer.set_watch([&](const StepPosition& p) { told.push_back(p); });
@@ -248,7 +248,7 @@ TEST(Watch, TellsHowFarAStepIs) {
 struct Alone {
   explicit Alone(const ModelConfig& model)
       : trainer(ctx, *world, model, {.chunk_tokens = 16}, {}, {}) {
-    initialise(model, 1, trainer.model().weights());
+    initialise(ctx, model, 1, trainer.model().weights());
   }
   Context ctx;
   std::unique_ptr<Communicator> world = make_self_communicator();
@@ -279,7 +279,7 @@ TEST(Trainer, StepWithoutALabelLeavesTheWeightsAlone) {
           const Threads one_thread(1);
           Context ctx;
           Trainer trainer = make_trainer(scenario, layout, ctx, world);
-          initialise(scenario.model, 1, trainer.model().weights());
+          initialise(ctx, scenario.model, 1, trainer.model().weights());
           const uint64_t before = trainer.optimizer().digest();
           Batch batch = scenario_batch(scenario, 0);
           remove_labels(batch);

@@ -128,7 +128,7 @@ std::vector<uint64_t> run_scenario(const Scenario& scenario,
                                    const Layout& layout, Communicator& world) {
   Context ctx;
   Trainer trainer = make_trainer(scenario, layout, ctx, world);
-  initialise(scenario.model, 1, trainer.model().weights());
+  initialise(ctx, scenario.model, 1, trainer.model().weights());
   std::vector<uint64_t> digests, losses;
   for (int64_t step = 0; step < scenario.steps; ++step) {
     const Trainer::StepResult result = run_step(trainer, scenario, step);

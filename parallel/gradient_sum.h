@@ -1,8 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
-#include <vector>
 
 #include "runtime/parameter.h"
 
@@ -23,28 +21,22 @@ class GradientSum {
   GradientSum(Context& ctx, const ParameterLayout& layout, DType dtype);
 
   // Starts a step of `max_addends` (sequence, chunk) pairs over all ranks.
-  void start(int64_t max_addends);
+  void start(Context& ctx, int64_t max_addends);
   // Adds a chunk's gradient of one parameter. Once per chunk and parameter.
-  void add(int64_t parameter, const Tensor& gradient);
+  void add(Context& ctx, int64_t parameter, const Tensor& gradient);
 
-  // Number of addends that were refused since start().
-  int64_t num_refused() const { return num_refused_; }
-
-  // The integers: words_per_element() planes of layout.numel() each.
-  int words_per_element() const { return dtype_ == DType::kF32 ? 1 : 2; }
-  std::span<const int64_t> plane(int word) const;
-
-  // values[i] = the sum that planes[w][i] stand for, in `dtype`.
-  static void to_values(DType dtype,
-                        std::span<const std::span<const int64_t>> planes,
-                        Tensor& values);
+  DType dtype() const { return dtype_; }
+  // The integers: [words per element, layout.numel()], i64; see
+  // kernels/gradient_sum.h.
+  const Tensor& words() const { return words_; }
+  // Addends that were refused since start(): [1], i64.
+  const Tensor& refused() const { return refused_; }
 
  private:
   const ParameterLayout& layout_;
   DType dtype_;
-  Tensor words_;  // [words_per_element, numel], i64
+  Tensor words_, refused_;
   double limit_ = 0;
-  int64_t num_refused_ = 0;
 };
 
 }  // namespace timepipe

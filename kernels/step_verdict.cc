@@ -1,0 +1,19 @@
+#include "kernels/step_verdict.h"
+
+#include "kernels/checks.h"
+#include "kernels/cpu/cpu_kernels.h"
+
+namespace timepipe {
+
+void step_verdict(Context& ctx, const Tensor& losses, const Tensor& squares,
+                  const Tensor& refused, double clip_norm, Tensor& verdict) {
+  require_dtype("losses", losses, DType::kF64);
+  require_dtype("squares", squares, DType::kF64);
+  require_dtype("refused", refused, DType::kI64);
+  require_dtype("verdict", verdict, DType::kF64);
+  require_shape("verdict", verdict, {kVerdictSize});
+  const KernelScope scope(ctx);
+  cpu::step_verdict(ctx, losses, squares, refused, clip_norm, verdict);
+}
+
+}  // namespace timepipe

@@ -1,0 +1,116 @@
+#include "kernels/parameter_blocks.h"
+
+#include <xxhash.h>
+
+#include "tests/kernels/kernel_test.h"
+
+namespace timepipe {
+namespace {
+
+using namespace timepipe::testing;
+
+constexpr int64_t kBlock = ParameterBlock::kElements;
+
+// Five blocks: one, three and one of its parameters.
+ParameterLayout sample_layout() {
+  ParameterLayout layout;
+  layout.add("scale", {5});
+  layout.add("large", {2, kBlock + 3});
+  layout.add("last", {16});
+  return layout;
+}
+
+Tensor hashes_of(Context& ctx, const ParameterLayout& layout, int64_t first,
+                 int64_t last, const Tensor& flat) {
+  Tensor hashes = ctx.allocate({last - first}, DType::kI64);
+  block_hashes(ctx, layout, first, last, flat, hashes);
+  return hashes;
+}
+
+TEST(BlockHashes, AreXxh64OfTheBlocksBytes) {
+  Context ctx;
+  const ParameterLayout layout = sample_layout();
+  for (const DType dtype : {DType::kF32, DType::kF64}) {
+    const Tensor flat = normal(ctx, 1, {layout.numel()}, dtype);
+    std::vector<int64_t> expected;
+    for (int64_t i = 0; i < layout.num_blocks(); ++i) {
+      const ParameterBlock b = layout.block(i);
+      const HostArray block =
+          download(ctx, flat.slice(b.offset, b.offset + b.count));
+      expected.push_back(static_cast<int64_t>(
+          XXH64(block.bytes().data(), block.bytes().size(), 0)));
+    }
+    EXPECT_EQ(to_i64(ctx, hashes_of(ctx, layout, 0, 5, flat)), expected);
+    EXPECT_THAT(to_i64(ctx, hashes_of(ctx, layout, 1, 3, flat)),
+                ::testing::ElementsAre(expected[1], expected[2]));
+    EXPECT_TRUE(hashes_of(ctx, layout, 5, 5, flat).empty());
+  }
+}
+
+TEST(BlockHashes, SeeOneBitButNotThePadding) {
+  Context ctx;
+  const ParameterStore store(ctx, sample_layout(), DType::kF32);
+  const auto hashes = [&] {
+    return to_i64(ctx, hashes_of(ctx, store.layout(), 0, 5, store.flat()));
+  };
+  const std::vector<int64_t> before = hashes();
+  fill(ctx, 1, store.flat().slice(5, 6));  // behind "scale"
+  EXPECT_EQ(hashes(), before);
+  fill(ctx, -0., store.value("last").slice(15, 16));
+  EXPECT_NE(hashes(), before);
+}
+
+TEST(BlockSquareSums, AreThoseOfEachBlockOfAShard) {
+  Context ctx;
+  const ParameterLayout layout = sample_layout();
+  for (const DType dtype : {DType::kF32, DType::kF64}) {
+    const Tensor flat = normal(ctx, 2, {layout.numel()}, dtype);
+    const std::vector<double> x = to_f64(ctx, flat);
+    std::vector<double> expected;
+    for (int64_t i = 1; i < 4; ++i) {
+      const ParameterBlock b = layout.block(i);
+      double sum = 0;
+      for (int64_t j = b.offset; j < b.offset + b.count; ++j) {
+        sum += x[j] * x[j];
+      }
+      expected.push_back(sum);
+    }
+    Tensor sums = nans(ctx, {3}, DType::kF64);
+    const Tensor shard =
+        flat.slice(layout.block(1).offset, layout.block(4).offset);
+    block_square_sums(ctx, layout, 1, 4, shard, sums);
+    EXPECT_TRUE(close(ctx, sums, expected, rounding(DType::kF64, kBlock)));
+  }
+}
+
+TEST(ParameterBlocks, ThreadsDoNotChangeBits) {
+  Context ctx;
+  const ParameterLayout layout = sample_layout();
+  const Tensor flat = normal(ctx, 3, {layout.numel()}, DType::kF32);
+  EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
+    Tensor sums = nans(ctx, {5}, DType::kF64);
+    block_square_sums(ctx, layout, 0, 5, flat, sums);
+    return std::vector<Tensor>{hashes_of(ctx, layout, 0, 5, flat), sums};
+  }));
+}
+
+TEST(ParameterBlocks, ArgumentsAreChecked) {
+  Context ctx;
+  const ParameterLayout layout = sample_layout();
+  const Tensor flat = ctx.zeros({layout.numel()}, DType::kF32);
+  Tensor sums = nans(ctx, {5}, DType::kF64);
+  EXPECT_THAT([&] { hashes_of(ctx, layout, 2, 6, flat); },
+              refuses("blocks [2,6) of 5"));
+  EXPECT_THAT([&] { hashes_of(ctx, layout, 0, 5, flat.slice(0, 5)); },
+              refuses("flat: shape [5]"));
+  EXPECT_THAT([&] { block_hashes(ctx, layout, 0, 5, flat, sums); },
+              refuses("hashes: dtype f64"));
+  EXPECT_THAT([&] { block_square_sums(ctx, layout, 0, 4, flat, sums); },
+              refuses("sums: shape [5], expected [4]"));
+  EXPECT_THAT(
+      [&] { block_square_sums(ctx, layout, 0, 5, flat.slice(0, 40), sums); },
+      refuses("shard: 40 elements, expected"));
+}
+
+}  // namespace
+}  // namespace timepipe

@@ -1,0 +1,61 @@
+#include "kernels/rows.h"
+
+#include "tests/kernels/kernel_test.h"
+
+namespace timepipe {
+namespace {
+
+using namespace timepipe::testing;
+
+TEST(PushRows, KeepsTheLastRowsOfBoth) {
+  Context ctx;
+  for (const DType dtype : {DType::kF32, DType::kF64}) {
+    const Tensor before = normal(ctx, 1, {3, 5}, dtype);
+    for (const int64_t rows : {0, 1, 2, 3, 7}) {
+      const Tensor x = normal(ctx, 2, {rows, 5}, dtype);
+      std::vector<double> all = to_f64(ctx, before);
+      for (const double v : to_f64(ctx, x)) all.push_back(v);
+      Tensor halo = clone(ctx, before);
+      push_rows(ctx, x, halo);
+      EXPECT_TRUE(close(ctx, halo, {all.end() - 3 * 5, all.end()}, 0)) << rows;
+    }
+  }
+}
+
+TEST(PushRows, OfNoneKeepsNothing) {
+  Context ctx;
+  Tensor halo = ctx.zeros({0, 5}, DType::kF32);
+  push_rows(ctx, normal(ctx, 1, {2, 5}, DType::kF32), halo);
+  EXPECT_EQ(halo.shape(), (Shape{0, 5}));
+}
+
+TEST(TakeElements, TakesThemInTheOrderOfTheIndex) {
+  Context ctx;
+  for (const DType dtype : {DType::kF32, DType::kF64}) {
+    const Tensor from = from_f64(ctx, {5, 6, 7, 8}, {4}, dtype);
+    Tensor to = nans(ctx, {5}, dtype);
+    take_elements(ctx, from, from_ids(ctx, {3, 0, 0, 2, 1}), to);
+    EXPECT_TRUE(close(ctx, to, {8, 5, 5, 7, 6}, 0));
+    Tensor none = nans(ctx, {0}, dtype);
+    take_elements(ctx, from, from_ids(ctx, {}), none);
+  }
+}
+
+TEST(RowsArguments, AreChecked) {
+  Context ctx;
+  const Tensor x = filled(ctx, 1, {4, 5}, DType::kF32);
+  Tensor narrow = filled(ctx, 1, {3, 4}, DType::kF32);
+  Tensor wide = filled(ctx, 1, {3, 5}, DType::kF64);
+  EXPECT_THAT([&] { push_rows(ctx, x, narrow); },
+              refuses("halo: shape [3,4], expected [3,5]"));
+  EXPECT_THAT([&] { push_rows(ctx, x, wide); }, refuses("halo: dtype f64"));
+  const Tensor from = filled(ctx, 1, {4}, DType::kF32);
+  Tensor to = filled(ctx, 1, {2}, DType::kF32);
+  EXPECT_THAT([&] { take_elements(ctx, from, from_ids(ctx, {0}), to); },
+              refuses("to: shape [2], expected [1]"));
+  EXPECT_THAT([&] { take_elements(ctx, from, from, to); },
+              refuses("index: dtype f32"));
+}
+
+}  // namespace
+}  // namespace timepipe
