@@ -78,6 +78,12 @@ void LanguageModel::require_halo(const Sequence& sequence,
   require(shape.size() == 1 || shape.front().tokens >= halo,
           "train.chunk_tokens: " + std::to_string(shape.front().tokens) +
               ", expected at least conv_kernel - 1 = " + std::to_string(halo));
+  // The next step goes on from rows of the last chunk alone.
+  require(!sequence.hands_on || shape.back().tokens >= halo,
+          "last chunk of a sequence that goes on in the next step: " +
+              std::to_string(shape.back().tokens) +
+              " tokens, expected at least conv_kernel - 1 = " +
+              std::to_string(halo));
 }
 
 void LanguageModel::require_in_vocabulary(const Sequence& sequence,

@@ -36,9 +36,10 @@ class LanguageModel : public ChunkProgram {
 
   // The batch that the next chunks belong to. Forgets the losses of the last.
   // Ids and targets go to the device and are given back on the host. Throws
-  // InvalidArgument if a convolution looks back beyond a chunk, or beyond the
-  // tokens before a sequence that goes on, and naming sequence and place if an
-  // id isn't in [0, vocab), or a target neither in it nor kIgnoredTarget.
+  // InvalidArgument if a convolution looks back beyond a chunk, beyond the
+  // tokens before a sequence that goes on, or, in the next step, beyond the
+  // last chunk of this one, and naming sequence and place if an id isn't in
+  // [0, vocab), or a target neither in it nor kIgnoredTarget.
   void set_batch(Context& ctx, ChunkedBatch batch);
   const ChunkedBatch& batch() const { return batch_; }
   // The losses of the batch's chunks, f64, each in its slot: the sum over its

@@ -26,52 +26,12 @@ void for_each_border(const ScheduleShape& shape, F&& f) {
 
 }  // namespace
 
-std::list<Outgoing> CarriedBorders::hand_over(Context& ctx, Communicator& time,
-                                              const ChunkProgram& program,
-                                              const ScheduleShape& shape) {
-  std::list<Outgoing> outgoing;
-  struct Receive {
-    int from;
-    TransportBytes bytes;
-    Request request;
-  };
-  std::vector<Receive> receives;
-  std::map<int, std::vector<Tag>> sent;  // to this rank, by each other
-  std::map<std::pair<int, int>, int64_t> numbers;  // of messages from, to
-  for_each_border(shape, [&](int32_t sequence, LayerBorder border) {
-    if (!shape.continues(sequence, border)) return;
-    const auto entry = taken_.find(key(sequence, border));
-    CHECK(entry != taken_.end()) << "no border was kept to go on from";
-    Tensor& value = entry->second.value;
-    const int to = shape.rank_of(sequence, 0);
-    const int from = std::exchange(entry->second.rank, to);
-    if (from == to) return;
-    const Tag tag{border.border,
-                  false,
-                  sequence,
-                  0,
-                  static_cast<int32_t>(border.layer),
-                  numbers[{from, to}]++};
-    if (time.rank() == from) {
-      TransportBytes bytes(std::exchange(value, {}));
-      Request send = time.isend(bytes.get(), to, tag);
-      outgoing.push_back({std::move(bytes), std::move(send)});
-    } else if (time.rank() == to) {
-      value = program.make_border(ctx, border);
-      TransportBytes bytes(value);
-      Request receive = time.irecv(bytes.get(), from, tag);
-      receives.push_back({from, std::move(bytes), std::move(receive)});
-      sent[from].push_back(tag);
-    }
-  });
-  for (Receive& receive : receives) {
-    try {
-      receive.request.wait();
-    } catch (const Misplaced& misplaced) {
-      throw misplaced.named(sent[receive.from]);
-    }
+std::vector<int> CarriedBorders::ranks(int64_t sequences) const {
+  std::vector<int> ranks(static_cast<std::size_t>(sequences), 0);
+  for (const auto& [_, entry] : taken_) {
+    if (entry.sequence < sequences) ranks[entry.sequence] = entry.rank;
   }
-  return outgoing;
+  return ranks;
 }
 
 const Tensor& CarriedBorders::of(int64_t sequence, LayerBorder border) const {

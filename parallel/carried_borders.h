@@ -2,31 +2,21 @@
 
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <map>
 #include <tuple>
 #include <vector>
 
 #include "parallel/chunk_program.h"
-#include "parallel/communicator.h"
-#include "runtime/transfer.h"
 
 namespace timepipe {
-
-// A message that the transport may still be reading.
-struct Outgoing {
-  TransportBytes value;
-  Request send;
-};
 
 // The borders that sequences carry from one run of a schedule to the next,
 // without gradient: what the last chunk of a sequence would give to a next one,
 // for the first chunk of the same sequence in the next run.
 //
-// A border lies on the time rank that computed it, that of the last chunk,
-// until the next run begins: hand_over() brings it to the rank of the first
-// chunk, which reads it there as often as it computes the chunk. All time ranks
-// know of all borders where they lie.
+// A border stays on the time rank that computed it, that of the last chunk,
+// until a run has replaced it: operations of each run's list bring it to the
+// rank of the first chunk. All time ranks know of all borders where they lie.
 class CarriedBorders {
  public:
   struct Entry {
@@ -36,15 +26,10 @@ class CarriedBorders {
     Tensor value;  // only there
   };
 
-  // Brings those that first chunks take to the ranks of these chunks. Returns
-  // what is still on its way from here. Throws as Executor::run(). Collective
-  // over `time`.
-  std::list<Outgoing> hand_over(Context& ctx, Communicator& time,
-                                const ChunkProgram& program,
-                                const ScheduleShape& shape);
-  // What the first chunk of a sequence, which is on this rank, takes.
+  // For ScheduleShape::carried_from.
+  std::vector<int> ranks(int64_t sequences) const;
+  // What the first chunk of a sequence takes; on the rank that has it.
   const Tensor& of(int64_t sequence, LayerBorder border) const;
-
   // At the end of a run whose shape keeps borders; `take` gives one that this
   // rank has computed.
   using Take = std::function<Tensor(int64_t sequence, LayerBorder border)>;

@@ -19,8 +19,10 @@ using Clock = std::chrono::steady_clock;
 
 thread_local int64_t current_step = 0;
 
-// Between two polls. A message is often microseconds away; else ranks that
-// share a core with this one should get it.
+}  // namespace
+
+// A message is often microseconds away; else ranks that share a core with this
+// one should get it.
 void pause_after(Clock::duration waited) {
   using std::chrono::microseconds;
   if (waited < microseconds(20)) return;
@@ -32,25 +34,23 @@ void pause_after(Clock::duration waited) {
       waited / 32, microseconds(20), microseconds(100)));
 }
 
-std::string blocked_text(const Request::Impl& request, double seconds) {
+std::string blocked_text(int rank, double seconds, const std::string& what) {
   std::ostringstream text;
-  text << "rank " << request.rank() << ", step " << current_step << ": waited "
-       << seconds << " s for " << request.describe();
+  text << "rank " << rank << ", step " << current_step << ": waited " << seconds
+       << " s for " << what;
   return text.str();
 }
 
-}  // namespace
-
 std::string Tag::to_string() const {
-  return std::string(gradient ? "gradient of " : "") + name_of(border) +
-         " of layer " + std::to_string(layer) + ", chunk " +
+  return std::string(lane == Lane::kGradient ? "gradient of " : "") +
+         name_of(border) + " of layer " + std::to_string(layer) + ", chunk " +
          std::to_string(chunk) + ", sequence " + std::to_string(sequence);
 }
 
 Misplaced::Misplaced(Tag expected, int peer, int64_t came)
     : InvalidArgument(describe_receive(expected, peer) + ": message " +
                       std::to_string(came) +
-                      " of its direction came, expected message " +
+                      " of its lane came, expected message " +
                       std::to_string(expected.number)),
       expected(expected),
       came(came) {}
@@ -58,7 +58,7 @@ Misplaced::Misplaced(Tag expected, int peer, int64_t came)
 InvalidArgument Misplaced::named(const std::vector<Tag>& sent) const {
   std::string text = what();
   for (const Tag& tag : sent) {
-    if (tag.gradient != expected.gradient || tag.number != came) continue;
+    if (tag.lane != expected.lane || tag.number != came) continue;
     text += ": it is " + tag.to_string();
   }
   return InvalidArgument(text);
@@ -77,7 +77,10 @@ void Request::wait() {
   set_activity("waiting for " + impl_->describe());
   while (!test()) {
     const auto waited = Clock::now() - start;
-    if (waited > timeout) throw Blocked(blocked_text(*impl_, timeout_seconds_));
+    if (waited > timeout) {
+      throw Blocked(
+          blocked_text(impl_->rank(), timeout_seconds_, impl_->describe()));
+    }
     pause_after(waited);
   }
   set_activity(before);  // not after Blocked: it is why this rank ends

@@ -19,9 +19,9 @@ namespace timepipe {
 // sent.
 struct Tag {
   Border border;
-  bool gradient;                   // its direction
+  Lane lane;
   int32_t sequence, chunk, layer;  // chunk: on the right of the border
-  int64_t number = 0;  // among those between two ranks in its direction
+  int64_t number = 0;              // on its lane, from 0
 
   std::string to_string() const;  // "state of layer 2, chunk 5, sequence 0"
 };
@@ -61,6 +61,9 @@ class Request {
       : impl_(std::move(impl)), timeout_seconds_(timeout_seconds) {}
 
   bool test();
+  // As Impl has them, unless it is complete.
+  int rank() const { return impl_->rank(); }
+  std::string describe() const { return impl_->describe(); }
   // Polls until complete. Throws Blocked, which names this rank, the step, what
   // was waited for, from whom and the seconds, once the deadline has passed.
   void wait();
@@ -70,7 +73,11 @@ class Request {
   double timeout_seconds_ = 0;
 };
 
-// A group of ranks. One per thread that computes.
+class Transport;
+
+// A group of ranks, for values of the host: what ranks tell each other outside
+// the work of a step. One per thread that computes. For tensors there is
+// Exchange.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -78,22 +85,6 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // The bytes stay untouched until the request is complete.
-  virtual Request isend(ConstBytes bytes, int peer, Tag tag) = 0;
-  // Into their final place. The messages of one direction (forward, gradient)
-  // between two ranks arrive in the order in which they were sent, whatever
-  // their tags: receives are posted in that order. The numbers of both sides
-  // must agree, else the receiver's wait throws Misplaced; their sizes too,
-  // else it throws InvalidArgument. Open MPI may have written past the end by
-  // then. Throws InvalidArgument if `peer` is this rank.
-  virtual Request irecv(Bytes bytes, int peer, Tag tag) = 0;
-
-  // out = this rank's piece of the sum over ranks of `in`, which is cut into
-  // size() pieces of counts[r] elements (their sum is in.size()). Integer sums:
-  // exact, whatever the order.
-  virtual Request reduce_scatter_sum(std::span<const int64_t> in,
-                                     std::span<const int64_t> counts,
-                                     std::span<int64_t> out) = 0;
   // out = the pieces of all ranks, counts[r] bytes each, in the order of ranks.
   // `in` may be its own piece of `out`.
   virtual Request all_gather(ConstBytes in, std::span<const int64_t> counts,
@@ -102,15 +93,13 @@ class Communicator {
   // Ranks of equal color form a group, ordered by their rank here.
   virtual std::unique_ptr<Communicator> split(int color) = 0;
 
-  // Lets the transport move messages; call between operations.
-  virtual void progress() = 0;
-
-  // Payload bytes of the messages handed to isend so far.
-  virtual int64_t bytes_sent() const = 0;
-
   // Every wait that is made later ends after this. One deadline for a group and
   // its splits.
   virtual void set_timeout(double seconds) = 0;
+  virtual double timeout_seconds() const = 0;
+
+  // What an Exchange of these ranks sends its messages by.
+  virtual Transport& transport() = 0;
 };
 
 // The values of all ranks in their order, counts[r] of rank r's. Collective.
@@ -142,12 +131,30 @@ std::unique_ptr<Communicator> make_self_communicator();
 void run_thread_ranks(int ranks, const std::function<void(Communicator&)>& body,
                       double timeout_seconds = 60);
 
+// Ranks send each other addends in parts of so many elements, and so many parts
+// are under way.
+inline constexpr int64_t kSummedElements = 1 << 20;
+inline constexpr int64_t kSumsUnderWay = 4;
+// What a rank takes to receive them, for a sum of which it has `elements`.
+constexpr int64_t sum_buffer_bytes(int64_t elements) {
+  return kSumsUnderWay *
+         (elements < kSummedElements ? elements : kSummedElements) *
+         static_cast<int64_t>(sizeof(int64_t));
+}
+
 #ifdef TIMEPIPE_WITH_MPI
+// How much of a message and of a sum one call of MPI takes.
+struct MpiPieces {
+  int64_t message_bytes = int64_t{1} << 30;  // it counts to 2^31 - 1
+  int64_t summed_elements = kSummedElements;
+};
+
 // Initialises MPI (once per process) and returns the group of all ranks;
 // finalises it when destroyed, unless by an exception: abort_all_ranks() should
 // follow then. Throws InvalidArgument if MPI and the launcher disagree about
 // the number of processes.
-std::unique_ptr<Communicator> make_mpi_communicator(int* argc, char*** argv);
+std::unique_ptr<Communicator> make_mpi_communicator(
+    int* argc, char*** argv, const MpiPieces& pieces = {});
 // Whether a launcher (mpirun, srun) started this process as one of several.
 bool started_by_mpi();
 // Ends all ranks with this exit status; leaves by itself a few seconds later,

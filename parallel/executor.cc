@@ -11,9 +11,8 @@ namespace timepipe {
 namespace {
 
 Tag tag_of(const Operation& message) {
-  return {message.border,   message.phase == Phase::kBackward,
-          message.sequence, message.chunk,
-          message.layer,    message.number};
+  return {message.border, lane_of(message), message.sequence,
+          message.chunk,  message.layer,    message.number};
 }
 
 // Of the messages that a list receives: from one peer in each direction.
@@ -29,22 +28,26 @@ std::vector<Tag> received(const OperationList& operations) {
 
 void Executor::run(const ScheduleShape& shape, const OperationList& operations,
                    GradientSum& gradients, const Watch& watch) {
-  if (carried_) outgoing_ = carried_->hand_over(ctx_, time_, program_, shape);
+  try {
+    run_all(shape, operations, gradients, watch);
+  } catch (const Misplaced& misplaced) {
+    throw misplaced.named(received(operations));
+  }
+  CHECK(slots_.empty()) << slots_.size() << " borders left unread";
+}
+
+void Executor::run_all(const ScheduleShape& shape,
+                       const OperationList& operations, GradientSum& gradients,
+                       const Watch& watch) {
   std::size_t done = 0;
   for (const Operation& op : operations) {
-    try {
-      run(shape, op, gradients);
-    } catch (const Misplaced& misplaced) {
-      throw misplaced.named(received(operations));
-    }
-    progress();
+    run(shape, op, gradients);
+    time_.progress();
     ++done;
     if (watch && op.kind == Operation::Kind::kCompute) watch(done);
   }
   if (shape.keeps_borders) keep_borders(shape);
-  for (Outgoing& message : outgoing_) message.send.wait();
-  outgoing_.clear();
-  CHECK(slots_.empty()) << slots_.size() << " borders left unread";
+  time_.finish();
 }
 
 void Executor::run(const ScheduleShape& shape, const Operation& op,
@@ -113,6 +116,9 @@ Tensor Executor::border_before(const ScheduleShape& shape, const Operation& op,
   }
   if (op.chunk > 0 || !shape.continues(op.sequence, border)) return {};
   CHECK(carried_) << "nothing is carried from run to run here";
+  if (shape.carried_rank(op.sequence) != time_.rank()) {
+    return wait_for(key(false, op.sequence, 0, border));
+  }
   return carried_->of(op.sequence, border);
 }
 
@@ -128,29 +134,25 @@ void Executor::keep_borders(const ScheduleShape& shape) {
 }
 
 void Executor::post_send(const Operation& op) {
-  const bool gradient = op.phase == Phase::kBackward;
   const LayerBorder border{op.border, op.layer};
-  auto slot = slots_.extract(key(gradient, op.sequence, op.chunk, border));
+  if (lane_of(op) == Lane::kCarried) {
+    CHECK(carried_) << "nothing is carried from run to run here";
+    return time_.send(carried_->of(op.sequence, border), op.peer, tag_of(op));
+  }
+  const bool gradient = op.phase == Phase::kBackward;
+  const auto slot =
+      slots_.extract(key(gradient, op.sequence, op.chunk, border));
   CHECK(!slot.empty()) << "a border is sent before it is computed";
-  TransportBytes bytes(slot.mapped().value);
-  Request send = time_.isend(bytes.get(), op.peer, tag_of(op));
-  outgoing_.push_back({std::move(bytes), std::move(send)});
+  time_.send(slot.mapped().value, op.peer, tag_of(op));
 }
 
 void Executor::post_receive(const Operation& op) {
   const bool gradient = op.phase == Phase::kBackward;
-  const Key k = key(gradient, op.sequence, op.chunk, {op.border, op.layer});
+  const LayerBorder border{op.border, op.layer};
+  const Key k = key(gradient, op.sequence, op.chunk, border);
   Tensor& place = produce(k);
   CHECK_EQ(place.size_bytes(), op.bytes) << "a border of another size";
-  Slot& slot = slots_.at(k);
-  slot.bytes.emplace(place);
-  slot.receive = time_.irecv(slot.bytes->get(), op.peer, tag_of(op));
-}
-
-void Executor::progress() {
-  time_.progress();
-  std::erase_if(outgoing_,
-                [](Outgoing& message) { return message.send.test(); });
+  slots_.at(k).arrival = time_.receive(place, op.peer, tag_of(op));
 }
 
 Executor::Key Executor::key(bool gradient, int64_t sequence, int64_t chunk,
@@ -161,7 +163,7 @@ Executor::Key Executor::key(bool gradient, int64_t sequence, int64_t chunk,
 Tensor& Executor::produce(const Key& key) {
   const auto& [sequence, chunk, layer, border, gradient] = key;
   const auto [slot, is_new] = slots_.try_emplace(
-      key, Slot{program_.make_border(ctx_, {border, layer}), {}, {}});
+      key, Slot{program_.make_border(ctx_, {border, layer}), {}});
   CHECK(is_new) << "a border is produced twice";
   return slot->second.value;
 }
@@ -169,8 +171,7 @@ Tensor& Executor::produce(const Key& key) {
 const Tensor& Executor::wait_for(const Key& key) {
   const auto slot = slots_.find(key);
   CHECK(slot != slots_.end()) << "a border is read before it is there";
-  slot->second.receive.wait();
-  slot->second.bytes.reset();
+  slot->second.arrival.wait();
   return slot->second.value;
 }
 

@@ -2,14 +2,12 @@
 
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <map>
-#include <optional>
 #include <tuple>
 
 #include "parallel/carried_borders.h"
 #include "parallel/chunk_program.h"
-#include "parallel/communicator.h"
+#include "parallel/exchange.h"
 
 namespace timepipe {
 
@@ -19,9 +17,9 @@ namespace timepipe {
 // is the same path with no messages in its list.
 class Executor {
  public:
-  // `time`: the ranks that share the sequences. carried: what sequences go on
-  // from and leave; only needed where a shape has such.
-  Executor(Context& ctx, Communicator& time, ChunkProgram& program,
+  // `time`: between the ranks that share the sequences. carried: what sequences
+  // go on from and leave; only needed where a shape has such.
+  Executor(Context& ctx, Exchange& time, ChunkProgram& program,
            CarriedBorders* carried = nullptr)
       : ctx_(ctx), time_(time), program_(program), carried_(carried) {}
 
@@ -39,12 +37,13 @@ class Executor {
   // receive is posted until nobody needs it any more.
   struct Slot {
     Tensor value;
-    std::optional<TransportBytes> bytes;  // while it is received
-    Request receive;                      // complete if produced here
+    Exchange::Arrival arrival;  // empty if produced here
   };
   // Sequence, chunk on the right, layer.
   using Key = std::tuple<int64_t, int64_t, int64_t, Border, bool /*gradient*/>;
 
+  void run_all(const ScheduleShape& shape, const OperationList& operations,
+               GradientSum& gradients, const Watch& watch);
   void run(const ScheduleShape& shape, const Operation& op,
            GradientSum& gradients);
   void compute_forward(const ScheduleShape& shape, const Operation& op);
@@ -52,7 +51,6 @@ class Executor {
                         GradientSum& gradients);
   void post_send(const Operation& op);
   void post_receive(const Operation& op);
-  void progress();
   void keep_borders(const ScheduleShape& shape);
 
   static Key key(bool gradient, int64_t sequence, int64_t chunk,
@@ -63,11 +61,10 @@ class Executor {
                        LayerBorder border);
 
   Context& ctx_;
-  Communicator& time_;
+  Exchange& time_;
   ChunkProgram& program_;
   CarriedBorders* carried_;
   std::map<Key, Slot> slots_;
-  std::list<Outgoing> outgoing_;
 };
 
 }  // namespace timepipe

@@ -19,7 +19,7 @@ Tensor take(Context& ctx, const Tensor& from,
 
 }  // namespace
 
-Tensor gather_slots(Context& ctx, Communicator& world, const Tensor& slots,
+Tensor gather_slots(Context& ctx, Exchange& world, const Tensor& slots,
                     const std::vector<SlotPlace>& places) {
   std::vector<int64_t> counts(world.size());
   std::vector<int64_t> mine;
@@ -30,12 +30,8 @@ Tensor gather_slots(Context& ctx, Communicator& world, const Tensor& slots,
   const Tensor own =
       mine.empty() ? ctx.allocate({0}, DType::kF64) : take(ctx, slots, mine);
   Tensor all = ctx.allocate({std::ssize(places)}, DType::kF64);
-  std::vector<int64_t> bytes = counts, next(counts.size());
-  for (int64_t& count : bytes) count *= size_of(DType::kF64);
-  {
-    const TransportBytes in(own), out(all);
-    world.all_gather(in.get(), bytes, out.get()).wait();
-  }
+  world.all_gather(own, counts, all);
+  std::vector<int64_t> next(counts.size());  // of each rank, in `all`
   for (std::size_t r = 1; r < next.size(); ++r) {
     next[r] = next[r - 1] + counts[r - 1];
   }

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "parallel/communicator.h"
+#include "parallel/exchange.h"
 
 namespace timepipe {
 
@@ -16,7 +16,7 @@ struct SlotPlace {
 // The numbers of all ranks in one order: element i of the result [places] is
 // that in places[i]. slots: f64, this rank's. places: the same on all ranks.
 // Collective.
-Tensor gather_slots(Context& ctx, Communicator& world, const Tensor& slots,
+Tensor gather_slots(Context& ctx, Exchange& world, const Tensor& slots,
                     const std::vector<SlotPlace>& places);
 
 }  // namespace timepipe

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 
+#include "parallel/schedule_crossings.h"
 #include "runtime/context.h"
 
 namespace timepipe {
@@ -13,7 +14,8 @@ namespace {
 // Follows what the executor takes and gives back, operation by operation.
 class Ledger {
  public:
-  Ledger(const ScheduleShape& shape, int rank) : shape_(shape) {
+  Ledger(const ScheduleShape& shape, int rank)
+      : shape_(shape), crossings_(shape) {
     const auto layers = static_cast<int64_t>(shape.layers.size());
     for (int64_t layer = 0; layer < layers; ++layer) {
       for (int b = 0; b < kBorders; ++b) {
@@ -27,7 +29,7 @@ class Ledger {
   void run(const Operation& op) {
     if (op.kind == Operation::Kind::kReceive)
       add(MemoryPool::block_bytes(op.bytes));
-    if (op.kind == Operation::Kind::kSend)
+    if (op.kind == Operation::Kind::kSend && lane_of(op) != Lane::kCarried)
       send(MemoryPool::block_bytes(op.bytes));
     if (op.kind != Operation::Kind::kCompute) return;
     if (op.phase == Phase::kBackward) {
@@ -40,10 +42,11 @@ class Ledger {
   const ListMemory& peak() const { return peak_; }
 
  private:
-  // What the run before left for first chunks here stays until the next.
+  // What the run before left for first chunks stays where it is until the next,
+  // also if it is sent from there.
   void count_kept(int rank, LayerBorder border) {
     for (int64_t s = 0; s < std::ssize(shape_.sequences); ++s) {
-      if (shape_.continues(s, border) && shape_.rank_of(s, 0) == rank) {
+      if (shape_.continues(s, border) && shape_.carried_rank(s) == rank) {
         add(MemoryPool::block_bytes(shape_.bytes(border)));
       }
     }
@@ -78,14 +81,17 @@ class Ledger {
   }
 
   void give_back(const Operation& op, std::optional<LayerBorder> read) {
-    if (read && shape_.crosses(op.sequence, op.chunk, *read)) {
-      bytes_ -= MemoryPool::block_bytes(shape_.bytes(*read));
-    }
+    if (!read) return;
+    const Crossing x = {op.sequence, op.chunk, *read, /*gradient=*/false};
+    if (!crossings_.exists(x)) return;
+    const bool lies_here =
+        x.carried() && crossings_.giver(x) == crossings_.reader(x);
+    if (!lies_here) bytes_ -= MemoryPool::block_bytes(shape_.bytes(*read));
   }
 
   void send(int64_t size) {
     sent_.push_back(size);
-    if (std::ssize(sent_) <= messages_per_visit_) return;
+    if (std::ssize(sent_) <= messages_per_visit_ + 1) return;
     bytes_ -= sent_.front();
     sent_.pop_front();
   }
@@ -96,6 +102,7 @@ class Ledger {
   }
 
   const ScheduleShape& shape_;
+  const Crossings crossings_;
   int64_t messages_per_visit_ = 0;
   int64_t bytes_ = 0, open_ = 0;
   std::deque<int64_t> sent_;

@@ -8,8 +8,9 @@ namespace timepipe {
 
 // What running a rank's list of operations needs at most, read off the list.
 struct ListMemory {
-  // Of borders and their gradients, those on their way out included: a message
-  // is taken to be gone once as many as belong to a visit were sent after it.
+  // Of borders and their gradients, those on their way out included. A message
+  // is taken to be gone once more were sent after it than belong to a visit: by
+  // then this rank has what its neighbour made of it.
   int64_t border_bytes = 0;
   // Blocks, each on one chunk, that are between the backward passes of kOutput
   // and kConv at a time.

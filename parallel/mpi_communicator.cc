@@ -17,35 +17,12 @@
 
 #include "parallel/communicator.h"
 #include "parallel/launched.h"
-#include "parallel/transport.h"
+#include "parallel/mpi_transport.h"
 
 namespace timepipe {
 namespace {
 
 constexpr int kBlockedStatus = 75;  // EX_TEMPFAIL: worth another try
-
-void check_mpi(const char* expression, int error) {
-  if (error == MPI_SUCCESS) return;
-  char text[MPI_MAX_ERROR_STRING] = "";
-  int length = 0, rank = -1;
-  MPI_Error_string(error, text, &length);
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  LOG(FATAL) << "rank " << rank << ": " << expression << ": " << text;
-}
-
-#define TIMEPIPE_CHECK_MPI(expression) check_mpi(#expression, (expression))
-
-int rank_of(MPI_Comm comm) {
-  int rank = 0;
-  TIMEPIPE_CHECK_MPI(MPI_Comm_rank(comm, &rank));
-  return rank;
-}
-
-int size_of(MPI_Comm comm) {
-  int size = 0;
-  TIMEPIPE_CHECK_MPI(MPI_Comm_size(comm, &size));
-  return size;
-}
 
 int to_int(const std::string& what, int64_t value) {
   require(value <= std::numeric_limits<int>::max(),
@@ -65,177 +42,72 @@ void require_tags() {
               ", expected at least " + std::to_string(kMessageNumbers - 1));
 }
 
-MPI_Comm duplicate(MPI_Comm comm) {
-  MPI_Comm copy = MPI_COMM_NULL;
-  TIMEPIPE_CHECK_MPI(MPI_Comm_dup(comm, &copy));
-  return copy;
-}
-
-class MpiRequest : public Request::Impl {
- public:
-  MPI_Request* handle() { return &request_; }
-
-  bool test() final {
-    int done = 0;
-    MPI_Status status;
-    const int error = MPI_Test(&request_, &done, &status);
-    if (error == MPI_SUCCESS && done == 0) return false;
-    finish(error, status);
-    return true;
-  }
-  int rank() const final { return rank_of(MPI_COMM_WORLD); }
-
- private:
-  virtual void finish(int error, const MPI_Status&) {
-    check_mpi("MPI_Test", error);
-  }
-
-  MPI_Request request_ = MPI_REQUEST_NULL;
-};
-
-class SendRequest final : public MpiRequest {
- public:
-  SendRequest(Tag tag, int peer) : tag_(tag), peer_(peer) {}
-  std::string describe() const override { return describe_send(tag_, peer_); }
-
- private:
-  const Tag tag_;
-  const int peer_;
-};
-
-// Takes the next message, whatever its tag, and checks number and size. That
-// comes too late for one that is both larger than its place and too large to be
-// buffered: Open MPI 4.1 writes past the end (its get protocol copies what the
-// sender has, seen over shared memory and TCP).
-class ReceiveRequest final : public MpiRequest {
- public:
-  ReceiveRequest(Tag tag, int peer, int64_t size)
-      : tag_(tag), peer_(peer), size_(size) {}
-  std::string describe() const override {
-    return describe_receive(tag_, peer_);
-  }
-
- private:
-  void finish(int error, const MPI_Status& status) override {
-    int error_class = MPI_SUCCESS, received = 0;
-    MPI_Error_class(error, &error_class);
-    if (error_class != MPI_ERR_TRUNCATE) check_mpi("MPI_Test", error);
-    TIMEPIPE_CHECK_MPI(MPI_Get_count(&status, MPI_BYTE, &received));
-    // UCX doesn't tell the size of a message that is too large.
-    require(error == MPI_SUCCESS || received > size_,
-            describe() + ": more bytes sent than the " + std::to_string(size_) +
-                " expected");
-    require_received(tag_, peer_, size_, status.MPI_TAG, received);
-  }
-
-  const Tag tag_;
-  const int peer_;
-  const int64_t size_;
-};
-
 // Keeps the arrays that MPI reads until it is done.
-class CollectiveRequest final : public MpiRequest {
+class CollectiveRequest final : public Request::Impl {
  public:
   explicit CollectiveRequest(const char* name) : name_(name) {}
+  MPI_Request* handle() { return &request_; }
+
+  bool test() override {
+    int done = 0;
+    TIMEPIPE_CHECK_MPI(MPI_Test(&request_, &done, MPI_STATUS_IGNORE));
+    return done != 0;
+  }
+  int rank() const override { return rank_of(MPI_COMM_WORLD); }
   std::string describe() const override { return describe_collective(name_); }
 
   std::vector<int> counts, displacements;
 
  private:
   const char* const name_;
+  MPI_Request request_ = MPI_REQUEST_NULL;
 };
 
 class MpiCommunicator : public Communicator {
  public:
-  MpiCommunicator(MPI_Comm comm, std::vector<int> world_ranks,
-                  std::shared_ptr<double> timeout_seconds)
+  MpiCommunicator(MPI_Comm comm, const std::vector<int>& world_ranks,
+                  const std::shared_ptr<double>& timeout_seconds,
+                  const MpiPieces& pieces)
       : comm_(comm),
-        gradients_(duplicate(comm)),
+        transport_(std::make_unique<MpiTransport>(comm, world_ranks,
+                                                  timeout_seconds, pieces)),
         rank_(rank_of(comm)),
-        world_ranks_(std::move(world_ranks)),
-        timeout_seconds_(std::move(timeout_seconds)) {}
+        world_ranks_(world_ranks),
+        timeout_seconds_(timeout_seconds),
+        pieces_(pieces) {}
 
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(world_ranks_.size()); }
 
-  Request isend(ConstBytes bytes, int peer, Tag tag) override;
-  Request irecv(Bytes bytes, int peer, Tag tag) override;
-  Request reduce_scatter_sum(std::span<const int64_t> in,
-                             std::span<const int64_t> counts,
-                             std::span<int64_t> out) override;
   Request all_gather(ConstBytes in, std::span<const int64_t> counts,
                      Bytes out) override;
   std::unique_ptr<Communicator> split(int color) override;
 
-  void progress() override {
-    int found = 0;
-    TIMEPIPE_CHECK_MPI(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_, &found,
-                                  MPI_STATUS_IGNORE));
-  }
-  int64_t bytes_sent() const override { return bytes_sent_; }
   void set_timeout(double seconds) override { *timeout_seconds_ = seconds; }
+  double timeout_seconds() const override { return *timeout_seconds_; }
+  Transport& transport() override { return *transport_; }
 
  protected:
-  Request started(std::unique_ptr<MpiRequest> request) const {
+  Request started(std::unique_ptr<CollectiveRequest> request) const {
     return Request(std::move(request), *timeout_seconds_);
   }
-  MPI_Comm direction(Tag tag) const {
-    return tag.gradient ? gradients_ : comm_;
-  }
-  static void release(MPI_Comm comm) {
-    TIMEPIPE_CHECK_MPI(MPI_Comm_free(&comm));
-  }
 
-  const MPI_Comm comm_;  // forward messages and collectives
-  const MPI_Comm gradients_;
+  const MPI_Comm comm_;  // collectives
+  std::unique_ptr<MpiTransport> transport_;
 
  private:
   const int rank_;
   const std::vector<int> world_ranks_;
   const std::shared_ptr<double> timeout_seconds_;
-  int64_t bytes_sent_ = 0;
+  const MpiPieces pieces_;
 };
-
-Request MpiCommunicator::isend(ConstBytes bytes, int peer, Tag tag) {
-  require_peer(*this, peer, tag);
-  const int size = to_int(tag.to_string() + ": bytes", std::ssize(bytes));
-  auto request = std::make_unique<SendRequest>(tag, world_ranks_[peer]);
-  TIMEPIPE_CHECK_MPI(MPI_Isend(bytes.data(), size, MPI_BYTE, peer,
-                               wire_number(tag), direction(tag),
-                               request->handle()));
-  bytes_sent_ += size;
-  return started(std::move(request));
-}
-
-Request MpiCommunicator::irecv(Bytes bytes, int peer, Tag tag) {
-  require_peer(*this, peer, tag);
-  const int size = to_int(tag.to_string() + ": bytes", std::ssize(bytes));
-  auto request =
-      std::make_unique<ReceiveRequest>(tag, world_ranks_[peer], size);
-  TIMEPIPE_CHECK_MPI(MPI_Irecv(bytes.data(), size, MPI_BYTE, peer, MPI_ANY_TAG,
-                               direction(tag), request->handle()));
-  return started(std::move(request));
-}
-
-Request MpiCommunicator::reduce_scatter_sum(std::span<const int64_t> in,
-                                            std::span<const int64_t> counts,
-                                            std::span<int64_t> out) {
-  require_reduce_scatter(*this, in, counts, out);
-  to_int("reduce_scatter_sum: elements", std::ssize(in));
-  auto request = std::make_unique<CollectiveRequest>("reduce_scatter_sum");
-  request->counts.assign(counts.begin(), counts.end());
-  TIMEPIPE_CHECK_MPI(MPI_Ireduce_scatter(in.data(), out.data(),
-                                         request->counts.data(), MPI_INT64_T,
-                                         MPI_SUM, comm_, request->handle()));
-  return started(std::move(request));
-}
 
 // Pieces are counted in the largest unit that all share, up to a page, so that
 // MPI's int counts reach beyond 2 GiB of weights.
 Request MpiCommunicator::all_gather(ConstBytes in,
                                     std::span<const int64_t> counts,
                                     Bytes out) {
-  require_all_gather(*this, in, counts, out);
+  require_all_gather(rank(), size(), in, counts, out);
   const int64_t unit =
       std::accumulate(counts.begin(), counts.end(), int64_t{4096},
                       [](int64_t a, int64_t b) { return std::gcd(a, b); });
@@ -270,7 +142,7 @@ class MpiSplit final : public MpiCommunicator {
     int finalized = 0;
     MPI_Finalized(&finalized);
     if (finalized != 0 || std::uncaught_exceptions() > 0) return;
-    release(gradients_);
+    transport_.reset();
     release(comm_);
   }
 };
@@ -283,8 +155,8 @@ std::unique_ptr<Communicator> MpiCommunicator::split(int color) {
   MPI_Comm comm = MPI_COMM_NULL;
   const int group = members.front();  // a color: any sign, MPI's are >= 0
   TIMEPIPE_CHECK_MPI(MPI_Comm_split(comm_, group, rank_, &comm));
-  return std::make_unique<MpiSplit>(comm, std::move(world_ranks),
-                                    timeout_seconds_);
+  return std::make_unique<MpiSplit>(comm, world_ranks, timeout_seconds_,
+                                    pieces_);
 }
 
 class MpiWorld final : public MpiCommunicator {
@@ -303,7 +175,7 @@ class MpiWorld final : public MpiCommunicator {
       LOG(ERROR) << blocked.what();
       abort_all_ranks(kBlockedStatus);
     }
-    release(gradients_);
+    transport_.reset();
     TIMEPIPE_CHECK_MPI(MPI_Finalize());
   }
 };
@@ -321,7 +193,8 @@ void require_as_launched(int ranks) {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_mpi_communicator(int* argc, char*** argv) {
+std::unique_ptr<Communicator> make_mpi_communicator(int* argc, char*** argv,
+                                                    const MpiPieces& pieces) {
   int initialized = 0, provided = MPI_THREAD_SINGLE;
   TIMEPIPE_CHECK_MPI(MPI_Initialized(&initialized));
   require(initialized == 0, "make_mpi_communicator: called a second time");
@@ -337,8 +210,8 @@ std::unique_ptr<Communicator> make_mpi_communicator(int* argc, char*** argv) {
   require_as_launched(static_cast<int>(ranks.size()));
   require_tags();
   return std::make_unique<MpiWorld>(
-      MPI_COMM_WORLD, std::move(ranks),
-      std::make_shared<double>(kDefaultTimeoutSeconds));
+      MPI_COMM_WORLD, ranks, std::make_shared<double>(kDefaultTimeoutSeconds),
+      pieces);
 }
 
 bool started_by_mpi() {

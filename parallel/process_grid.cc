@@ -4,7 +4,8 @@
 
 namespace timepipe {
 
-ProcessGrid::ProcessGrid(Communicator& world, int time_ranks, int data_ranks)
+ProcessGrid::ProcessGrid(Context& ctx, Communicator& world, int time_ranks,
+                         int data_ranks)
     : world(world), time_ranks(time_ranks), data_ranks(data_ranks) {
   require(time_ranks > 0 && data_ranks > 0 &&
               int64_t{time_ranks} * data_ranks == world.size(),
@@ -14,6 +15,8 @@ ProcessGrid::ProcessGrid(Communicator& world, int time_ranks, int data_ranks)
   time_rank = world.rank() % time_ranks;
   data_rank = world.rank() / time_ranks;
   time = world.split(data_rank);
+  between_all = make_host_exchange(ctx, world);
+  between_time_ranks = make_host_exchange(ctx, *time);
 }
 
 }  // namespace timepipe

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "parallel/communicator.h"
+#include "parallel/exchange.h"
 
 namespace timepipe {
 
@@ -21,12 +21,14 @@ struct DataShare {
 // time_ranks + time_rank), so that a sequence stays inside a host if it fits.
 struct ProcessGrid {
   // Throws InvalidArgument unless world.size() == time_ranks * data_ranks.
-  ProcessGrid(Communicator& world, int time_ranks, int data_ranks);
+  ProcessGrid(Context& ctx, Communicator& world, int time_ranks,
+              int data_ranks);
 
   Communicator& world;
   int time_ranks, data_ranks;
   int time_rank, data_rank;
   std::unique_ptr<Communicator> time;  // the ranks that share my sequences
+  std::unique_ptr<Exchange> between_all, between_time_ranks;
 
   DataShare share() const { return {data_rank, data_ranks}; }
 };

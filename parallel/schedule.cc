@@ -3,6 +3,7 @@
 #include <span>
 #include <string>
 
+#include "parallel/schedule_messages.h"
 #include "parallel/schedule_simulation.h"
 #include "runtime/error.h"
 
@@ -53,6 +54,11 @@ std::optional<LayerBorder> border_out(Part part, int64_t layer,
   }
 }
 
+Lane lane_of(const Operation& message) {
+  if (message.phase == Phase::kBackward) return Lane::kGradient;
+  return message.chunk == 0 ? Lane::kCarried : Lane::kForward;
+}
+
 int ScheduleShape::rank_of(int64_t sequence, int64_t chunk) const {
   int64_t dealt = chunk;
   for (int64_t s = 0; s < sequence; ++s) {
@@ -80,7 +86,20 @@ bool ScheduleShape::keeps(int64_t sequence, int64_t chunk,
 }
 
 bool ScheduleShape::continues(int64_t sequence, LayerBorder b) const {
+  if (b.layer == 0 && b.border == Border::kHaloX) return false;
   return bytes(b) > 0 && sequences[sequence].front().takes(b.border);
+}
+
+int ScheduleShape::carried_rank(int64_t sequence) const {
+  return carried_from.empty() ? rank_of(sequence, 0) : carried_from[sequence];
+}
+
+std::vector<int> ranks_of_last_chunks(const ScheduleShape& shape) {
+  std::vector<int> ranks;
+  for (int64_t s = 0; s < std::ssize(shape.sequences); ++s) {
+    ranks.push_back(shape.rank_of(s, std::ssize(shape.sequences[s]) - 1));
+  }
+  return ranks;
 }
 
 bool ScheduleShape::gradient_crosses(int64_t sequence, int64_t chunk,
@@ -111,6 +130,19 @@ void require_sizes(const char* name, std::span<const int64_t> sizes) {
   for (const int64_t size : sizes) require_size(name, size, 0);
 }
 
+void require_carried(const ScheduleShape& shape) {
+  require(
+      shape.carried_from.size() == shape.sequences.size(),
+      "schedule: carried_from: " + std::to_string(shape.carried_from.size()) +
+          " ranks, expected one for each of " +
+          std::to_string(shape.sequences.size()) + " sequences");
+  for (const int rank : shape.carried_from) {
+    require(rank >= 0 && rank < shape.ranks,
+            "schedule: carried_from: " + std::to_string(rank) +
+                ", expected [0," + std::to_string(shape.ranks) + ")");
+  }
+}
+
 void require_valid(const ScheduleShape& shape) {
   require_size("ranks", shape.ranks, 1);
   require_size("layers", static_cast<int64_t>(shape.layers.size()), 1);
@@ -126,6 +158,7 @@ void require_valid(const ScheduleShape& shape) {
       require_size("tokens of a chunk", chunk.tokens, 0);
     }
   }
+  if (!shape.carried_from.empty()) require_carried(shape);
   require_size("hot_rounds", shape.hot_rounds, 0);
   require_size("embed_price", shape.embed_price, 0);
   require_size("head_price", shape.head_price, 0);
@@ -136,7 +169,9 @@ void require_valid(const ScheduleShape& shape) {
 
 std::vector<OperationList> make_schedule(const ScheduleShape& shape) {
   require_valid(shape);
-  return ScheduleSimulation(shape).run();
+  std::vector<OperationList> lists = ScheduleSimulation(shape).run();
+  add_messages(shape, lists);
+  return lists;
 }
 
 }  // namespace timepipe

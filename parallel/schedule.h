@@ -24,6 +24,11 @@ inline constexpr int kBorders = 3;
 
 enum class Phase : uint8_t { kForward, kRecompute, kBackward };
 
+// Messages from one rank to one other rank travel on lanes, each in its order:
+// borders, gradients of borders, and borders carried from the run before.
+enum class Lane : uint8_t { kForward, kGradient, kCarried };
+inline constexpr int kLanes = 3;
+
 const char* name_of(Part part);      // "embed", "conv", ...
 const char* name_of(Border border);  // "halo_x", "halo_qk", "state"
 const char* name_of(Phase phase);    // "forward", "recompute", "backward"
@@ -76,6 +81,10 @@ struct ScheduleShape {
   // What the last chunk of every sequence would give to a next one is kept, for
   // the first chunk of that sequence in the next run.
   bool keeps_borders = false;
+  // Per sequence, the time rank on which that lies which the run before kept
+  // for its first chunk. Empty: on the ranks of the first chunks. No matter
+  // where the first chunk continues nothing.
+  std::vector<int> carried_from;
   int64_t embed_price = 0, head_price = 0;  // per token; head: with backward
   int64_t message_price = 0;                // latency of any message
 
@@ -93,14 +102,20 @@ struct ScheduleShape {
   // Whether `chunk`, the last, leaves the border for the next run: layer 0 has
   // no kHaloX.
   bool keeps(int64_t sequence, int64_t chunk, LayerBorder b) const;
-  // Whether the first chunk takes the border from what the run before kept.
+  // Whether the first chunk takes the border from what the run before kept:
+  // layer 0 has no kHaloX.
   bool continues(int64_t sequence, LayerBorder b) const;
+  // The rank on which that lies.
+  int carried_rank(int64_t sequence) const;
   // What a compute operation costs: price per token times tokens.
   int64_t price(Phase phase, Part part, int64_t layer, int64_t sequence,
                 int64_t chunk) const;
 
   bool operator==(const ScheduleShape&) const = default;
 };
+
+// carried_from of the run after one of this shape.
+std::vector<int> ranks_of_last_chunks(const ScheduleShape& shape);
 
 inline constexpr int32_t kColdSlab = -1;  // one layer's activations, reused by
                                           // the next layer
@@ -115,23 +130,26 @@ struct Operation {
   int32_t sequence;
   int32_t layer;     // 0 for kEmbed and kHead
   int32_t chunk;     // kCompute: the chunk. Messages: the chunk on the RIGHT of
-                     // the border that is crossed, in either direction
+                     // the border that is crossed, in either direction; 0 if
+                     // it is carried from the run before
   int32_t slab = 0;  // kCompute: slab of activations, or kColdSlab
   int32_t peer = 0;  // kSend, kReceive: time rank
   int64_t bytes = 0;
-  // kSend, kReceive: which message it is of those that go between these ranks
-  // in its direction (forward, gradient), from 0.
+  // kSend, kReceive: which message it is on its lane, from 0.
   int64_t number = 0;
 
   bool operator==(const Operation&) const = default;
 };
 
+Lane lane_of(const Operation& message);
+
 using OperationList = std::vector<Operation>;
 
 // The lists of all ranks. A list is run from top to bottom; a compute
 // operation waits for the border that it reads, if that crosses ranks; a
-// receive is posted where it stands and doesn't wait; a send neither. If both
-// chunks of a border are on one rank, no message is in the lists.
+// receive is posted where it stands and doesn't wait; a send neither. Both may
+// hold up later ones of their lane. If both chunks of a border are on one rank,
+// no message is in the lists.
 //
 // Rules (docs/design.md): chunks of a rank are opened in order, forward
 // ascending, backward descending, sequence after sequence; ready backward work
@@ -139,14 +157,15 @@ using OperationList = std::vector<Operation>;
 // after the last layer's scan; hot chunks and recomputations reserve one of
 // num_slabs() slabs when they open, in the order of sequences; a sequence's
 // recomputation opens when all its forward visits on that rank have ended. A
-// message is sent right after the work that produces it; the receives of a
-// forward visit are posted one visit ahead, those of a backward visit where it,
-// or the recomputation before it, opens; between two ranks and in one direction
-// they are posted in the order of the sends, if need be sooner than that, so
-// that transports without tags can carry them. The ranks are simulated with the
-// prices, so that the lists are deadlock-free whatever real work and messages
-// take. Throws InvalidArgument if there is no rank or layer, on an empty
-// sequence and on a negative size.
+// message is sent right after the work that produces it; borders that are
+// carried, before all work. It is received late: just before the work that
+// precedes the one that reads it. On each lane receives stand in the order of
+// the sends, some sooner than that for it, so that transports need no tags.
+// The ranks are simulated with the prices, so that the lists are deadlock-free
+// whatever real work and messages take, also if each message holds its lane
+// until it is met. Throws InvalidArgument if there is no rank or layer, on an
+// empty sequence, on a negative size, and if carried_from doesn't name a rank
+// for each sequence.
 std::vector<OperationList> make_schedule(const ScheduleShape& shape);
 
 }  // namespace timepipe

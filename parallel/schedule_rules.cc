@@ -14,7 +14,6 @@ ScheduleSimulation::ScheduleSimulation(const ScheduleShape& shape)
       ranks_(shape.ranks) {
   for (const SequenceShape& sequence : shape.sequences) deal(sequence);
   arrived_.resize(num_chunks() * num_layers() * kBorders * 2);
-  numbers_.resize(arrived_.size());
 }
 
 void ScheduleSimulation::deal(const SequenceShape& sequence) {
@@ -35,12 +34,9 @@ void ScheduleSimulation::deal(const SequenceShape& sequence) {
 
 // Forward visits open in the order of the deal, one at a time.
 void ScheduleSimulation::open_forward(Rank& rank) {
-  const int64_t c = rank.forward, next = c + shape_.ranks;
+  const int64_t c = rank.forward;
   if (rank.forward_open || c >= num_chunks()) return;
   if (chunks_[c].hot && !take_slab(rank, c)) return;
-  // Receives are posted one visit before the one that needs them.
-  if (c < shape_.ranks) append_receives(c, Phase::kForward);
-  if (next < num_chunks()) append_receives(next, Phase::kForward);
   rank.forward_open = true;
   open(c, Phase::kForward);
 }
@@ -56,7 +52,6 @@ void ScheduleSimulation::open_recompute(Rank& rank) {
     return;
   }
   if (!take_slab(rank, c)) return;
-  append_receives(c, Phase::kBackward);
   rank.recompute_open = true;
   open(c, Phase::kRecompute);
 }
@@ -67,7 +62,6 @@ void ScheduleSimulation::open_backward(int64_t c) {
   const int64_t next = c + shape_.ranks;
   if (!chunks_[c].has_activations) return;
   if (same_sequence(c, next) && !chunks_[next].done) return;
-  if (chunks_[c].hot) append_receives(c, Phase::kBackward);
   open(c, Phase::kBackward);
 }
 

@@ -29,7 +29,7 @@ int64_t complete_shape(ScheduleShape& shape, int time_ranks,
 class ScheduleRunner {
  public:
   // See Executor.
-  ScheduleRunner(Context& ctx, Communicator& time, ChunkProgram& program,
+  ScheduleRunner(Context& ctx, Exchange& time, ChunkProgram& program,
                  CarriedBorders* carried = nullptr)
       : ctx_(ctx),
         time_(time),
@@ -52,7 +52,7 @@ class ScheduleRunner {
   void tell_position(const RankSchedule& schedule, std::size_t done) const;
 
   Context& ctx_;
-  Communicator& time_;
+  Exchange& time_;
   ChunkProgram& program_;
   RankSchedules schedules_;
   Executor executor_;

@@ -36,7 +36,9 @@ std::vector<OperationList> ScheduleSimulation::run() {
   }
   std::vector<OperationList> lists;
   for (Rank& rank : ranks_) {
-    lists.push_back(in_order_of_sends(std::move(rank.list)));
+    OperationList& list = lists.emplace_back(std::move(rank.list));
+    list.insert(list.begin(), rank.carried_sends.begin(),
+                rank.carried_sends.end());
   }
   for (const Chunk& chunk : chunks_) {
     CHECK(chunk.done) << "chunk " << chunk.chunk << " of sequence "
@@ -48,7 +50,7 @@ std::vector<OperationList> ScheduleSimulation::run() {
 // Puts the open visit among the ready ones, now or when its message is here.
 void ScheduleSimulation::await_input(int64_t c) {
   Chunk& chunk = chunks_[c];
-  const auto input = read_by(c, chunk.phase, (*chunk.visit)[chunk.position]);
+  const auto input = read_by(c);
   if (input && !arrived_[slot(*input)]) {
     chunk.awaits = slot(*input);
     return;
@@ -75,10 +77,10 @@ void ScheduleSimulation::start(Rank& rank, int64_t c) {
   const int64_t end = now_ + price(chunk);
   rank.busy = true;
   append_compute(c);
+  append_carried_send(c);
   events_.push({end, num_events_++, c, kNothing});
   if (const auto output = given_by(c)) {
-    append_message(Operation::Kind::kSend, *output,
-                   (*chunk.visit)[chunk.position].part);
+    append_send(*output, (*chunk.visit)[chunk.position].part);
     events_.push(
         {end + shape_.message_price, num_events_++, output->to, slot(*output)});
   }
@@ -134,9 +136,10 @@ std::optional<ScheduleSimulation::Message> ScheduleSimulation::message(
 }
 
 std::optional<ScheduleSimulation::Message> ScheduleSimulation::read_by(
-    int64_t c, Phase phase, const Work& work) const {
-  const int64_t from = phase == Phase::kBackward ? c + 1 : c - 1;
-  return message(work.reads, from, c);
+    int64_t c) const {
+  const Chunk& chunk = chunks_[c];
+  const int64_t from = chunk.phase == Phase::kBackward ? c + 1 : c - 1;
+  return message((*chunk.visit)[chunk.position].reads, from, c);
 }
 
 std::optional<ScheduleSimulation::Message> ScheduleSimulation::given_by(
@@ -152,33 +155,6 @@ int64_t ScheduleSimulation::slot(const Message& m) const {
   return (layer * kBorders + border) * 2 + (m.gradient() ? 1 : 0);
 }
 
-void ScheduleSimulation::append_receives(int64_t c, Phase phase) {
-  for (const Work& work : visit_of(chunks_[c], phase)) {
-    const auto input = read_by(c, phase, work);
-    if (input) append_message(Operation::Kind::kReceive, *input, work.part);
-  }
-}
-
-void ScheduleSimulation::append_message(Operation::Kind kind, const Message& m,
-                                        Part part) {
-  const bool send = kind == Operation::Kind::kSend;
-  const int64_t here = send ? m.from : m.to, there = send ? m.to : m.from;
-  const Chunk& right = chunks_[m.right()];
-  if (send) numbers_[slot(m)] = rank_of(here).sent[m.gradient()]++;
-  // A receive may be posted before the send: it gets its number at the end.
-  rank_of(here).list.push_back(
-      {.kind = kind,
-       .phase = m.gradient() ? Phase::kBackward : Phase::kForward,
-       .part = part,
-       .border = m.border.border,
-       .sequence = right.sequence,
-       .layer = static_cast<int32_t>(m.border.layer),
-       .chunk = right.chunk,
-       .peer = static_cast<int32_t>(there % shape_.ranks),
-       .bytes = shape_.bytes(m.border),
-       .number = send ? numbers_[slot(m)] : slot(m)});
-}
-
 void ScheduleSimulation::append_compute(int64_t c) {
   const Chunk& chunk = chunks_[c];
   const Work& work = (*chunk.visit)[chunk.position];
@@ -192,32 +168,41 @@ void ScheduleSimulation::append_compute(int64_t c) {
                              .slab = chunk.slab});
 }
 
-// Numbers the receives. One whose neighbour sends others first comes right
-// after those.
-OperationList ScheduleSimulation::in_order_of_sends(OperationList list) const {
-  std::vector<Operation> receives[2];
-  for (Operation& op : list) {
-    if (op.kind != Operation::Kind::kReceive) continue;
-    op.number = numbers_[op.number];
-    receives[op.phase == Phase::kBackward].push_back(op);
-  }
-  for (auto& direction : receives) {
-    std::ranges::sort(direction, {}, &Operation::number);
-  }
-  OperationList ordered;
-  ordered.reserve(list.size());
-  int64_t posted[2] = {0, 0};
-  for (const Operation& op : list) {
-    if (op.kind != Operation::Kind::kReceive) {
-      ordered.push_back(op);
-      continue;
-    }
-    const bool gradient = op.phase == Phase::kBackward;
-    while (posted[gradient] <= op.number) {
-      ordered.push_back(receives[gradient][posted[gradient]++]);
-    }
-  }
-  return ordered;
+void ScheduleSimulation::append_send(const Message& m, Part part) {
+  const Chunk& right = chunks_[m.right()];
+  rank_of(m.from).list.push_back(
+      {.kind = Operation::Kind::kSend,
+       .phase = m.gradient() ? Phase::kBackward : Phase::kForward,
+       .part = part,
+       .border = m.border.border,
+       .sequence = right.sequence,
+       .layer = static_cast<int32_t>(m.border.layer),
+       .chunk = right.chunk,
+       .peer = static_cast<int32_t>(m.to % shape_.ranks),
+       .bytes = shape_.bytes(m.border)});
+}
+
+// Of what the work that starts reads, if it is carried from another rank. So a
+// rank sends in the order in which all ranks read: even if the messages to all
+// of them shared one lane, none would be held up by one that is read later.
+void ScheduleSimulation::append_carried_send(int64_t c) {
+  const Chunk& chunk = chunks_[c];
+  const Work& work = (*chunk.visit)[chunk.position];
+  if (chunk.chunk > 0 || chunk.phase != Phase::kForward || !work.reads) return;
+  if (!shape_.continues(chunk.sequence, *work.reads)) return;
+  const auto to = static_cast<int32_t>(c % shape_.ranks);
+  const int from = shape_.carried_rank(chunk.sequence);
+  if (from == to) return;
+  ranks_[from].carried_sends.push_back(
+      {.kind = Operation::Kind::kSend,
+       .phase = Phase::kForward,
+       .part = work.part,
+       .border = work.reads->border,
+       .sequence = chunk.sequence,
+       .layer = static_cast<int32_t>(work.reads->layer),
+       .chunk = 0,
+       .peer = to,
+       .bytes = shape_.bytes(*work.reads)});
 }
 
 }  // namespace timepipe

@@ -14,8 +14,9 @@
 
 namespace timepipe {
 
-// make_schedule(): the ranks are simulated with the prices of the shape; what a
-// rank starts, in the order in which it starts it, is its list.
+// The order of work in make_schedule(): the ranks are simulated with the prices
+// of the shape; what a rank starts, in the order in which it starts it, is its
+// list of computes and sends. Borders that are carried are taken to be there.
 //
 // The wavefront. Consecutive chunks are on consecutive ranks, and a rank takes
 // a chunk through all layers before its next one. So what a layer's scan of a
@@ -32,7 +33,7 @@ namespace timepipe {
 class ScheduleSimulation {
  public:
   explicit ScheduleSimulation(const ScheduleShape& shape);
-  std::vector<OperationList> run();
+  std::vector<OperationList> run();  // add_messages() completes the lists
 
  private:
   static constexpr int64_t kNothing = -1;
@@ -54,6 +55,7 @@ class ScheduleSimulation {
 
   struct Rank {
     OperationList list;
+    OperationList carried_sends;  // before all others
     bool busy = false;
     bool touched = false;  // in touched_
     int64_t forward = 0;   // chunk whose forward visit is open or opens next
@@ -63,8 +65,6 @@ class ScheduleSimulation {
     size_t slabs_taken = 0;
     std::vector<int32_t> returned_slabs;
     int32_t unused_slab = 0;  // the first that was never taken
-    // Sent so far: forward to the next rank, gradients to the one before.
-    int64_t sent[2] = {0, 0};
     // Open visits that wait for nothing but the rank: urgency, chunk.
     using Ready = std::pair<int, int64_t>;
     std::priority_queue<Ready, std::vector<Ready>, std::greater<>> ready;
@@ -114,14 +114,12 @@ class ScheduleSimulation {
   // Messages and lists.
   std::optional<Message> message(std::optional<LayerBorder> border,
                                  int64_t from, int64_t to) const;
-  std::optional<Message> read_by(int64_t c, Phase phase,
-                                 const Work& work) const;
+  std::optional<Message> read_by(int64_t c) const;
   std::optional<Message> given_by(int64_t c) const;
   int64_t slot(const Message& message) const;
-  void append_receives(int64_t c, Phase phase);
-  void append_message(Operation::Kind kind, const Message& message, Part part);
   void append_compute(int64_t c);
-  OperationList in_order_of_sends(OperationList list) const;
+  void append_send(const Message& message, Part part);
+  void append_carried_send(int64_t c);
 
   int64_t price(const Chunk& chunk) const;
   int64_t num_chunks() const { return static_cast<int64_t>(chunks_.size()); }
@@ -139,7 +137,6 @@ class ScheduleSimulation {
   std::vector<Chunk> chunks_;
   std::vector<Rank> ranks_;
   std::vector<uint8_t> arrived_;  // by slot
-  std::vector<int64_t> numbers_;  // by slot, of messages that were sent
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   int64_t num_events_ = 0;
   int64_t now_ = 0;

@@ -55,36 +55,15 @@ std::vector<int64_t> counts_of(const std::vector<int64_t>& begin) {
   return counts;
 }
 
-// flat = the shards of all ranks, counts[r] elements each. `shard` may be its
-// own place in `flat`.
-void gather_shards(Communicator& world, const Tensor& shard,
-                   std::vector<int64_t> counts, Tensor& flat) {
-  for (int64_t& count : counts) count *= size_of(flat.dtype());
-  const TransportBytes own(shard), all(flat);
-  world.all_gather(own.get(), counts, all.get()).wait();
-}
-
-std::span<int64_t> integers(const TransportBytes& bytes) {
-  return {reinterpret_cast<int64_t*>(bytes.get().data()),
-          bytes.get().size() / sizeof(int64_t)};
-}
-
 // values = the sum over ranks, of this rank's shard of counts[rank] elements.
-void sum_over_ranks(Context& ctx, Communicator& world, const GradientSum& sum,
+void sum_over_ranks(Context& ctx, Exchange& world, const GradientSum& sum,
                     const std::vector<int64_t>& counts, Tensor& values) {
   const int64_t words = sum.words().dim(0);
   Tensor own = ctx.allocate({words, values.numel()}, DType::kI64);
-  std::vector<TransportBytes> memory;
-  std::vector<Request> requests;
   for (int64_t w = 0; w < words; ++w) {
-    memory.emplace_back(sum.words().slice(w, w + 1));
-    const std::span<const int64_t> in = integers(memory.back());
-    memory.emplace_back(own.slice(w, w + 1));
-    requests.push_back(
-        world.reduce_scatter_sum(in, counts, integers(memory.back())));
+    Tensor plane = own.slice(w, w + 1);
+    world.reduce_scatter_sum(sum.words().slice(w, w + 1), counts, plane);
   }
-  for (Request& request : requests) request.wait();
-  memory.clear();
   gradient_sum_values(ctx, own, values);
 }
 
@@ -142,7 +121,7 @@ std::vector<int64_t> shard_borders(const ParameterLayout& layout, int ranks) {
   return cut_elements(layout, cut_blocks(layout, ranks));
 }
 
-ShardedOptimizer::ShardedOptimizer(Context& ctx, Communicator& world,
+ShardedOptimizer::ShardedOptimizer(Context& ctx, Exchange& world,
                                    ParameterStore& weights,
                                    const OptimizerOptions& options)
     : ctx_(ctx),
@@ -175,10 +154,10 @@ void ShardedOptimizer::reduce(const GradientSum& sum, const Tensor& losses) {
   Tensor own = ctx_.allocate({last - first}, DType::kF64);
   block_square_sums(ctx_, layout, first, last, gradient_, own);
   Tensor squares = ctx_.allocate({layout.num_blocks()}, DType::kF64);
-  gather_shards(world_, own, counts_of(block_begin_), squares);
+  world_.all_gather(own, counts_of(block_begin_), squares);
   Tensor refused = ctx_.allocate({world_.size()}, DType::kI64);
-  gather_shards(world_, sum.refused(), std::vector<int64_t>(world_.size(), 1),
-                refused);
+  world_.all_gather(sum.refused(), std::vector<int64_t>(world_.size(), 1),
+                    refused);
   step_verdict(ctx_, losses, squares, refused, options_.clip_norm, verdict_);
   stepped_ = false;
 }
@@ -202,8 +181,8 @@ void ShardedOptimizer::step(double lr) {
     Tensor p = weights_.flat().slice(run.begin, run.end);
     adamw(ctx_, hyper, verdict_, own(gradient_), m, v, p);
   }
-  gather_shards(world_, weights_.flat().slice(shard, shard_begin_[rank + 1]),
-                counts_of(shard_begin_), weights_.flat());
+  world_.all_gather(weights_.flat().slice(shard, shard_begin_[rank + 1]),
+                    counts_of(shard_begin_), weights_.flat());
   stepped_ = true;
 }
 
@@ -235,7 +214,7 @@ Tensor ShardedOptimizer::gather_hashes() {
   Tensor own = ctx_.allocate({last - first}, DType::kI64);
   block_hashes(ctx_, layout, first, last, weights_.flat(), own);
   Tensor hashes = ctx_.allocate({layout.num_blocks()}, DType::kI64);
-  gather_shards(world_, own, counts_of(block_begin_), hashes);
+  world_.all_gather(own, counts_of(block_begin_), hashes);
   return hashes;
 }
 
@@ -245,7 +224,7 @@ Tensor ShardedOptimizer::gather_second_moment() { return gather(v_); }
 
 Tensor ShardedOptimizer::gather(const Tensor& shard) {
   Tensor flat = ctx_.allocate({weights_.layout().numel()}, weights_.dtype());
-  gather_shards(world_, shard, counts_of(shard_begin_), flat);
+  world_.all_gather(shard, counts_of(shard_begin_), flat);
   return flat;
 }
 

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "parallel/communicator.h"
+#include "parallel/exchange.h"
 #include "parallel/gradient_sum.h"
 
 namespace timepipe {
@@ -29,7 +29,7 @@ uint64_t digest_of(Context& ctx, const ParameterStore& weights);
 // parameter blocks. Every result has the same bits for any number of ranks.
 class ShardedOptimizer {
  public:
-  ShardedOptimizer(Context& ctx, Communicator& world, ParameterStore& weights,
+  ShardedOptimizer(Context& ctx, Exchange& world, ParameterStore& weights,
                    const OptimizerOptions& options);
 
   // Sums the gradients over ranks into this rank's shard, and judges the step:
@@ -78,7 +78,7 @@ class ShardedOptimizer {
   Tensor gather_hashes();
 
   Context& ctx_;
-  Communicator& world_;
+  Exchange& world_;
   ParameterStore& weights_;
   OptimizerOptions options_;
   // Elements [shard_begin_[r], shard_begin_[r+1]) and blocks likewise of rank

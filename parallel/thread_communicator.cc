@@ -48,7 +48,7 @@ struct Post {
   int64_t came_size = 0;
 };
 
-// From one rank to another, in one direction of messages.
+// From one rank to another, of one lane.
 struct Channel {
   std::deque<Post*> sends, receives;  // in order; never both after match()
 
@@ -109,7 +109,7 @@ void gather_pieces(const Collective& collective) {
 }
 
 struct Group {
-  using ChannelKey = std::tuple<int, int, bool>;  // source, target, gradient
+  using ChannelKey = std::tuple<int, int, Lane>;  // source, target
 
   Group(std::shared_ptr<Run> run, std::vector<int> world_ranks)
       : run(std::move(run)), world_ranks(std::move(world_ranks)) {}
@@ -152,7 +152,7 @@ class MessageRequest final : public ThreadRequest {
         peer_(peer),
         tag_(tag),
         send_(send),
-        key_(send ? rank : peer, send ? peer : rank, tag.gradient),
+        key_(send ? rank : peer, send ? peer : rank, tag.lane),
         post_(std::move(post)) {
     post_.number = wire_number(tag);
     const std::lock_guard lock(group_->run->mutex);
@@ -223,7 +223,7 @@ class CollectiveRequest final : public ThreadRequest {
   const std::shared_ptr<Collective> collective_;
 };
 
-class ThreadCommunicator final : public Communicator {
+class ThreadCommunicator final : public Communicator, private Transport {
  public:
   ThreadCommunicator(std::shared_ptr<Group> group, int rank,
                      std::shared_ptr<double> timeout_seconds)
@@ -236,10 +236,21 @@ class ThreadCommunicator final : public Communicator {
     return static_cast<int>(group_->world_ranks.size());
   }
 
+  Request all_gather(ConstBytes in, std::span<const int64_t> counts,
+                     Bytes out) override {
+    require_all_gather(rank_, size(), in, counts, out);
+    return enter("all_gather", counts, {in, out}, gather_pieces);
+  }
+
+  std::unique_ptr<Communicator> split(int color) override;
+
+  void set_timeout(double seconds) override { *timeout_seconds_ = seconds; }
+  double timeout_seconds() const override { return *timeout_seconds_; }
+  Transport& transport() override { return *this; }
+
+ private:
   Request isend(ConstBytes bytes, int peer, Tag tag) override {
-    Request request = post(peer, tag, true, {.from = bytes});
-    bytes_sent_ += std::ssize(bytes);
-    return request;
+    return post(peer, tag, true, {.from = bytes});
   }
   Request irecv(Bytes bytes, int peer, Tag tag) override {
     return post(peer, tag, false, {.into = bytes});
@@ -248,26 +259,15 @@ class ThreadCommunicator final : public Communicator {
   Request reduce_scatter_sum(std::span<const int64_t> in,
                              std::span<const int64_t> counts,
                              std::span<int64_t> out) override {
-    require_reduce_scatter(*this, in, counts, out);
+    require_reduce_scatter(rank_, size(), in, counts, out);
     return enter("reduce_scatter_sum", counts,
                  {std::as_bytes(in), std::as_writable_bytes(out)}, sum_pieces);
   }
 
-  Request all_gather(ConstBytes in, std::span<const int64_t> counts,
-                     Bytes out) override {
-    require_all_gather(*this, in, counts, out);
-    return enter("all_gather", counts, {in, out}, gather_pieces);
-  }
-
-  std::unique_ptr<Communicator> split(int color) override;
-
   void progress() override {}  // the other side copies
-  int64_t bytes_sent() const override { return bytes_sent_; }
-  void set_timeout(double seconds) override { *timeout_seconds_ = seconds; }
 
- private:
   Request post(int peer, Tag tag, bool send, Post post) {
-    require_peer(*this, peer, tag);
+    require_peer(rank_, size(), peer, tag);
     return Request(std::make_unique<MessageRequest>(group_, rank_, peer, tag,
                                                     send, std::move(post)),
                    *timeout_seconds_);
@@ -279,7 +279,6 @@ class ThreadCommunicator final : public Communicator {
   const std::shared_ptr<Group> group_;
   const int rank_;
   const std::shared_ptr<double> timeout_seconds_;
-  int64_t bytes_sent_ = 0;
   int64_t num_collectives_ = 0, num_splits_ = 0;
 };
 

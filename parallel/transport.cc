@@ -12,9 +12,8 @@ void require_equal(const char* name, int64_t value, int64_t expected) {
                                  ", expected " + std::to_string(expected));
 }
 
-int64_t sum_of_counts(const Communicator& group,
-                      std::span<const int64_t> counts) {
-  require_equal("counts: number of ranks", std::ssize(counts), group.size());
+int64_t sum_of_counts(int64_t ranks, std::span<const int64_t> counts) {
+  require_equal("counts: number of ranks", std::ssize(counts), ranks);
   for (const int64_t count : counts) {
     require(count >= 0, "counts: " + std::to_string(count) + ", expected >= 0");
   }
@@ -49,28 +48,27 @@ void require_received(Tag tag, int peer, int64_t size, int came_number,
                                  std::to_string(size) + " expected");
 }
 
-void require_peer(const Communicator& group, int peer, Tag tag) {
-  require(peer >= 0 && peer < group.size() && peer != group.rank(),
+void require_peer(int rank, int64_t ranks, int peer, Tag tag) {
+  require(peer >= 0 && peer < ranks && peer != rank,
           tag.to_string() + ": peer " + std::to_string(peer) +
-              ", expected another rank than " + std::to_string(group.rank()) +
-              " of " + std::to_string(group.size()));
+              ", expected another rank than " + std::to_string(rank) + " of " +
+              std::to_string(ranks));
 }
 
-void require_reduce_scatter(const Communicator& group,
+void require_reduce_scatter(int rank, int64_t ranks,
                             std::span<const int64_t> in,
                             std::span<const int64_t> counts,
                             std::span<int64_t> out) {
-  const int64_t total = sum_of_counts(group, counts);
+  const int64_t total = sum_of_counts(ranks, counts);
   require_equal("reduce_scatter_sum: elements of in", std::ssize(in), total);
   require_equal("reduce_scatter_sum: elements of out", std::ssize(out),
-                counts[group.rank()]);
+                counts[rank]);
 }
 
-void require_all_gather(const Communicator& group, ConstBytes in,
+void require_all_gather(int rank, int64_t ranks, ConstBytes in,
                         std::span<const int64_t> counts, Bytes out) {
-  const int64_t total = sum_of_counts(group, counts);
-  require_equal("all_gather: bytes of in", std::ssize(in),
-                counts[group.rank()]);
+  const int64_t total = sum_of_counts(ranks, counts);
+  require_equal("all_gather: bytes of in", std::ssize(in), counts[rank]);
   require_equal("all_gather: bytes of out", std::ssize(out), total);
 }
 

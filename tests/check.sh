@@ -2,8 +2,8 @@
 # Installs what is missing, builds, and runs every check:  tests/check.sh
 #   --fast  format, layering and the fast tests: a few minutes
 #   --long  also clang-tidy on all sources, not only on those that changed, the
-#           address sanitizer's slow tests, and a minute of made-up bytes for
-#           every reader of files (tests/fuzz/run.sh)
+#           address sanitizer's slow tests, a minute of made-up bytes for every
+#           reader of files (tests/fuzz/run.sh), and what takes 7 GiB of memory
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -120,3 +120,7 @@ fi
 begin tests
 echo "== so far: $SECONDS s"
 ctest --preset release -j "$jobs"
+if [[ $mode == --long ]]; then
+  begin "large tests"
+  ctest --test-dir build/release -L long --output-on-failure
+fi

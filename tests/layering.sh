@@ -38,8 +38,8 @@ done
 all="${folders[*]} tests"
 forbid "models see only the executor's interface" models parallel/ \
   '"parallel/(chunk_program|schedule)\.h"'
-forbid "MPI is for communicators" "$all" 'mpi\.h' \
-  '^parallel/[a-z_]*_communicator\.cc:'
+forbid "MPI is for its communicator and transport" "$all" 'mpi\.h' \
+  '^parallel/mpi_[a-z]*\.(h|cc):'
 forbid "elements are for kernels and transfers" "$all" \
   'runtime/elements\.h' \
   '^(kernels/.*|runtime/transfer\.cc|tests/runtime/memory_guard_test\.cc):[0-9]+:'

@@ -95,7 +95,7 @@ void cross_entropy(Context& ctx, const CrossEntropy& args, Tensor& loss,
     Tensor dx_rows = dx->slice(row, end);
     cpu::matmul(ctx, Form::kNN, logits, args.table, dx_rows, Write::kOverwrite);
     cpu::matmul(ctx, Form::kTN, logits, x, *dtable,
-           row == 0 ? Write::kOverwrite : Write::kAdd);
+                row == 0 ? Write::kOverwrite : Write::kAdd);
   }
   *elements<double>(loss) = args.scale * sum;
 }

@@ -165,9 +165,8 @@ class Run {
 
   void begin(Progress& progress) const {
     progress.begin();
-    if (steps_done_ > 0) {
-      progress.say("resumed after step " + std::to_string(steps_done_));
-    }
+    if (steps_done_ == 0) return;
+    progress.say("resumed after step " + std::to_string(steps_done_));
   }
 
   int finished() const {

@@ -8,6 +8,7 @@
 #include "kernels/step_verdict.h"
 #include "kernels/ttt_scan.h"
 #include "models/language_model.h"
+#include "parallel/communicator.h"
 #include "parallel/list_memory.h"
 #include "parallel/schedule_runner.h"
 #include "parallel/sharded_optimizer.h"
@@ -127,6 +128,7 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
   const int time_ranks = static_cast<int>(input.parallel.time);
   const int64_t slab_tokens =
       complete_shape(shape, time_ranks, input.train.hot_rounds);
+  shape.carried_from = ranks_of_last_chunks(shape);
   const std::vector<OperationList> lists = make_schedule(shape);
   int64_t operations = 0;
   for (const OperationList& list : lists) operations += std::ssize(list);
@@ -148,8 +150,7 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
     if (input.saves) {  // weights in place of the gradient
       plan.snapshot = plan.optimizer + carried_bytes(shape, rank);
     }
-    // Open MPI's MPI_Ireduce_scatter keeps two copies of what it adds up.
-    if (shards.size() > 2) plan.reduction = 2 * plan.gradient_sums;
+    if (shards.size() > 2) plan.reduction = sum_buffer_bytes(shard);
     const OperationList& own = lists[rank];
     plan.step = step_bytes(shape, std::ssize(own), operations);
     if (own.empty()) continue;

@@ -20,7 +20,7 @@ struct MemoryPlan {
   int64_t activations = 0;  // slabs, and what backward passes take beside them
   int64_t borders = 0;      // states and halos that wait at chunk borders
   int64_t scratch = 0;      // of the greediest part, about
-  int64_t reduction = 0;    // what MPI takes to add up the gradients of ranks
+  int64_t reduction = 0;    // what it takes to add up the gradients of ranks
   int64_t step = 0;  // ids and targets, the chunk grid, the list of operations
   int64_t snapshot = 0;  // the copy of the shard, and of carried states, that
                          // is being saved

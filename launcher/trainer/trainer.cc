@@ -14,6 +14,21 @@
 namespace timepipe {
 namespace {
 
+// Where nothing is carried the rank is that of the first chunk, so that equal
+// shapes are equal.
+void set_carried_from(ScheduleShape& shape, const std::vector<int>& ranks) {
+  bool continues = false;
+  std::vector<int> from;
+  for (std::size_t s = 0; s < shape.sequences.size(); ++s) {
+    const ChunkShape& first = shape.sequences[s].front();
+    const bool goes_on = first.takes_state || first.takes_halo;
+    from.push_back(goes_on ? ranks[s]
+                           : shape.rank_of(static_cast<int64_t>(s), 0));
+    continues |= goes_on;
+  }
+  if (continues) shape.carried_from = std::move(from);
+}
+
 // Moves the ids of a share's sequences out of the batch, which a step would
 // hold twice otherwise. There they are elsewhere then, all else is kept.
 Batch take_sequences(Batch& batch, const DataShare& share) {
@@ -40,13 +55,14 @@ Trainer::Trainer(Context& ctx, Communicator& world, const ModelConfig& model,
                  const OptimizerOptions& optimizer)
     : ctx_(ctx),
       train_(train),
-      grid_(world, static_cast<int>(parallel.time),
+      grid_(ctx, world, static_cast<int>(parallel.time),
             static_cast<int>(parallel.data)),
       model_(ctx, model, train.dtype),
       gradients_(ctx, model_.weights().layout(), train.dtype),
-      optimizer_(ctx, world, model_.weights(), optimizer),
+      optimizer_(ctx, *grid_.between_all, model_.weights(), optimizer),
       carried_(grid_),
-      runner_(ctx, *grid_.time, model_, &carried_.between_runs()) {}
+      runner_(ctx, *grid_.between_time_ranks, model_,
+              &carried_.between_runs()) {}
 
 Trainer::StepResult Trainer::step(Batch batch, double lr,
                                   double inner_multiplier, int64_t step) {
@@ -55,9 +71,9 @@ Trainer::StepResult Trainer::step(Batch batch, double lr,
   set_activity("computing step " + std::to_string(step));
   model_.set_inner_rate_multiplier(inner_multiplier);
   const int64_t labels = count_labels(batch);
-  const int64_t sent = grid_.time->bytes_sent();
+  const int64_t sent = grid_.between_time_ranks->bytes_sent();
   optimizer_.reduce(gradients_, run(batch, /*training=*/true));
-  bytes_sent_in_steps_ += grid_.time->bytes_sent() - sent;
+  bytes_sent_in_steps_ += grid_.between_time_ranks->bytes_sent() - sent;
   if (labels > 0) optimizer_.step(lr);
   const ShardedOptimizer::Report report = optimizer_.report();
   carried_.end_step(batch, step, report.finite);
@@ -90,22 +106,27 @@ Tensor Trainer::run(Batch& batch, bool training) {
                                model_.addends_per_chunk());
   }
   ScheduleShape shape = shape_of_step(batch, training);
+  set_carried_from(shape,
+                   carried_.between_runs().ranks(std::ssize(shape.sequences)));
   set_batch(batch);
   runner_.run(std::move(shape), train_.hot_rounds, gradients_);
-  const Tensor losses =
-      gather_slots(ctx_, grid_.world, model_.losses(), loss_places(batch));
+  const Tensor losses = gather_slots(ctx_, *grid_.between_all, model_.losses(),
+                                     loss_places(batch));
   model_.set_batch(ctx_, {});  // before the next ids are there
   return losses;
 }
 
 void Trainer::make_schedule_ahead(const Batch& batch) {
-  runner_.make_ahead(shape_of_step(batch, /*training=*/true),
-                     train_.hot_rounds);
+  ScheduleShape shape = shape_of_step(batch, /*training=*/true);
+  // As the step before, of as many chunks, leaves them.
+  set_carried_from(shape, ranks_of_last_chunks(shape));
+  runner_.make_ahead(std::move(shape), train_.hot_rounds);
 }
 
 ScheduleShape Trainer::shape_of_step(const Batch& batch, bool training) const {
   const DataShare share = grid_.share();
   ScheduleShape shape = model_.schedule_shape();
+  shape.ranks = grid_.time_ranks;
   shape.training = training;
   for (int64_t s = share.rank; s < std::ssize(batch); s += share.ranks) {
     shape.sequences.push_back(

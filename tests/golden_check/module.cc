@@ -179,7 +179,9 @@ void check_module(const Options& options, const Case& golden,
   const ParameterLayout& layout = module.weights().layout();
   GradientSum gradients(ctx, layout, options.dtype);
   gradients.start(ctx, module.batch_size * num_chunks(module.tokens, chunk));
-  ScheduleRunner(ctx, world, module).run(shape, options.hot_rounds, gradients);
+  const auto exchange = make_host_exchange(ctx, world);
+  ScheduleRunner(ctx, *exchange, module)
+      .run(shape, options.hot_rounds, gradients);
 
   const auto reference = [&](const std::string& name) {
     return golden.note({"f32_vs_f64_rel_l2", name}, 0);
@@ -213,7 +215,7 @@ void check_module(const Options& options, const Case& golden,
     report.compare("state." + name, values, golden.values("state." + name),
                    value_tolerance(options.dtype, 1e-5, 0));
   }
-  ShardedOptimizer optimizer(ctx, world, module.weights(), {});
+  ShardedOptimizer optimizer(ctx, *exchange, module.weights(), {});
   optimizer.reduce(gradients, ctx.zeros({1}, DType::kF64));  // it has no loss
   const Values gradient = to_values(ctx, optimizer.gather_gradient());
   for (const Parameter& p : layout.parameters()) {

@@ -33,21 +33,34 @@ grep -q 'resumed after step 13' out || fail "did not resume at 13" out
 cmp <(grep -o '"digest":"[0-9a-f]*"' whole/metrics.jsonl) \
   <(grep -o '"digest":"[0-9a-f]*"' moved/metrics.jsonl) || fail "digests of the steps"
 
-# What sequences carry goes along: stopped at step 7 on 2x2, ended by one
-# process; other data are refused.
-carry=("${run[@]}" data.carry_state=true data.documents=reset data.bos_id=10
+# What sequences carry goes along, through documents: stopped at step 5 on 2x2, at
+# 7 on 3x1, at 10 on 1x2, ended by one process; other data are refused.
+carry=("${run[@]}" data.carry_state=true data.documents=carry data.bos_id=101
   data.sequence_length=1024 optimizer.steps=12)
 "$timepipe" "${carry[@]}" run_dir=carry >out || fail "carried states" out
-"$mpiexec" -n 4 "$timepipe" "${carry[@]}" run_dir=carry4 parallel.time=2 \
-  parallel.data=2 checkpoint.every=7 >out 2>&1 || fail "carried, 2x2" out
-rm -rf carry4/checkpoints/step-000012
-"$timepipe" checkpoint verify carry4/checkpoints/step-000007 >out ||
-  fail "carried states don't verify" out
-grep -q '"border": "halo_qk"' carry4/checkpoints/step-000007/manifest.json ||
-  fail "nothing is carried"
+last=
+for stop in "5 2 2" "7 3 1" "10 1 2"; do
+  read -r step time data <<<"$stop"
+  "$mpiexec" -n $((time * data)) "$timepipe" "${carry[@]}" run_dir=carry4 \
+    parallel.time="$time" parallel.data="$data" checkpoint.every="$step" \
+    >out 2>&1 || fail "carried, $stop" out
+  [ -z "$last" ] || grep -q "resumed after step $last\b" out ||
+    fail "carried, $stop: did not resume" out
+  last=$step
+  for folder in carry4/checkpoints/*; do
+    [ "$((10#${folder##*-}))" -eq "$step" ] || rm -rf "$folder"
+  done
+  "$timepipe" checkpoint verify carry4/checkpoints/* >out ||
+    fail "carried states don't verify" out
+  grep -q '"border": "halo_qk"' carry4/checkpoints/*/manifest.json ||
+    fail "nothing is carried over step $step"
+done
 "$timepipe" "${carry[@]}" run_dir=carry4 >out 2>&1 || fail "carried, 1" out
-grep -q 'resumed after step 7' out || fail "carried: did not resume" out
+grep -q 'resumed after step 10\b' out || fail "carried: did not resume" out
 "$timepipe" checkpoint diff carry carry4 || fail "other bits of carried states"
+cmp <(grep -o '"digest":"[0-9a-f]*"' carry/metrics.jsonl) \
+  <(grep -o '"digest":"[0-9a-f]*"' carry4/metrics.jsonl) ||
+  fail "digests of the steps with carried states"
 rm -rf carry4/checkpoints/step-000012
 cp text kept
 printf x | dd of=text bs=1 seek=5000 conv=notrunc 2>/dev/null

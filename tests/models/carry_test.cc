@@ -17,6 +17,7 @@ using testing::close_l2;
 using testing::in_chunks;
 using testing::ModelOptions;
 using testing::ModelResult;
+using testing::ModelRun;
 using testing::parameters_of;
 using testing::values_of;
 
@@ -29,83 +30,105 @@ Batch whole_batch() {
   // A document ends before the cut; the next starts there, with its state.
   batch.push_back(
       testing::pack(rng, {{0, 10, true}, {12, 9, false}, {24, 14, false}}, 40));
+  // The first step ends with two chunks of padding.
+  batch.push_back(testing::pack(rng, {{0, 5, true}, {24, 9, false}}, 40));
   return batch;
 }
 
-Batch pieces(const Batch& whole, int64_t begin, int64_t end,
-             int64_t halo_rows) {
-  Batch batch;
-  for (const Sequence& sequence : whole) {
-    batch.push_back(testing::piece_of(sequence, begin, end, halo_rows));
-  }
-  return batch;
-}
+// A run as one sequence whose gradient is dropped at the cut, in chunks of 8;
+// and in two steps.
+struct TwoSteps {
+  ModelRun whole;
+  int64_t chunk_tokens;  // of the two
+  int64_t first_tokens;  // of the first: the cut, or less, then padding
+};
 
 class CarryTest : public ::testing::TestWithParam<ModelOptions> {
  protected:
-  static ModelConfig config() { return testing::small_model(GetParam()); }
-  static double tolerance() {
-    return testing::rounding(DType::kF64, 56 * config().hidden_size) *
-           static_cast<double>(config().num_layers);
+  static std::vector<TwoSteps> cases() {
+    const ModelRun run{.config = testing::small_model(GetParam()),
+                       .batch = whole_batch(),
+                       .train = in_chunks(8, 1, kCut / 8)};
+    // The last chunk of the first step, of 8 tokens, is all that convolutions
+    // look back to.
+    TwoSteps short_chunk{run, 16, kCut};
+    short_chunk.whole.config.conv_kernel = 9;
+    // It ends in a mini-batch of 2 rows, which padding would fill.
+    TwoSteps partial{run, 8, kCut - 2};
+    partial.whole.batch.erase(partial.whole.batch.begin());
+    return {{run, 8, kCut}, short_chunk, partial};
+  }
+  static double tolerance(const ModelConfig& config) {
+    return testing::rounding(DType::kF64, 56 * config.hidden_size) *
+           static_cast<double>(config.num_layers);
   }
 
   struct Steps {
     ModelResult first, second;
   };
-  // The pieces before and after the cut, on ranks that are threads.
-  static Steps run_steps(const ParallelConfig& parallel, int64_t hot_rounds) {
+  // On ranks that are threads.
+  static Steps run_steps(const TwoSteps& two, const ParallelConfig& parallel,
+                         int64_t hot_rounds) {
     const auto ranks = static_cast<int>(parallel.time * parallel.data);
     std::vector<Steps> steps(static_cast<std::size_t>(ranks));
     run_thread_ranks(ranks, [&](Communicator& world) {
       const testing::Threads one_thread(1);
       Context ctx;
-      Trainer trainer(ctx, world, config(), in_chunks(8, hot_rounds), parallel,
-                      {});
+      const ModelConfig& config = two.whole.config;
+      Trainer trainer(ctx, world, config,
+                      in_chunks(two.chunk_tokens, hot_rounds), parallel, {});
       testing::randomise(ctx, 3, trainer.model().weights());
       const auto run = [&](int64_t begin, int64_t end) {
-        const Batch batch =
-            pieces(whole_batch(), begin, end, config().halo_rows());
+        Batch batch;
+        for (const Sequence& sequence : two.whole.batch) {
+          batch.push_back(
+              testing::piece_of(sequence, begin, end, config.halo_rows()));
+        }
         ModelResult result = testing::run_batch(ctx, trainer, batch);
         trainer.carried().end_step(batch, /*step=*/begin > 0, /*finite=*/true);
         return result;
       };
       Steps& mine = steps[static_cast<std::size_t>(world.rank())];
-      mine.first = run(0, kCut);
+      mine.first = run(0, two.first_tokens);
       mine.second = run(kCut, 40);
     });
     return std::move(steps[0]);
   }
 };
 
-// As one sequence whose gradient is dropped at the cut.
 TEST_P(CarryTest, TwoStepsAreOneSequenceDetachedBetweenThem) {
-  const ModelResult whole =
-      testing::run_model({.config = config(),
-                          .batch = whole_batch(),
-                          .train = in_chunks(8, 1, kCut / 8)});
-  const Steps steps = run_steps({}, 1);
-  EXPECT_NEAR(steps.first.loss + steps.second.loss, whole.loss,
-              tolerance() * whole.loss);
-  EXPECT_NE(steps.second.loss, 0);
-  for (const Parameter& p : parameters_of(config())) {
-    std::vector<double> sum = values_of(p, steps.first.gradient);
-    const std::vector<double> second = values_of(p, steps.second.gradient);
-    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += second[i];
-    EXPECT_TRUE(close_l2(sum, values_of(p, whole.gradient), tolerance()))
-        << p.name;
+  for (const TwoSteps& two : cases()) {
+    SCOPED_TRACE(two.chunk_tokens + two.first_tokens);
+    const ModelResult whole = testing::run_model(two.whole);
+    const Steps steps = run_steps(two, {}, 1);
+    const double limit = tolerance(two.whole.config);
+    EXPECT_NEAR(steps.first.loss + steps.second.loss, whole.loss,
+                limit * whole.loss);
+    EXPECT_NE(steps.second.loss, 0);
+    for (const Parameter& p : parameters_of(two.whole.config)) {
+      std::vector<double> sum = values_of(p, steps.first.gradient);
+      const std::vector<double> second = values_of(p, steps.second.gradient);
+      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += second[i];
+      EXPECT_TRUE(close_l2(sum, values_of(p, whole.gradient), limit)) << p.name;
+    }
   }
 }
 
 TEST_P(CarryTest, RanksAndHotRoundsDoNotChangeTheBits) {
-  const Steps expected = run_steps({}, 1);
-  for (const auto& [time, data] :
-       std::vector<std::pair<int64_t, int64_t>>{{2, 1}, {3, 1}, {2, 2}}) {
-    for (const int64_t hot_rounds : {0, 2}) {
-      SCOPED_TRACE(std::to_string(time) + "x" + std::to_string(data) +
-                   ", hot rounds " + std::to_string(hot_rounds));
-      const Steps steps = run_steps({.time = time, .data = data}, hot_rounds);
-      EXPECT_TRUE(same_bits(steps.first, expected.first));
-      EXPECT_TRUE(same_bits(steps.second, expected.second));
+  for (const TwoSteps& two : cases()) {
+    const Steps expected = run_steps(two, {}, 1);
+    for (const auto& [time, data] :
+         std::vector<std::pair<int64_t, int64_t>>{{2, 1}, {3, 1}, {2, 2}}) {
+      for (const int64_t hot_rounds : {0, 2}) {
+        SCOPED_TRACE(std::to_string(two.chunk_tokens + two.first_tokens) +
+                     " tokens: " + std::to_string(time) + "x" +
+                     std::to_string(data) + ", hot rounds " +
+                     std::to_string(hot_rounds));
+        const Steps steps =
+            run_steps(two, {.time = time, .data = data}, hot_rounds);
+        EXPECT_TRUE(same_bits(steps.first, expected.first));
+        EXPECT_TRUE(same_bits(steps.second, expected.second));
+      }
     }
   }
 }

@@ -34,23 +34,13 @@ class LanguageModelTest
 };
 
 void check_gradient(const ModelConfig& config, int64_t chunk_tokens) {
-  const testing::Threads one_thread(1);
-  Context ctx;
-  const auto world = make_self_communicator();
-  const ModelRun run{.config = config,
-                     .batch = testing::packed_batch(5),
-                     .train = in_chunks(chunk_tokens)};
-  Trainer trainer(ctx, *world, config, run.train, {}, {});
-  ParameterStore& weights = trainer.model().weights();
-  testing::randomise(ctx, 4, weights);
-  trainer.model().set_inner_rate_multiplier(0.7);
-  const double loss = trainer.forward_backward(run.batch);
-  const Tensor gradient = testing::reduced_gradient(ctx, trainer, loss);
-
-  testing::ForwardLoss loss_of(ctx, *world, run, trainer.model(),
-                               trainer.model());
-  EXPECT_EQ(loss_of(), loss);
-  testing::expect_gradient(ctx, weights, gradient, [&] { return loss_of(); });
+  testing::check_gradient(
+      {.config = config,
+       .batch = testing::packed_batch(5),
+       .train = in_chunks(chunk_tokens),
+       .weights = [](Context& ctx, ParameterStore& weights) {
+         testing::randomise(ctx, 4, weights);
+       }});
 }
 
 TEST_P(LanguageModelTest, GradientsAreThoseOfFiniteDifferences) {

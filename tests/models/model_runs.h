@@ -160,7 +160,8 @@ class ForwardLoss {
               LanguageModel& model, ChunkProgram& program)
       : ctx_(ctx),
         model_(model),
-        runner_(ctx, world, program),
+        exchange_(make_host_exchange(ctx, world)),
+        runner_(ctx, *exchange_, program),
         unused_(ctx, model.weights().layout(), DType::kF64) {
     model.set_batch(ctx, chunks_of(run));
   }
@@ -177,6 +178,7 @@ class ForwardLoss {
  private:
   Context& ctx_;
   LanguageModel& model_;
+  std::unique_ptr<Exchange> exchange_;
   ScheduleRunner runner_;
   GradientSum unused_;
 };
@@ -212,6 +214,22 @@ inline void expect_gradient(Context& ctx, ParameterStore& weights,
         {.step = kStep}));
     upload(ctx, std::span<const double>(start), value);
   }
+}
+
+// The gradient of a run on one rank, against finite differences of its loss.
+inline void check_gradient(const ModelRun& run) {
+  const Threads one_thread(1);
+  Context ctx;
+  const auto world = make_self_communicator();
+  Trainer trainer(ctx, *world, run.config, run.train, {}, {});
+  LanguageModel& model = trainer.model();
+  run.weights(ctx, model.weights());
+  model.set_inner_rate_multiplier(0.7);
+  const double loss = trainer.forward_backward(run.batch);
+  const Tensor gradient = reduced_gradient(ctx, trainer, loss);
+  ForwardLoss loss_of(ctx, *world, run, model, model);
+  EXPECT_EQ(loss_of(), loss);
+  expect_gradient(ctx, model.weights(), gradient, [&] { return loss_of(); });
 }
 
 // The parameters of a model, and their places in a flat tensor.

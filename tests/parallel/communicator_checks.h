@@ -25,12 +25,11 @@ inline void PrintTo(const CommunicatorCheck& check, std::ostream* out) {
 inline const std::vector<CommunicatorCheck>& communicator_checks() {
   static const std::vector<CommunicatorCheck> checks = {
       {"RingOfMessages", ring_of_messages},
-      {"DirectionsAreApart", directions_are_apart},
+      {"LanesAreApart", lanes_are_apart},
       {"AnyDepthAndLengthFit", any_depth_and_length_fit},
       {"NamesMisplacedMessages", names_misplaced_messages},
       {"EqualTagsArriveInOrder", equal_tags_arrive_in_order},
       {"LargeMessages", large_messages},
-      {"BytesSentCountsPayload", bytes_sent_counts_payload},
       {"RefusesBadPeers", refuses_bad_peers},
       {"NamesBothSizesIfTheyDiffer", names_both_sizes_if_they_differ},
       {"BlockedNamesRanksOfTheWorld", blocked_names_ranks_of_the_world},

@@ -12,6 +12,7 @@
 #include <thread>
 #include <tuple>
 
+#include "parallel/transport.h"
 #include "tests/parallel/communicator_checks.h"
 
 namespace timepipe {
@@ -75,7 +76,7 @@ TEST(ThreadRanksTest, AFailureEndsAllAndIsTheErrorThatIsSeen) {
     const auto messages = [&](Communicator& comm) {
       std::vector<std::byte> bytes(8);
       if (comm.rank() == failing) throw std::runtime_error("disk full");
-      comm.irecv(bytes, failing, state_tag(0)).wait();
+      comm.transport().irecv(bytes, failing, state_tag(0)).wait();
     };
     const auto collectives = [&](Communicator& comm) {
       if (comm.rank() == failing) throw std::runtime_error("disk full");
@@ -87,7 +88,9 @@ TEST(ThreadRanksTest, AFailureEndsAllAndIsTheErrorThatIsSeen) {
       std::vector<int64_t> out(1);
       if (comm.rank() == failing) throw std::runtime_error("disk full");
       for (const int peer : other_ranks(*group)) {
-        group->isend(std::as_bytes(std::span(out)), peer, state_tag(0)).wait();
+        group->transport()
+            .isend(std::as_bytes(std::span(out)), peer, state_tag(0))
+            .wait();
       }
       comm.split(0);
     };
@@ -110,7 +113,7 @@ TEST(ThreadRanksTest, ARankThatNeverAnswersIsNamed) {
                     std::vector<std::byte> bytes(8);
                     set_current_step(12);
                     if (comm.rank() != 1) return;
-                    comm.irecv(bytes, 2, state_tag(5)).wait();
+                    comm.transport().irecv(bytes, 2, state_tag(5)).wait();
                   },
                   0.1);
             }),
@@ -130,9 +133,9 @@ TEST(ThreadRanksTest, CollectivesThatDisagreeAreRefused) {
 }
 
 TEST(TagTest, NamesEverything) {
-  const Tag tag{Border::kState, false, 0, 5, 2};
+  const Tag tag{Border::kState, Lane::kForward, 0, 5, 2};
   EXPECT_EQ(tag.to_string(), "state of layer 2, chunk 5, sequence 0");
-  const Tag gradient{Border::kHaloQk, true, 1, 3, 4};
+  const Tag gradient{Border::kHaloQk, Lane::kGradient, 1, 3, 4};
   EXPECT_EQ(gradient.to_string(),
             "gradient of halo_qk of layer 4, chunk 3, sequence 1");
 }

@@ -44,13 +44,39 @@ class NoProgram final : public ChunkProgram {
   const ScheduleShape& shape_;
 };
 
+// What the run before left for the first chunks of a shape.
+std::vector<CarriedBorders::Entry> carried_into(Context& ctx,
+                                                const ChunkProgram& program,
+                                                const ScheduleShape& shape,
+                                                int rank) {
+  std::vector<CarriedBorders::Entry> entries;
+  for (int64_t s = 0; s < std::ssize(shape.sequences); ++s) {
+    for (int64_t l = 0; l < std::ssize(shape.layers); ++l) {
+      for (const Border border :
+           {Border::kHaloX, Border::kHaloQk, Border::kState}) {
+        const LayerBorder b{border, l};
+        if (!shape.continues(s, b)) continue;
+        const int from = shape.carried_rank(s);
+        entries.push_back(
+            {s, b, from,
+             from == rank ? program.make_border(ctx, b) : Tensor()});
+      }
+    }
+  }
+  return entries;
+}
+
 void run_lists(const ScheduleShape& shape,
                const std::vector<OperationList>& lists) {
   run_thread_ranks(shape.ranks, [&](Communicator& time) {
     Context ctx;
     NoProgram program(shape);
     GradientSum gradients(ctx, ParameterLayout(), DType::kF32);
-    Executor(ctx, time, program).run(shape, lists[time.rank()], gradients);
+    CarriedBorders carried;
+    carried.set(carried_into(ctx, program, shape, time.rank()));
+    const auto exchange = make_host_exchange(ctx, time);
+    Executor(ctx, *exchange, program, &carried)
+        .run(shape, lists[time.rank()], gradients);
   });
 }
 
@@ -71,10 +97,7 @@ TEST(Executor, RunsTheListsOfAnyShape) {
   RandomShapes shapes(4);
   for (int i = 0; i < 40; ++i) {
     SCOPED_TRACE(i);
-    ScheduleShape shape = shapes.next();
-    for (SequenceShape& sequence : shape.sequences) {  // go on from nothing
-      sequence.front().takes_state = sequence.front().takes_halo = false;
-    }
+    const ScheduleShape shape = shapes.next();
     run_lists(shape, make_schedule(shape));
   }
 }
@@ -89,11 +112,11 @@ TEST(Executor, NamesTwoMessagesThatChangedPlaces) {
   };
   EXPECT_EQ(swapped(0, Phase::kForward, 1, 3),
             "state of layer 0, chunk 1, sequence 0 from rank 0: message 1 of "
-            "its direction came, expected message 0: it is state of layer 0, "
+            "its lane came, expected message 0: it is state of layer 0, "
             "chunk 3, sequence 0");
   EXPECT_EQ(swapped(0, Phase::kBackward, 2, 4),
             "gradient of state of layer 0, chunk 4, sequence 0 from rank 0: "
-            "message 1 of its direction came, expected message 0: it is "
+            "message 1 of its lane came, expected message 0: it is "
             "gradient of state of layer 0, chunk 2, sequence 0");
 }
 
@@ -103,27 +126,13 @@ TEST(CarriedBorders, NameTwoMessagesThatChangedPlaces) {
   ScheduleShape shape = whole_layers(2, 2, 3, 0);
   for (LayerShape& layer : shape.layers) layer.border_bytes = {0, 0, 1000};
   shape.sequences[0].front().takes_state = true;
-  const auto hand_over = [&](Communicator& time) {
-    if (time.rank() == 1) {
-      const std::vector<std::byte> bytes(1000);
-      std::vector<Request> sends;
-      for (const int32_t layer : {1, 0}) {
-        sends.push_back(
-            time.isend(bytes, 0, {Border::kState, false, 0, 0, layer, layer}));
-      }
-      for (Request& send : sends) send.wait();
-      return;
-    }
-    Context ctx;
-    CarriedBorders carried;
-    carried.set(
-        {{0, {Border::kState, 0}, 1, {}}, {0, {Border::kState, 1}, 1, {}}});
-    carried.hand_over(ctx, time, NoProgram(shape), shape);
-  };
+  shape.carried_from = {1};
+  auto lists = make_schedule(shape);
+  std::swap(lists[1][0].number, lists[1][1].number);
   EXPECT_EQ(
-      text_thrown<InvalidArgument>([&] { run_thread_ranks(2, hand_over); }),
+      text_thrown<InvalidArgument>([&] { run_lists(shape, lists); }),
       "state of layer 0, chunk 0, sequence 0 from rank 1: message 1 of its "
-      "direction came, expected message 0: it is state of layer 1, chunk 0, "
+      "lane came, expected message 0: it is state of layer 1, chunk 0, "
       "sequence 0");
 }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "parallel/communicator.h"
+#include "parallel/transport.h"
 
 namespace timepipe::testing {
 
@@ -23,8 +24,8 @@ constexpr double kPatience = 60, kShort = 0.2;  // seconds
 constexpr int64_t kUnbuffered = 300'000;        // bytes: MPI waits for a place
 
 // The message whose number is that of the chunk.
-constexpr Tag state_tag(int32_t chunk, bool gradient = false) {
-  return {Border::kState, gradient, /*sequence=*/0, chunk, /*layer=*/2, chunk};
+constexpr Tag state_tag(int32_t chunk, Lane lane = Lane::kForward) {
+  return {Border::kState, lane, /*sequence=*/0, chunk, /*layer=*/2, chunk};
 }
 
 // Bytes that tell their place and `seed`.
@@ -47,7 +48,7 @@ inline std::vector<int> other_ranks(const Communicator& comm) {
 // With another deadline than the request's own: the test's.
 inline void wait_by_polling(Communicator& comm, Request& request) {
   while (!request.test()) {
-    comm.progress();
+    comm.transport().progress();
     std::this_thread::yield();
   }
 }
@@ -68,59 +69,60 @@ std::string text_thrown(F&& f) {
 inline void ring_of_messages(Communicator& comm) {
   constexpr int kChunks = 23;
   const auto rank_of = [&](int chunk) { return chunk % comm.size(); };
-  for (const bool gradient : {false, true}) {
+  for (const Lane lane : {Lane::kForward, Lane::kGradient, Lane::kCarried}) {
     for (int i = 1; i < kChunks; ++i) {
+      const bool gradient = lane == Lane::kGradient;
       const int chunk = gradient ? kChunks - i : i;
       const int from = rank_of(gradient ? chunk : chunk - 1);
       const int to = rank_of(gradient ? chunk - 1 : chunk);
-      const Tag tag = state_tag(chunk, gradient);
+      const Tag tag = state_tag(chunk, lane);
       const std::vector<std::byte> sent = pattern(100, i);
       std::vector<std::byte> received(100);
       if (from == to) continue;
-      if (comm.rank() == from) comm.isend(sent, to, tag).wait();
+      if (comm.rank() == from) comm.transport().isend(sent, to, tag).wait();
       if (comm.rank() == to) {
-        comm.irecv(received, from, tag).wait();
+        comm.transport().irecv(received, from, tag).wait();
         EXPECT_EQ(received, sent);
       }
-      comm.progress();
+      comm.transport().progress();
     }
   }
 }
 
 // Between all pairs at once, one direction received before the other, which is
 // sent first; sizes from nothing to more than a transport buffers.
-inline void directions_are_apart(Communicator& comm) {
+inline void lanes_are_apart(Communicator& comm) {
   const std::vector<int64_t> sizes = {0, 1, 4000, 0, kUnbuffered, 17};
   const auto n = std::ssize(sizes);
   std::vector<std::vector<std::byte>> sent, received;
   std::vector<Request> requests;
   sent.reserve(2 * n * comm.size());
   received.reserve(2 * n * comm.size());
-  const auto seed = [](int64_t i, bool gradient, int rank) {
-    return i + (gradient ? 7 : 0) + 20 * rank;
+  const auto seed = [](int64_t i, Lane lane, int rank) {
+    return i + 7 * static_cast<int64_t>(lane) + 30 * rank;
   };
   for (const int peer : other_ranks(comm)) {
-    for (const bool gradient : {false, true}) {
+    for (const Lane lane : {Lane::kForward, Lane::kGradient, Lane::kCarried}) {
       for (int32_t i = 0; i < n; ++i) {
-        sent.push_back(pattern(sizes[i], seed(i, gradient, comm.rank())));
+        sent.push_back(pattern(sizes[i], seed(i, lane, comm.rank())));
         requests.push_back(
-            comm.isend(sent.back(), peer, state_tag(i, gradient)));
+            comm.transport().isend(sent.back(), peer, state_tag(i, lane)));
       }
     }
-    for (const bool gradient : {true, false}) {
+    for (const Lane lane : {Lane::kCarried, Lane::kGradient, Lane::kForward}) {
       for (int32_t i = 0; i < n; ++i) {
         received.emplace_back(sizes[i]);
         requests.push_back(
-            comm.irecv(received.back(), peer, state_tag(i, gradient)));
+            comm.transport().irecv(received.back(), peer, state_tag(i, lane)));
       }
     }
   }
   for (Request& request : requests) request.wait();
   std::size_t next = 0;
   for (const int peer : other_ranks(comm)) {
-    for (const bool gradient : {true, false}) {
+    for (const Lane lane : {Lane::kCarried, Lane::kGradient, Lane::kForward}) {
       for (int64_t i = 0; i < n; ++i) {
-        EXPECT_EQ(received[next++], pattern(sizes[i], seed(i, gradient, peer)));
+        EXPECT_EQ(received[next++], pattern(sizes[i], seed(i, lane, peer)));
       }
     }
   }
@@ -133,12 +135,12 @@ inline void any_depth_and_length_fit(Communicator& comm) {
   for (const int64_t number :
        {int64_t{0}, kMessageNumbers - 1, kMessageNumbers, kMessageNumbers + 7,
         std::numeric_limits<int64_t>::max()}) {
-    for (const bool gradient : {false, true}) {
-      const Tag tag{Border::kState, gradient, most, most, most, number};
+    for (const Lane lane : {Lane::kForward, Lane::kGradient, Lane::kCarried}) {
+      const Tag tag{Border::kState, lane, most, most, most, number};
       for (const int peer : other_ranks(comm)) {
         const std::vector<std::byte> sent = pattern(64, number % 1000);
-        Request receive = comm.irecv(received, peer, tag);
-        comm.isend(sent, peer, tag).wait();
+        Request receive = comm.transport().irecv(received, peer, tag);
+        comm.transport().isend(sent, peer, tag).wait();
         receive.wait();
         EXPECT_EQ(received, sent);
       }
@@ -149,33 +151,33 @@ inline void any_depth_and_length_fit(Communicator& comm) {
 // Rank 0 sends two messages of one size in another order than the others
 // expect.
 inline void names_misplaced_messages(Communicator& comm) {
-  const auto text = [](int32_t chunk, bool gradient, int64_t came) {
-    return std::string(gradient ? "gradient of " : "") +
+  const auto text = [](int32_t chunk, Lane lane, int64_t came) {
+    return std::string(lane == Lane::kGradient ? "gradient of " : "") +
            "state of layer 2, chunk " + std::to_string(chunk) +
            ", sequence 0 from rank 0: message " + std::to_string(came) +
-           " of its direction came, expected message " + std::to_string(chunk);
+           " of its lane came, expected message " + std::to_string(chunk);
   };
-  for (const bool gradient : {false, true}) {
+  for (const Lane lane : {Lane::kForward, Lane::kGradient, Lane::kCarried}) {
     for (const int64_t size : {int64_t{0}, int64_t{100}, kUnbuffered}) {
       // The second pair is around the first number that repeats.
       for (const int32_t first : {3, int32_t{kMessageNumbers} - 1}) {
-        const Tag a = state_tag(first, gradient);
-        const Tag b = state_tag(first + 1, gradient);
+        const Tag a = state_tag(first, lane);
+        const Tag b = state_tag(first + 1, lane);
         std::vector<std::byte> one(size), two(size);
         std::vector<Request> requests;
         if (comm.rank() == 0) {
           for (const int peer : other_ranks(comm)) {
-            requests.push_back(comm.isend(one, peer, b));
-            requests.push_back(comm.isend(two, peer, a));
+            requests.push_back(comm.transport().isend(one, peer, b));
+            requests.push_back(comm.transport().isend(two, peer, a));
           }
           for (Request& request : requests) request.wait();
         } else {
-          requests.push_back(comm.irecv(one, 0, a));
-          requests.push_back(comm.irecv(two, 0, b));
+          requests.push_back(comm.transport().irecv(one, 0, a));
+          requests.push_back(comm.transport().irecv(two, 0, b));
           EXPECT_EQ(text_thrown<Misplaced>([&] { requests[0].wait(); }),
-                    text(first, gradient, first + 1));
+                    text(first, lane, first + 1));
           EXPECT_EQ(text_thrown<Misplaced>([&] { requests[1].wait(); }),
-                    text(first + 1, gradient, first));
+                    text(first + 1, lane, first));
         }
       }
     }
@@ -189,10 +191,10 @@ inline void equal_tags_arrive_in_order(Communicator& comm) {
   for (const int peer : other_ranks(comm)) {
     std::vector<std::byte> a(64), b(64);
     std::vector<Request> requests;
-    requests.push_back(comm.irecv(a, peer, tag));
-    requests.push_back(comm.irecv(b, peer, tag));
-    requests.push_back(comm.isend(first, peer, tag));
-    requests.push_back(comm.isend(second, peer, tag));
+    requests.push_back(comm.transport().irecv(a, peer, tag));
+    requests.push_back(comm.transport().irecv(b, peer, tag));
+    requests.push_back(comm.transport().isend(first, peer, tag));
+    requests.push_back(comm.transport().isend(second, peer, tag));
     for (Request& request : requests) request.wait();
     EXPECT_EQ(a, first);
     EXPECT_EQ(b, second);
@@ -212,36 +214,22 @@ inline void large_messages(Communicator& comm) {
   };
   const std::vector<std::byte> sent = message(rank);
   std::vector<std::byte> received(kSize);
-  Request receive = comm.irecv(received, left, state_tag(0));
-  Request send = comm.isend(sent, right, state_tag(0));
+  Request receive = comm.transport().irecv(received, left, state_tag(0));
+  Request send = comm.transport().isend(sent, right, state_tag(0));
   wait_by_polling(comm, receive);
   send.wait();
   EXPECT_TRUE(received == message(left));
-}
-
-inline void bytes_sent_counts_payload(Communicator& comm) {
-  const int64_t before = comm.bytes_sent();
-  const std::vector<std::byte> bytes = pattern(1000, 0);
-  for (const int peer : other_ranks(comm)) {
-    std::vector<std::byte> received(1000), nothing;
-    Request receive = comm.irecv(received, peer, state_tag(0));
-    Request receive_nothing = comm.irecv(nothing, peer, state_tag(1));
-    comm.isend(bytes, peer, state_tag(0)).wait();
-    comm.isend(nothing, peer, state_tag(1)).wait();
-    receive.wait();
-    receive_nothing.wait();
-  }
-  EXPECT_EQ(comm.bytes_sent() - before, 1000 * (comm.size() - 1));
 }
 
 inline void refuses_bad_peers(Communicator& comm) {
   std::vector<std::byte> bytes(8);
   for (const int peer : {comm.rank(), -1, comm.size()}) {
     EXPECT_THAT(text_thrown<InvalidArgument>(
-                    [&] { comm.isend(bytes, peer, state_tag(4)); }),
+                    [&] { comm.transport().isend(bytes, peer, state_tag(4)); }),
                 HasSubstr("state of layer 2, chunk 4, sequence 0: peer " +
                           std::to_string(peer)));
-    EXPECT_THROW(comm.irecv(bytes, peer, state_tag(4)), InvalidArgument);
+    EXPECT_THROW(comm.transport().irecv(bytes, peer, state_tag(4)),
+                 InvalidArgument);
   }
 }
 
@@ -256,11 +244,11 @@ inline void names_both_sizes_if_they_differ(Communicator& comm) {
     const std::vector<std::byte> sent = pattern(size, 0);
     if (comm.rank() == 0) {
       for (const int peer : other_ranks(comm)) {
-        comm.isend(sent, peer, state_tag(3)).wait();
+        comm.transport().isend(sent, peer, state_tag(3)).wait();
       }
     } else {
       std::vector<std::byte> received(expected);
-      Request receive = comm.irecv(received, 0, state_tag(3));
+      Request receive = comm.transport().irecv(received, 0, state_tag(3));
       EXPECT_EQ(text_thrown<InvalidArgument>([&] { receive.wait(); }),
                 "state of layer 2, chunk 3, sequence 0 from rank 0: " +
                     std::to_string(size) + " bytes sent, " +
@@ -277,19 +265,19 @@ inline void blocked_names_ranks_of_the_world(Communicator& comm) {
   set_current_step(4);
   if (pair->rank() == 1) {
     pair->set_timeout(kShort);
-    Request receive = pair->irecv(state, 0, state_tag(5));
+    Request receive = pair->transport().irecv(state, 0, state_tag(5));
     comm.set_timeout(kPatience);  // one deadline for a group and its splits
     EXPECT_EQ(text_thrown<Blocked>([&] { receive.wait(); }),
               "rank " + std::to_string(comm.rank()) +
                   ", step 4: waited 0.2 s for state of layer 2, chunk 5, "
                   "sequence 0 from rank " +
                   std::to_string(comm.rank() - 1));
-    pair->isend(nothing, 0, state_tag(0)).wait();
+    pair->transport().isend(nothing, 0, state_tag(0)).wait();
     wait_by_polling(*pair, receive);
     EXPECT_EQ(state, pattern(100, 0));
   } else if (pair->size() == 2) {
-    pair->irecv(nothing, 1, state_tag(0)).wait();
-    pair->isend(pattern(100, 0), 1, state_tag(5)).wait();
+    pair->transport().irecv(nothing, 1, state_tag(0)).wait();
+    pair->transport().isend(pattern(100, 0), 1, state_tag(5)).wait();
   }
 }
 
@@ -302,7 +290,7 @@ void expect_blocked(Communicator& comm, const std::string& waited_for,
   set_current_step(3);
   if (comm.rank() == 0) {
     for (const int peer : other_ranks(comm)) {
-      comm.irecv(nothing, peer, state_tag(9)).wait();
+      comm.transport().irecv(nothing, peer, state_tag(9)).wait();
     }
     for (Request& request : start()) request.wait();
     return;
@@ -313,24 +301,26 @@ void expect_blocked(Communicator& comm, const std::string& waited_for,
   EXPECT_EQ(text_thrown<Blocked>([&] { requests[0].wait(); }),
             "rank " + std::to_string(comm.rank()) +
                 ", step 3: waited 0.2 s for " + waited_for);
-  comm.isend(nothing, 0, state_tag(9)).wait();
+  comm.transport().isend(nothing, 0, state_tag(9)).wait();
   wait_by_polling(comm, requests[0]);
 }
 
 inline void blocked_receive_tells_what_it_waited_for(Communicator& comm) {
   std::vector<std::byte> state(10);
-  expect_blocked(
-      comm, "state of layer 2, chunk 5, sequence 0 from rank 0", [&] {
-        std::vector<Request> requests;
-        for (const int peer : other_ranks(comm)) {
-          if (comm.rank() == 0) {
-            requests.push_back(comm.isend(state, peer, state_tag(5)));
-          } else if (peer == 0) {
-            requests.push_back(comm.irecv(state, peer, state_tag(5)));
-          }
-        }
-        return requests;
-      });
+  expect_blocked(comm, "state of layer 2, chunk 5, sequence 0 from rank 0",
+                 [&] {
+                   std::vector<Request> requests;
+                   for (const int peer : other_ranks(comm)) {
+                     if (comm.rank() == 0) {
+                       requests.push_back(
+                           comm.transport().isend(state, peer, state_tag(5)));
+                     } else if (peer == 0) {
+                       requests.push_back(
+                           comm.transport().irecv(state, peer, state_tag(5)));
+                     }
+                   }
+                   return requests;
+                 });
 }
 
 inline void blocked_send_tells_what_it_waited_for(Communicator& comm) {
@@ -343,10 +333,11 @@ inline void blocked_send_tells_what_it_waited_for(Communicator& comm) {
         for (const int peer : other_ranks(comm)) {
           if (comm.rank() == 0) {
             received[peer].resize(kUnbuffered);
-            requests.push_back(
-                comm.irecv(received[peer], peer, state_tag(5, true)));
+            requests.push_back(comm.transport().irecv(
+                received[peer], peer, state_tag(5, Lane::kGradient)));
           } else if (peer == 0) {
-            requests.push_back(comm.isend(sent, peer, state_tag(5, true)));
+            requests.push_back(comm.transport().isend(
+                sent, peer, state_tag(5, Lane::kGradient)));
           }
         }
         return requests;

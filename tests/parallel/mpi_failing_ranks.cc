@@ -12,12 +12,13 @@
 #include <vector>
 
 #include "parallel/communicator.h"
+#include "parallel/transport.h"
 
 namespace timepipe {
 namespace {
 
-constexpr Tag kReady{Border::kHaloX, false, 0, 5, 2};
-constexpr Tag kNever{Border::kState, false, 0, 5, 2};
+constexpr Tag kReady{Border::kHaloX, Lane::kForward, 0, 5, 2};
+constexpr Tag kNever{Border::kState, Lane::kForward, 0, 5, 2};
 
 void stop_answering() {
   set_activity("not answering");
@@ -28,11 +29,11 @@ void stop_answering() {
 void wait_until_others_wait(Communicator& world) {
   std::vector<std::byte> nothing;
   for (int peer = 0; peer < world.rank(); ++peer) {
-    world.irecv(nothing, peer, kReady).wait();
+    world.transport().irecv(nothing, peer, kReady).wait();
   }
   world.set_timeout(0.3);
   try {
-    world.irecv(nothing, 0, kNever).wait();
+    world.transport().irecv(nothing, 0, kNever).wait();
   } catch (const Blocked&) {  // as intended
   }
 }
@@ -53,8 +54,8 @@ void run(const std::string& mode, Communicator& world) {
     return;
   }
   if (world.rank() == last) return fail(mode, world);
-  if (mode != "silent") world.isend(nothing, last, kReady).wait();
-  world.irecv(nothing, last, kNever).wait();
+  if (mode != "silent") world.transport().isend(nothing, last, kReady).wait();
+  world.transport().irecv(nothing, last, kNever).wait();
 }
 
 }  // namespace

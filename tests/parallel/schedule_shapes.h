@@ -5,12 +5,16 @@
 #include <vector>
 
 #include "parallel/schedule.h"
+#include "parallel/virtual_clock.h"
 
 // Shapes that the tests of schedule and virtual clock share.
 
 namespace timepipe {
 
 inline constexpr int kScanIndex = static_cast<int>(Part::kScan);
+
+inline constexpr LaneRule kLaneRules[] = {LaneRule::kFree, LaneRule::kHolding,
+                                          LaneRule::kOneOutstanding};
 
 // One document of equal chunks of one token.
 inline SequenceShape document(int64_t chunks) {
@@ -71,6 +75,17 @@ class RandomShapes {
     }
     draw_prices(shape);
     return shape;
+  }
+
+  // What first chunks continue lies anywhere, and last chunks leave it.
+  void draw_carried(ScheduleShape& shape) {
+    shape.keeps_borders = chance(50);
+    for (SequenceShape& sequence : shape.sequences) {
+      shape.carried_from.push_back(
+          static_cast<int>(number(0, shape.ranks - 1)));
+      if (!chance(50)) continue;
+      sequence.front().takes_state = sequence.front().takes_halo = true;
+    }
   }
 
   void draw_prices(ScheduleShape& shape) {

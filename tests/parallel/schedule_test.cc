@@ -71,17 +71,17 @@ TEST(Schedule, OfTwoRanksIsTheOneOfTheDesign) {
       texts_of(lists[0]),
       ElementsAre("forward embed 0.0 slab -1", "forward conv 0.0 slab -1",
                   "forward project 0.0 slab -1", "forward scan 0.0 slab -1",
-                  "send state 0.1 to 1", "receive dstate 0.1 from 1",
-                  "recompute embed 0.0 slab 0", "recompute conv 0.0 slab 0",
-                  "recompute project 0.0 slab 0", "recompute scan 0.0 slab 0",
-                  "recompute output 0.0 slab 0", "backward head 0.0 slab 0",
+                  "send state 0.1 to 1", "recompute embed 0.0 slab 0",
+                  "recompute conv 0.0 slab 0", "recompute project 0.0 slab 0",
+                  "recompute scan 0.0 slab 0", "recompute output 0.0 slab 0",
+                  "backward head 0.0 slab 0", "receive dstate 0.1 from 1",
                   "backward output 0.0 slab 0", "backward scan 0.0 slab 0",
                   "backward project 0.0 slab 0", "backward conv 0.0 slab 0",
                   "backward embed 0.0 slab 0"));
   EXPECT_THAT(
       texts_of(lists[1]),
-      ElementsAre("receive state 0.1 from 0", "forward embed 0.1 slab -1",
-                  "forward conv 0.1 slab -1", "forward project 0.1 slab -1",
+      ElementsAre("forward embed 0.1 slab -1", "forward conv 0.1 slab -1",
+                  "receive state 0.1 from 0", "forward project 0.1 slab -1",
                   "forward scan 0.1 slab -1", "recompute embed 0.1 slab 0",
                   "recompute conv 0.1 slab 0", "recompute project 0.1 slab 0",
                   "recompute scan 0.1 slab 0", "recompute output 0.1 slab 0",
@@ -168,25 +168,39 @@ TEST(Schedule, SendsNoGradientsToTheLeftOfADetachedChunk) {
   EXPECT_EQ(sent, (6 + 5) * borders);
 }
 
-// What others wait for leaves at once; a receive is posted before the visit
-// that precedes the one that needs it.
-TEST(Schedule, SendsAtOnceAndReceivesOneVisitAhead) {
-  const int P = 3;
-  for (const OperationList& list : make_schedule(whole_layers(P, 2, 12, 2))) {
-    int64_t opened = -1;  // last chunk opened forward
+// What others wait for leaves at once.
+TEST(Schedule, SendsRightAfterTheWork) {
+  for (const OperationList& list : make_schedule(whole_layers(3, 2, 12, 2))) {
     for (size_t i = 0; i < list.size(); ++i) {
-      const Operation& op = list[i];
-      if (op.kind == Kind::kSend) {
-        EXPECT_EQ(list[i - 1].kind, Kind::kCompute) << text_of(op);
-        EXPECT_EQ(list[i - 1].part, op.part) << text_of(op);
-      } else if (op.kind == Kind::kReceive) {
-        if (op.phase == Phase::kForward && op.chunk >= P) {
-          EXPECT_LT(opened, op.chunk - P) << text_of(op);
-        }
-      } else if (op.phase == Phase::kForward && op.part == Part::kEmbed) {
-        opened = op.chunk;
-      }
+      if (list[i].kind != Kind::kSend) continue;
+      EXPECT_EQ(list[i - 1].kind, Kind::kCompute) << text_of(list[i]);
+      EXPECT_EQ(list[i - 1].part, list[i].part) << text_of(list[i]);
     }
+  }
+}
+
+// A sequence of one chunk on rank 0; rank 1 has what it goes on from.
+TEST(Schedule, SendsCarriedBordersBeforeAllWork) {
+  ScheduleShape shape = whole_layers(2, 1, 1, 0, false);
+  shape.sequences.push_back(document(1));
+  shape.sequences[0][0].takes_state = shape.sequences[0][0].takes_halo = true;
+  shape.carried_from = {1, 1};
+  const auto lists = make_schedule(shape);
+  EXPECT_THAT(
+      texts_of(lists[0]),
+      ElementsAre("forward embed 0.0 slab -1", "receive halo_qk 0.0 from 1",
+                  "forward conv 0.0 slab -1", "receive state 0.0 from 1",
+                  "forward project 0.0 slab -1", "forward scan 0.0 slab -1",
+                  "forward output 0.0 slab -1", "forward head 0.0 slab -1"));
+  EXPECT_THAT(
+      texts_of(lists[1]),
+      ElementsAre("send halo_qk 0.0 to 0", "send state 0.0 to 0",
+                  "forward embed 1.0 slab -1", "forward conv 1.0 slab -1",
+                  "forward project 1.0 slab -1", "forward scan 1.0 slab -1",
+                  "forward output 1.0 slab -1", "forward head 1.0 slab -1"));
+  shape.carried_from = {0, 0};
+  for (const OperationList& list : make_schedule(shape)) {
+    EXPECT_EQ(num_messages(list), 0);
   }
 }
 
@@ -258,6 +272,11 @@ TEST(Schedule, RefusesShapesThatMakeNoSense) {
   shape = good;
   shape.message_price = -1;
   expect_refused(shape, "message_price: -1");
+  shape = good;
+  shape.carried_from = {0, 0};
+  expect_refused(shape, "carried_from: 2 ranks, expected one for each of 1");
+  shape.carried_from = {2};
+  expect_refused(shape, "carried_from: 2, expected [0,2)");
 }
 
 TEST(Schedule, OfNoSequenceIsEmpty) {

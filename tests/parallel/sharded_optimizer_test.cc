@@ -57,7 +57,8 @@ Result train_rank(Communicator& world, DType dtype,
   Context ctx;
   ParameterStore weights = sample_weights(ctx, dtype);
   GradientSum sum(ctx, weights.layout(), dtype);
-  ShardedOptimizer optimizer(ctx, world, weights, options);
+  const auto exchange = make_host_exchange(ctx, world);
+  ShardedOptimizer optimizer(ctx, *exchange, weights, options);
   Result result;
   for (int64_t step = 0; step < kSteps; ++step) {
     add_gradients(ctx, weights.layout(), step, world.rank(), world.size(),

@@ -49,8 +49,9 @@ TEST_P(ShardedStep, SkipsDecayOfNormsAndBiasesIfAsked) {
   run_thread_ranks(2, [&](Communicator& world) {
     Context ctx;
     ParameterStore weights = sample_weights(ctx, dtype);
+    const auto exchange = make_host_exchange(ctx, world);
     ShardedOptimizer optimizer(
-        ctx, world, weights,
+        ctx, *exchange, weights,
         {.weight_decay = 0.5, .decay_norms_and_biases = false});
     GradientSum sum(ctx, weights.layout(), dtype);
     sum.start(ctx, 1);
@@ -74,7 +75,8 @@ TEST_P(ShardedStep, DigestIsThatOfAllBlocks) {
   run_thread_ranks(3, [&](Communicator& world) {
     Context ctx;
     ParameterStore weights = sample_weights(ctx, GetParam());
-    ShardedOptimizer optimizer(ctx, world, weights, {});
+    const auto exchange = make_host_exchange(ctx, world);
+    ShardedOptimizer optimizer(ctx, *exchange, weights, {});
     const ParameterLayout& layout = weights.layout();
     Tensor hashes = ctx.allocate({layout.num_blocks()}, DType::kI64);
     block_hashes(ctx, layout, 0, layout.num_blocks(), weights.flat(), hashes);
@@ -93,7 +95,8 @@ TEST(ShardedOptimizer, WhatIsNotFiniteMarksTheStepOnAllAndChangesNothing) {
     ParameterStore weights = sample_weights(ctx, DType::kF32);
     const Tensor before = testing::clone(ctx, weights.flat());
     GradientSum sum(ctx, weights.layout(), DType::kF32);
-    ShardedOptimizer optimizer(ctx, world, weights, {});
+    const auto exchange = make_host_exchange(ctx, world);
+    ShardedOptimizer optimizer(ctx, *exchange, weights, {});
     const uint64_t digest = optimizer.digest();
     const auto step = [&](double addend, double loss) {
       sum.start(ctx, 3);
@@ -131,8 +134,9 @@ TEST(ShardedOptimizer, CountsItsUpdates) {
     ParameterStore weights(ctx, layout, DType::kF64);
     GradientSum sum(ctx, weights.layout(), DType::kF64);
     const auto world = make_self_communicator();
+    const auto exchange = make_host_exchange(ctx, *world);
     ShardedOptimizer optimizer(
-        ctx, *world, weights,
+        ctx, *exchange, weights,
         {.beta1 = 0.5, .beta2 = 0.75, .weight_decay = 0, .clip_norm = 0});
     optimizer.set_updates(updates);
     for (int i = 0; i < refused; ++i) {
@@ -166,7 +170,8 @@ TEST(ShardedOptimizer, ClipsFromTheNormAskedOn) {
     ParameterStore weights(ctx, layout, DType::kF64);
     GradientSum sum(ctx, weights.layout(), DType::kF64);
     const auto world = make_self_communicator();
-    ShardedOptimizer optimizer(ctx, *world, weights,
+    const auto exchange = make_host_exchange(ctx, *world);
+    ShardedOptimizer optimizer(ctx, *exchange, weights,
                                {.beta1 = 0, .clip_norm = clip_norm});
     sum.start(ctx, 1);
     sum.add(ctx, 0, testing::from_f64(ctx, {3, -4}, {2}, DType::kF64));
@@ -192,7 +197,8 @@ TEST(ShardedOptimizer, UpdatesEveryElementOfLargeParameters) {
   ParameterStore weights(ctx, layout, DType::kF32);
   GradientSum sum(ctx, weights.layout(), DType::kF32);
   const auto world = make_self_communicator();
-  ShardedOptimizer optimizer(ctx, *world, weights, {});
+  const auto exchange = make_host_exchange(ctx, *world);
+  ShardedOptimizer optimizer(ctx, *exchange, weights, {});
   sum.start(ctx, 1);
   sum.add(ctx, 0, testing::filled(ctx, 1, {n}, DType::kF32));
   EXPECT_NEAR(reduce(ctx, optimizer, sum).grad_norm, std::sqrt(n), 1e-9);
@@ -207,7 +213,8 @@ TEST(ShardedOptimizer, RefusesASumOfOtherWeights) {
   Context ctx;
   ParameterStore weights = sample_weights(ctx, DType::kF32);
   const auto world = make_self_communicator();
-  ShardedOptimizer optimizer(ctx, *world, weights, {});
+  const auto exchange = make_host_exchange(ctx, *world);
+  ShardedOptimizer optimizer(ctx, *exchange, weights, {});
   const GradientSum f64(ctx, weights.layout(), DType::kF64);
   EXPECT_THAT(
       [&] { optimizer.reduce(f64, loss_of(ctx, 1)); },
@@ -223,7 +230,8 @@ TEST(ShardedOptimizer, StepsOnlyAfterReduce) {
   Context ctx;
   ParameterStore weights = sample_weights(ctx, DType::kF32);
   const auto world = make_self_communicator();
-  ShardedOptimizer optimizer(ctx, *world, weights, {});
+  const auto exchange = make_host_exchange(ctx, *world);
+  ShardedOptimizer optimizer(ctx, *exchange, weights, {});
   const uint64_t digest = optimizer.digest();
   optimizer.step(0.1);
   const ShardedOptimizer::Report report = optimizer.report();
@@ -239,7 +247,8 @@ TEST(ShardedOptimizer, CountsNoUpdateWithoutAStep) {
   GradientSum sum(ctx, weights.layout(), DType::kF32);
   sum.start(ctx, 1);
   const auto world = make_self_communicator();
-  ShardedOptimizer optimizer(ctx, *world, weights, {});
+  const auto exchange = make_host_exchange(ctx, *world);
+  ShardedOptimizer optimizer(ctx, *exchange, weights, {});
   EXPECT_TRUE(reduce(ctx, optimizer, sum, 2.5).finite);
   EXPECT_EQ(optimizer.report().loss, 2.5);
   EXPECT_EQ(optimizer.updates(), 0);

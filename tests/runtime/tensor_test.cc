@@ -157,7 +157,8 @@ TEST(MemoryPool, GivesKeptBlocksBackBeforeItRefuses) {
       [&] { pool.allocate(int64_t{1} << 60, MemoryUse::kActivations); },
       ThrowsMessage<OutOfMemory>(
           "out of memory: 1073741824.00 GiB more for activations; held: "
-          "parameters 0.0 MiB, activations 0.0 MiB, borders 3.0 MiB, scratch "
+          "parameters 0.0 MiB, activations 0.0 MiB, borders 3.0 MiB, ids 0.0 "
+          "MiB, scratch "
           "0.0 MiB"));
   EXPECT_EQ(pool.held_bytes(), 3 << 20);
   EXPECT_EQ(pool.current_bytes(MemoryUse::kActivations), 0);

@@ -14,6 +14,7 @@
 
 #include "launcher/checkpoint/checkpoint.h"
 #include "models/build.h"
+#include "parallel/transport.h"
 #include "tests/launcher/trainer/training_scenario.h"
 #include "tests/support/temporary_file.h"
 #include "tests/support/threads.h"
@@ -79,7 +80,7 @@ class Interrupted : public ::testing::Test {
         writer.save(5, 0, digest);
         if (world.rank() + 1 == ranks) throw std::runtime_error("step 6 fails");
         std::byte nothing;
-        world.irecv({&nothing, 1}, ranks - 1, {}).wait();
+        world.transport().irecv({&nothing, 1}, ranks - 1, {}).wait();
       });
     } catch (const std::runtime_error& error) {
       return error.what();

@@ -108,6 +108,49 @@ TEST(CarriedStates, GoOnFromACheckpointOnAnyLayoutWithTheSameBits) {
   }
 }
 
+// Stopped and resumed three times. All that is done between two of the stops is
+// a step that is skipped: what is saved then is what was restored.
+TEST(CarriedStates, GoOnFromCheckpointToCheckpointWithTheSameBits) {
+  constexpr int64_t kSkipped = 2, kSteps = 7;
+  struct Stretch {
+    int64_t first, end;  // steps
+    Layout layout;
+  };
+  const auto train = [](TrainerRun& run, const Stretch& stretch) {
+    std::vector<uint64_t> digests;
+    for (int64_t step = stretch.first; step < stretch.end; ++step) {
+      Batch batch = scenario_batch(carried(), step);
+      if (step == kSkipped) batch[0].loss_scale = 1e30;
+      const auto result = run.trainer.step(batch, 1e-3, 1.0, step);
+      EXPECT_EQ(result.finite, step != kSkipped);
+      digests.push_back(result.digest);
+    }
+    return digests;
+  };
+  std::vector<uint64_t> expected;
+  on_layout({1, 1}, [&](TrainerRun& run, Communicator&) {
+    expected = train(run, {0, kSteps, {}});
+  });
+  const TemporaryFolder folder;
+  for (const Stretch& stretch : std::vector<Stretch>{{0, 2, {2, 2}},
+                                                     {2, 3, {3, 1}},
+                                                     {3, 4, {1, 2}},
+                                                     {4, kSteps, {1, 1}}}) {
+    SCOPED_TRACE(stretch.first);
+    on_layout(stretch.layout, [&](TrainerRun& run, Communicator& world) {
+      if (stretch.first > 0) {
+        const CheckpointReader checkpoint(
+            checkpoint_folder(folder.path, stretch.first));
+        restore(run.ctx, checkpoint, run.trainer, 2);
+      }
+      EXPECT_EQ(train(run, stretch),
+                std::vector<uint64_t>(expected.begin() + stretch.first,
+                                      expected.begin() + stretch.end));
+      save_after(run, world, folder.path, stretch.end);
+    });
+  }
+}
+
 TEST(CarriedStates, OfACheckpointMustBeThisModels) {
   const TemporaryFolder folder;
   on_layout({1, 1}, [&](TrainerRun& run, Communicator& world) {
@@ -133,7 +176,8 @@ Sequence that_goes_on() {
 // How a sequence starts at `step`, after steps that were finite or not.
 std::string start_after(const std::vector<bool>& finite, int64_t step) {
   const auto world = make_self_communicator();
-  const ProcessGrid grid(*world, 1, 1);
+  Context ctx;
+  const ProcessGrid grid(ctx, *world, 1, 1);
   CarriedState carried(grid);
   for (std::size_t i = 0; i < finite.size(); ++i) {
     Batch batch = {that_goes_on()};
@@ -159,9 +203,9 @@ TEST(CarriedStates, SayWhenASequenceContinues) {
 // Also where the next step leaves nothing itself.
 TEST(CarriedStates, OfASkippedStepAreNotKept) {
   const auto world = make_self_communicator();
-  const ProcessGrid grid(*world, 1, 1);
-  CarriedState carried(grid);
   Context ctx;
+  const ProcessGrid grid(ctx, *world, 1, 1);
+  CarriedState carried(grid);
   ScheduleShape shape;
   shape.layers.resize(1);
   shape.layers[0].border_bytes = {0, 0, 8};

@@ -170,7 +170,8 @@ Measured measure_step(const ModelConfig& model, int64_t tokens,
     Trainer trainer(ctx, world, model, train, parallel, {});
     initialise(ctx, model, 1, trainer.model().weights());
     trainer.step(one_document(tokens), 1e-3, 1.0, 0);
-    measured.bytes_sent[world.rank()] = trainer.grid().time->bytes_sent();
+    measured.bytes_sent[world.rank()] =
+        trainer.grid().between_time_ranks->bytes_sent();
     if (world.rank() == 0) {
       measured.peak_activations =
           ctx.pool().peak_bytes(MemoryUse::kActivations) +
