@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <ranges>
 #include <span>
 #include <string>
 
@@ -27,11 +26,17 @@ std::vector<int64_t> cut_blocks(const ParameterLayout& layout, int ranks) {
   for (int rank = 1; rank < ranks; ++rank) {
     const int64_t share =
         layout.numel() / ranks * rank + layout.numel() % ranks * rank / ranks;
-    begin[rank] = *std::ranges::partition_point(
-        std::views::iota(begin[rank - 1], begin[ranks]), [&](int64_t b) {
-          const ParameterBlock block = layout.block(b);
-          return block.offset + block.count / 2 < share;
-        });
+    int64_t low = begin[rank - 1], high = begin[ranks];
+    while (low < high) {
+      const int64_t middle = low + (high - low) / 2;
+      const ParameterBlock block = layout.block(middle);
+      if (block.offset + block.count / 2 < share) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    begin[rank] = low;
   }
   return begin;
 }

@@ -66,8 +66,13 @@ std::string first_different_element(const HostArray& a, const HostArray& b) {
   dispatch(a.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const std::span<const T> u = a.values<T>(), v = b.values<T>();
+    const ConstBytes x = std::as_bytes(u), y = std::as_bytes(v);
     for (std::size_t i = 0; i < u.size(); ++i) {
-      if (std::memcmp(&u[i], &v[i], sizeof(T)) == 0) continue;
+      const std::size_t begin = i * sizeof(T);
+      if (std::ranges::equal(x.subspan(begin, sizeof(T)),
+                             y.subspan(begin, sizeof(T)))) {
+        continue;
+      }
       char line[128];
       std::snprintf(line, sizeof(line), "element %zu: %.17g and %.17g", i,
                     static_cast<double>(u[i]), static_cast<double>(v[i]));

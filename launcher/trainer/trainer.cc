@@ -110,8 +110,8 @@ Tensor Trainer::run(Batch& batch, bool training) {
                    carried_.between_runs().ranks(std::ssize(shape.sequences)));
   set_batch(batch);
   runner_.run(std::move(shape), train_.hot_rounds, gradients_);
-  const Tensor losses = gather_slots(ctx_, *grid_.between_all, model_.losses(),
-                                     loss_places(batch));
+  Tensor losses = gather_slots(ctx_, *grid_.between_all, model_.losses(),
+                               loss_places(batch));
   model_.set_batch(ctx_, {});  // before the next ids are there
   return losses;
 }
