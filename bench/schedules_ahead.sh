@@ -9,7 +9,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 timepipe=${TIMEPIPE:-$PWD/build/release/bin/timepipe}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+job=
+trap '[ -z "$job" ] || kill "$job" 2>/dev/null; rm -rf "$work"' EXIT
 awk 'BEGIN {
   for (x = 7; i < 400000; ++i) {
     x = x * 16807 % 2147483647
@@ -21,12 +22,14 @@ OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$timepipe" train configs/demo.textproto \
   data.sequence_length=65536 data.batch=1 train.chunk_tokens=16 \
   model.num_layers=60 model.hidden_size=8 model.num_heads=1 \
   model.intermediate_size=8 optimizer.steps=3 optimizer.warmup_steps=1 eval.every=0 \
-  run_dir="$work/run" >"$work/out" 2>&1 ||
-  # Of so many chunks the sums refuse large addends: no matter here.
-  grep -q 'not trained: all 3 steps were skipped' "$work/out" || {
+  run_dir="$work/run" >"$work/out" 2>&1 &
+job=$!
+# Of so many chunks the sums refuse large addends: no matter here.
+wait "$job" || grep -q 'not trained: all 3 steps were skipped' "$work/out" || {
   tail "$work/out"
   exit 2
 }
+job=
 log=$(cat "$work"/run/logs/*)
 grep -oE 'step [0-9]+: loss .*' <<<"$log" |
   awk '{

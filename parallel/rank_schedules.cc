@@ -1,5 +1,6 @@
 #include "parallel/rank_schedules.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -24,16 +25,17 @@ std::shared_ptr<const RankSchedule> make(const ScheduleShape& shape, int rank) {
 }  // namespace
 
 void RankSchedules::make_ahead(ScheduleShape shape) {
+  constexpr std::size_t kMost = 2;
   const std::lock_guard lock(mutex_);
   const Made& kept = kept_[shape.training ? 1 : 0];
   if (kept && kept->shape == shape) return;
-  if (ahead_ && ahead_->shape == shape) return;
-  ahead_.reset();
-  ahead_ = std::make_unique<Ahead>();
-  ahead_->shape = std::move(shape);
-  ahead_->made = std::async(
+  if (std::ranges::count(ahead_, shape, &Ahead::shape) > 0) return;
+  if (ahead_.size() == kMost) ahead_.pop_front();
+  Ahead& ahead = ahead_.emplace_back();
+  ahead.shape = std::move(shape);
+  ahead.made = std::async(
       std::launch::async,
-      [rank = rank_, shape = ahead_->shape] { return make(shape, rank); });
+      [rank = rank_, shape = ahead.shape] { return make(shape, rank); });
 }
 
 std::shared_ptr<const RankSchedule> RankSchedules::of(
@@ -44,14 +46,22 @@ std::shared_ptr<const RankSchedule> RankSchedules::of(
   if (kept && kept->shape == shape) return kept;
   kept.reset();  // before there are two
   const auto start = Clock::now();
-  if (ahead_ && ahead_->shape == shape) {
-    kept = std::exchange(ahead_, {})->made.get();
-  } else {
-    kept = make(shape, rank_);
-  }
+  kept = take(shape);
   const std::chrono::duration<double> waited = Clock::now() - start;
   seconds_waited_ += waited.count();
   return kept;
+}
+
+// That which is ahead, or a new one.
+RankSchedules::Made RankSchedules::take(const ScheduleShape& shape) {
+  const auto ahead = std::ranges::find(ahead_, shape, &Ahead::shape);
+  if (ahead == ahead_.end()) {
+    ++num_late_;
+    return make(shape, rank_);
+  }
+  std::future<Made> made = std::move(ahead->made);
+  ahead_.erase(ahead);
+  return made.get();
 }
 
 }  // namespace timepipe
