@@ -19,10 +19,8 @@ using Clock = std::chrono::steady_clock;
 
 thread_local int64_t current_step = 0;
 
-}  // namespace
-
-// A message is often microseconds away; else ranks that share a core with this
-// one should get it.
+// Between two polls. A message is often microseconds away; else ranks that
+// share a core with this one should get it.
 void pause_after(Clock::duration waited) {
   using std::chrono::microseconds;
   if (waited < microseconds(20)) return;
@@ -34,12 +32,14 @@ void pause_after(Clock::duration waited) {
       waited / 32, microseconds(20), microseconds(100)));
 }
 
-std::string blocked_text(int rank, double seconds, const std::string& what) {
+std::string blocked_text(const Request& request, double seconds) {
   std::ostringstream text;
-  text << "rank " << rank << ", step " << current_step << ": waited " << seconds
-       << " s for " << what;
+  text << "rank " << request.rank() << ", step " << current_step << ": waited "
+       << seconds << " s for " << request.describe();
   return text.str();
 }
+
+}  // namespace
 
 std::string Tag::to_string() const {
   return std::string(lane == Lane::kGradient ? "gradient of " : "") +
@@ -71,15 +71,19 @@ bool Request::test() {
 
 void Request::wait() {
   if (test()) return;
+  wait_until([this] { return test(); }, *this, timeout_seconds_);
+}
+
+void wait_until(const std::function<bool()>& over, const Request& request,
+                double timeout_seconds) {
   const auto start = Clock::now();
-  const std::chrono::duration<double> timeout(timeout_seconds_);
+  const std::chrono::duration<double> timeout(timeout_seconds);
   const std::string before = activity();
-  set_activity("waiting for " + impl_->describe());
-  while (!test()) {
+  set_activity("waiting for " + request.describe());
+  while (!over()) {
     const auto waited = Clock::now() - start;
     if (waited > timeout) {
-      throw Blocked(
-          blocked_text(impl_->rank(), timeout_seconds_, impl_->describe()));
+      throw Blocked(blocked_text(request, timeout_seconds));
     }
     pause_after(waited);
   }

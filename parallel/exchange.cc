@@ -2,7 +2,7 @@
 
 #include "parallel/exchange.h"
 
-#include <chrono>
+#include <functional>
 #include <list>
 #include <string>
 #include <utility>
@@ -13,8 +13,6 @@
 
 namespace timepipe {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // The bytes of a tensor where a transport can reach them.
 class Parcel {
@@ -125,8 +123,7 @@ class TransportExchange : public Exchange {
   static void move(Messages& messages);
   void wait_for(Message& message) override;
   // Until over(), which the request brings about.
-  template <class Over>
-  void wait_for(const Request& request, const Over& over);
+  void wait_for(const Request& request, const std::function<bool()>& over);
 
   Communicator& group_;
   Transport& transport_;
@@ -223,21 +220,16 @@ void TransportExchange::wait_for(Message& message) {
   wait_for(message.request(), [&] { return message.over(); });
 }
 
-template <class Over>
-void TransportExchange::wait_for(const Request& request, const Over& over) {
+void TransportExchange::wait_for(const Request& request,
+                                 const std::function<bool()>& over) {
   progress();
   if (over()) return;
-  const std::string before = activity();
-  set_activity("waiting for " + request.describe());
-  for (const auto start = Clock::now(); !over(); progress()) {
-    const auto waited = Clock::now() - start;
-    const double timeout = group_.timeout_seconds();
-    if (std::chrono::duration<double>(waited).count() > timeout) {
-      throw Blocked(blocked_text(request.rank(), timeout, request.describe()));
-    }
-    pause_after(waited);
-  }
-  set_activity(before);  // not after an error: it is why this rank ends
+  wait_until(
+      [&] {
+        progress();
+        return over();
+      },
+      request, group_.timeout_seconds());
 }
 
 class HostExchange final : public TransportExchange {

@@ -3,8 +3,8 @@
 // Bytes of the host from rank to rank, and what the transports share: texts of
 // what is waited for, checks of arguments. Private to parallel/.
 
-#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,10 +40,10 @@ class Transport {
   virtual void progress() = 0;
 };
 
-// How a rank waits: the time between two polls, after it has waited for so
-// long, and what it says if that was too long.
-void pause_after(std::chrono::steady_clock::duration waited);
-std::string blocked_text(int rank, double seconds, const std::string& what);
+// Polls until over(), which completes the request. Throws Blocked, as
+// Request::wait(), once the deadline has passed.
+void wait_until(const std::function<bool()>& over, const Request& request,
+                double timeout_seconds);
 
 // Request::Impl::describe(); `peer` is a rank of the world.
 std::string describe_send(Tag tag, int peer);

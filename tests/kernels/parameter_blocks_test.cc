@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include "tests/kernels/kernel_test.h"
+#include "tests/support/five_blocks.h"
 
 namespace timepipe {
 namespace {
@@ -10,15 +11,6 @@ namespace {
 using namespace timepipe::testing;
 
 constexpr int64_t kBlock = ParameterBlock::kElements;
-
-// Five blocks: one, three and one of its parameters.
-ParameterLayout sample_layout() {
-  ParameterLayout layout;
-  layout.add("scale", {5});
-  layout.add("large", {2, kBlock + 3});
-  layout.add("last", {16});
-  return layout;
-}
 
 Tensor hashes_of(Context& ctx, const ParameterLayout& layout, int64_t first,
                  int64_t last, const Tensor& flat) {
@@ -29,7 +21,7 @@ Tensor hashes_of(Context& ctx, const ParameterLayout& layout, int64_t first,
 
 TEST(BlockHashes, AreXxh64OfTheBlocksBytes) {
   Context ctx;
-  const ParameterLayout layout = sample_layout();
+  const ParameterLayout layout = five_blocks();
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     const Tensor flat = normal(ctx, 1, {layout.numel()}, dtype);
     std::vector<int64_t> expected;
@@ -49,7 +41,7 @@ TEST(BlockHashes, AreXxh64OfTheBlocksBytes) {
 
 TEST(BlockHashes, SeeOneBitButNotThePadding) {
   Context ctx;
-  const ParameterStore store(ctx, sample_layout(), DType::kF32);
+  const ParameterStore store(ctx, five_blocks(), DType::kF32);
   const auto hashes = [&] {
     return to_i64(ctx, hashes_of(ctx, store.layout(), 0, 5, store.flat()));
   };
@@ -62,7 +54,7 @@ TEST(BlockHashes, SeeOneBitButNotThePadding) {
 
 TEST(BlockSquareSums, AreThoseOfEachBlockOfAShard) {
   Context ctx;
-  const ParameterLayout layout = sample_layout();
+  const ParameterLayout layout = five_blocks();
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     const Tensor flat = normal(ctx, 2, {layout.numel()}, dtype);
     const std::vector<double> x = to_f64(ctx, flat);
@@ -85,7 +77,7 @@ TEST(BlockSquareSums, AreThoseOfEachBlockOfAShard) {
 
 TEST(ParameterBlocks, ThreadsDoNotChangeBits) {
   Context ctx;
-  const ParameterLayout layout = sample_layout();
+  const ParameterLayout layout = five_blocks();
   const Tensor flat = normal(ctx, 3, {layout.numel()}, DType::kF32);
   EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     Tensor sums = nans(ctx, {5}, DType::kF64);
@@ -96,7 +88,7 @@ TEST(ParameterBlocks, ThreadsDoNotChangeBits) {
 
 TEST(ParameterBlocks, ArgumentsAreChecked) {
   Context ctx;
-  const ParameterLayout layout = sample_layout();
+  const ParameterLayout layout = five_blocks();
   const Tensor flat = ctx.zeros({layout.numel()}, DType::kF32);
   Tensor sums = nans(ctx, {5}, DType::kF64);
   EXPECT_THAT([&] { hashes_of(ctx, layout, 2, 6, flat); },

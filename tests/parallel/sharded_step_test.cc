@@ -125,19 +125,33 @@ TEST(ShardedOptimizer, WhatIsNotFiniteMarksTheStepOnAllAndChangesNothing) {
   });
 }
 
+// An optimizer of one rank, and all that it needs.
+struct Lone {
+  Context ctx;
+  std::unique_ptr<Communicator> world = make_self_communicator();
+  std::unique_ptr<Exchange> exchange = make_host_exchange(ctx, *world);
+  ParameterStore weights;
+  GradientSum sum;
+  ShardedOptimizer optimizer;
+
+  Lone(ParameterLayout layout, DType dtype, const OptimizerOptions& options)
+      : weights(ctx, std::move(layout), dtype),
+        sum(ctx, weights.layout(), dtype),
+        optimizer(ctx, *exchange, weights, options) {}
+};
+
+ParameterLayout vector_of(int64_t elements) {
+  ParameterLayout layout;
+  layout.add("w", {elements});
+  return layout;
+}
+
 // AdamW's bias correction is that of the moments, whatever went between.
 TEST(ShardedOptimizer, CountsItsUpdates) {
   const auto first_update_after = [](int refused, int64_t updates) {
-    Context ctx;
-    ParameterLayout layout;
-    layout.add("w", {1});
-    ParameterStore weights(ctx, layout, DType::kF64);
-    GradientSum sum(ctx, weights.layout(), DType::kF64);
-    const auto world = make_self_communicator();
-    const auto exchange = make_host_exchange(ctx, *world);
-    ShardedOptimizer optimizer(
-        ctx, *exchange, weights,
-        {.beta1 = 0.5, .beta2 = 0.75, .weight_decay = 0, .clip_norm = 0});
+    Lone lone(vector_of(1), DType::kF64,
+              {.beta1 = 0.5, .beta2 = 0.75, .weight_decay = 0, .clip_norm = 0});
+    auto& [ctx, world, exchange, weights, sum, optimizer] = lone;
     optimizer.set_updates(updates);
     for (int i = 0; i < refused; ++i) {
       sum.start(ctx, 1);
@@ -164,15 +178,8 @@ TEST(ShardedOptimizer, CountsItsUpdates) {
 TEST(ShardedOptimizer, ClipsFromTheNormAskedOn) {
   // The first moment after one step shows the gradient that AdamW saw.
   const auto clipped_gradient = [](double clip_norm) {
-    Context ctx;
-    ParameterLayout layout;
-    layout.add("w", {2});
-    ParameterStore weights(ctx, layout, DType::kF64);
-    GradientSum sum(ctx, weights.layout(), DType::kF64);
-    const auto world = make_self_communicator();
-    const auto exchange = make_host_exchange(ctx, *world);
-    ShardedOptimizer optimizer(ctx, *exchange, weights,
-                               {.beta1 = 0, .clip_norm = clip_norm});
+    Lone lone(vector_of(2), DType::kF64, {.beta1 = 0, .clip_norm = clip_norm});
+    auto& [ctx, world, exchange, weights, sum, optimizer] = lone;
     sum.start(ctx, 1);
     sum.add(ctx, 0, testing::from_f64(ctx, {3, -4}, {2}, DType::kF64));
     EXPECT_EQ(reduce(ctx, optimizer, sum).grad_norm, 5);
@@ -190,15 +197,9 @@ TEST(ShardedOptimizer, ClipsFromTheNormAskedOn) {
 
 // More elements than a thread of AdamW takes at once.
 TEST(ShardedOptimizer, UpdatesEveryElementOfLargeParameters) {
-  Context ctx;
-  ParameterLayout layout;
   const int64_t n = 65 * ParameterBlock::kElements + 3;
-  layout.add("w", {n});
-  ParameterStore weights(ctx, layout, DType::kF32);
-  GradientSum sum(ctx, weights.layout(), DType::kF32);
-  const auto world = make_self_communicator();
-  const auto exchange = make_host_exchange(ctx, *world);
-  ShardedOptimizer optimizer(ctx, *exchange, weights, {});
+  Lone lone(vector_of(n), DType::kF32, {});
+  auto& [ctx, world, exchange, weights, sum, optimizer] = lone;
   sum.start(ctx, 1);
   sum.add(ctx, 0, testing::filled(ctx, 1, {n}, DType::kF32));
   EXPECT_NEAR(reduce(ctx, optimizer, sum).grad_norm, std::sqrt(n), 1e-9);
@@ -242,13 +243,9 @@ TEST(ShardedOptimizer, StepsOnlyAfterReduce) {
 
 // The report of a step that was judged but not made.
 TEST(ShardedOptimizer, CountsNoUpdateWithoutAStep) {
-  Context ctx;
-  ParameterStore weights = sample_weights(ctx, DType::kF32);
-  GradientSum sum(ctx, weights.layout(), DType::kF32);
+  Lone lone(testing::sample_layout(), DType::kF32, {});
+  auto& [ctx, world, exchange, weights, sum, optimizer] = lone;
   sum.start(ctx, 1);
-  const auto world = make_self_communicator();
-  const auto exchange = make_host_exchange(ctx, *world);
-  ShardedOptimizer optimizer(ctx, *exchange, weights, {});
   EXPECT_TRUE(reduce(ctx, optimizer, sum, 2.5).finite);
   EXPECT_EQ(optimizer.report().loss, 2.5);
   EXPECT_EQ(optimizer.updates(), 0);

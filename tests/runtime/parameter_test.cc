@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "tests/support/five_blocks.h"
 #include "tests/support/tensors.h"
 
 namespace timepipe {
@@ -18,16 +19,8 @@ using ::testing::ThrowsMessage;
 
 constexpr int64_t kBlock = ParameterBlock::kElements;
 
-ParameterLayout sample_layout() {
-  ParameterLayout layout;
-  layout.add("scale", {5});
-  layout.add("large", {2, kBlock + 3});
-  layout.add("last", {16});
-  return layout;
-}
-
 TEST(ParameterLayout, ParametersStartAtCacheLines) {
-  const ParameterLayout layout = sample_layout();
+  const ParameterLayout layout = testing::five_blocks();
   const auto& p = layout.parameters();
   ASSERT_EQ(p.size(), 3u);
   EXPECT_EQ(std::tuple(p[0].offset, p[0].count), std::tuple(0, 5));
@@ -39,7 +32,7 @@ TEST(ParameterLayout, ParametersStartAtCacheLines) {
 }
 
 TEST(ParameterLayout, BlocksNeverSpanParameters) {
-  const ParameterLayout layout = sample_layout();
+  const ParameterLayout layout = testing::five_blocks();
   std::vector<std::tuple<int64_t, int64_t, int64_t>> blocks;
   for (int64_t i = 0; i < layout.num_blocks(); ++i) {
     const ParameterBlock b = layout.block(i);
@@ -74,7 +67,7 @@ TEST(ParameterLayout, TakesNoMemoryOrTimeForItsElements) {
 }
 
 TEST(ParameterLayout, IsFoundByName) {
-  ParameterLayout layout = sample_layout();
+  ParameterLayout layout = testing::five_blocks();
   EXPECT_EQ(layout.index_of("large"), 1);
   EXPECT_EQ(layout.add("one more", {}), 3);
   EXPECT_EQ(layout.parameters()[3].count, 1);
@@ -83,7 +76,7 @@ TEST(ParameterLayout, IsFoundByName) {
 }
 
 TEST(ParameterLayout, RefusesRepeatedNamesAndEmptyShapes) {
-  ParameterLayout layout = sample_layout();
+  ParameterLayout layout = testing::five_blocks();
   EXPECT_THAT([&] { layout.add("scale", {7}); },
               ThrowsMessage<InvalidArgument>("parameter scale: added twice"));
   EXPECT_THAT(
@@ -97,7 +90,7 @@ TEST(ParameterLayout, RefusesRepeatedNamesAndEmptyShapes) {
 
 TEST(ParameterStore, StartsAtZeroAndGivesViews) {
   Context ctx;
-  ParameterStore store(ctx, sample_layout(), DType::kF64);
+  ParameterStore store(ctx, testing::five_blocks(), DType::kF64);
   EXPECT_THAT(testing::to_f64(ctx, store.flat()), ::testing::Each(0));
   EXPECT_EQ(ctx.pool().current_bytes(MemoryUse::kParameters),
             store.flat().size_bytes());
