@@ -36,18 +36,18 @@ void check_rows(const Args& args) {
 }
 
 // The gradients of these and of tok, and that of y.
-template <class Args>
-void check_row_gradients(const Args& args) {
+template <class Args, class Gradients>
+void check_row_gradients(const Args& args, const Gradients& d) {
   const Tensor& xq = args.xq;
   const int64_t H = args.shape.heads, D = args.shape.head_size;
-  require_tensor("dy", args.dy, xq, xq.shape());
-  require_tensor("dxq", args.dxq, xq, xq.shape());
-  require_tensor("dxk", args.dxk, xq, xq.shape());
-  require_tensor("dxv", args.dxv, xq, xq.shape());
-  require_tensor("dlr", args.dlr, xq, {xq.dim(0), H});
-  require_tensor("dtok", args.dtok, xq, args.tok.shape());
-  require_tensor("dln_w", args.dln_w, xq, {H, D});
-  require_tensor("dln_b", args.dln_b, xq, {H, D});
+  require_tensor("dy", d.dy, xq, xq.shape());
+  require_tensor("dxq", d.dxq, xq, xq.shape());
+  require_tensor("dxk", d.dxk, xq, xq.shape());
+  require_tensor("dxv", d.dxv, xq, xq.shape());
+  require_tensor("dlr", d.dlr, xq, {xq.dim(0), H});
+  require_tensor("dtok", d.dtok, xq, args.tok.shape());
+  require_tensor("dln_w", d.dln_w, xq, {H, D});
+  require_tensor("dln_b", d.dln_b, xq, {H, D});
 }
 
 }  // namespace timepipe

@@ -44,7 +44,7 @@ void ttt_decode_backward(Context& ctx, const TttDecodeBackward& args) {
   check_inputs(args);
   const Tensor& xq = args.xq;
   const Shape state = {args.shape.state_size()};
-  check_row_gradients(args);
+  check_row_gradients(args, args);
   if (!args.dsum_out.empty()) {
     require_tensor("dsum_out", args.dsum_out, xq, state);
   }

@@ -1,4 +1,5 @@
-// Sizes of states; checks the arguments, then calls the kernel on host memory.
+// Sizes of states; checks the arguments, then calls the kernels on host memory,
+// which has them for the chains only.
 
 #include "kernels/ttt_scan.h"
 
@@ -26,17 +27,20 @@ void check_segments(Segments segments, int64_t b, int64_t tokens) {
   }
 }
 
-// What both passes read.
-template <class Args>
-void check_inputs(const Args& args) {
-  check_rows(args);
-  const TttShape& shape = args.shape;
-  const Tensor& xq = args.xq;
+void check_scan(const TttScan& scan) {
+  check_rows(scan);
+  const TttShape& shape = scan.shape;
+  const Tensor& xq = scan.xq;
   const int64_t T = xq.dim(0), b = shape.mini_batch;
-  require_tensor("tok", args.tok, xq, {b});
-  require_tensor("start", args.start, xq, {shape.state_size()});
-  require_tensor("kept", args.kept, xq, {ttt_scan_kept_elements(shape, T)});
-  check_segments(args.segments, b, T);
+  require_tensor("tok", scan.tok, xq, {b});
+  require_tensor("kept", scan.kept, xq, {ttt_scan_kept_elements(shape, T)});
+  require_tensor("y", scan.y, xq, xq.shape());
+  check_segments(scan.segments, b, T);
+}
+
+void check_scan(const TttScan& scan, const TttScanGradients& d) {
+  check_scan(scan);
+  check_row_gradients(scan, d);
 }
 
 }  // namespace
@@ -52,34 +56,52 @@ int64_t ttt_scan_kept_elements(const TttShape& shape, int64_t tokens) {
   return cpu::ttt_scan_kept_elements(shape, tokens);
 }
 
-void ttt_scan_forward(Context& ctx, const TttScanForward& args) {
-  check_inputs(args);
-  const Tensor& xq = args.xq;
-  const Shape state = {args.shape.state_size()};
-  const bool resets = !args.segments.empty() && args.segments[0].resets;
-  if (!resets || !args.state_in.empty()) {
-    require_tensor("state_in", args.state_in, xq, state);
-    require(!args.state_in.same_memory(args.state_out),
+void ttt_scan_prepare(Context&, const TttScan& scan) { check_scan(scan); }
+
+void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
+                      const Tensor& state_in, Tensor& state_out) {
+  check_scan(scan);
+  const Tensor& xq = scan.xq;
+  const Shape state = {scan.shape.state_size()};
+  const bool resets = !scan.segments.empty() && scan.segments[0].resets;
+  require_tensor("start", start, xq, state);
+  if (!resets || !state_in.empty()) {
+    require_tensor("state_in", state_in, xq, state);
+    require(!state_in.same_memory(state_out),
             "state_out: the memory of state_in, expected its own");
   }
-  require_tensor("y", args.y, xq, xq.shape());
-  require_tensor("state_out", args.state_out, xq, state);
+  require_tensor("state_out", state_out, xq, state);
   const KernelScope scope(ctx);
-  cpu::ttt_scan_forward(ctx, args);
+  cpu::ttt_scan_forward(ctx, scan, start, state_in, state_out);
 }
 
-void ttt_scan_backward(Context& ctx, const TttScanBackward& args) {
-  check_inputs(args);
-  const Tensor& xq = args.xq;
-  const Shape state = {args.shape.state_size()};
-  check_row_gradients(args);
-  if (!args.dstate_out.empty()) {
-    require_tensor("dstate_out", args.dstate_out, xq, state);
+void ttt_scan_read(Context&, const TttScan& scan) { check_scan(scan); }
+
+void ttt_scan_backward_read(Context&, const TttScan& scan,
+                            const TttScanGradients& d) {
+  check_scan(scan, d);
+}
+
+void ttt_scan_backward(Context& ctx, const TttScan& scan,
+                       const TttScanGradients& d, const Tensor& start,
+                       const Tensor& dstate_out, Tensor& dstate_in,
+                       Tensor& dstart) {
+  check_scan(scan, d);
+  const Tensor& xq = scan.xq;
+  const Shape state = {scan.shape.state_size()};
+  require_tensor("start", start, xq, state);
+  if (!dstate_out.empty()) {
+    require_tensor("dstate_out", dstate_out, xq, state);
   }
-  require_tensor("dstate_in", args.dstate_in, xq, state);
-  require_tensor("dstart", args.dstart, xq, state);
+  require_tensor("dstate_in", dstate_in, xq, state);
+  require_tensor("dstart", dstart, xq, state);
   const KernelScope scope(ctx);
-  cpu::ttt_scan_backward(ctx, args);
+  cpu::ttt_scan_backward(ctx, scan, d, start, dstate_out, dstate_in, dstart);
+}
+
+void ttt_scan_backward_finish(Context&, const TttScan& scan,
+                              const TttScanGradients& d) {
+  check_scan(scan, d);
 }
 
 int64_t ttt_scan_scratch_bytes(const TttShape& shape, DType dtype) {

@@ -24,27 +24,17 @@ struct TttShape {
 // backward. What they are is known to the kernels alone.
 int64_t ttt_scan_kept_elements(const TttShape& shape, int64_t tokens);
 
-// A layer runs the scan in three of its parts (models/layers/ttt.h), so that a
-// backend may work on all mini-batches at once where no state is needed: in
-// project, before the chain of states in scan, and in output, after it;
-// backward in output, before the chain, and in project, after it. So a layer
-// has everything but state_in in project and reads y in output; backward it has
-// dy in output and reads gradients in project, but those of states in scan. On
-// host memory the chain does all.
-
-struct TttScanForward {
-  const TttShape& shape;
-  const Tensor &xq, &xk, &xv;  // [T, H*D], q and k after RoPE
-  const Tensor& lr;            // [T, H], inner learning rate per token
-  const Tensor& tok;           // [b], scale per place in the mini-batch
-  const Tensor &ln_w, &ln_b;   // [H, D]
-  const Tensor& start;         // [state_size], learned start
-  const Tensor& state_in;      // [state_size]; empty if segments[0].resets
-  Segments segments;           // rows of a segment are cut into mini-batches
-                               // of b from its first row; the last is partial
-  Tensor& y;                   // [T, H*D]; 0 in rows outside every segment
-  Tensor& state_out;           // [state_size]; must not alias state_in
-  Tensor& kept;                // [ttt_scan_kept_elements(shape, T)]
+// One chunk's rows of a scan; all functions of one pass over it get the same.
+struct TttScan {
+  TttShape shape;
+  Segments segments;  // rows of a segment are cut into mini-batches of b from
+                      // its first row; the last is partial
+  Tensor xq, xk, xv;  // [T, H*D], q and k after RoPE
+  Tensor lr;          // [T, H], inner learning rate per token
+  Tensor tok;         // [b], scale per place in the mini-batch
+  Tensor ln_w, ln_b;  // [H, D]
+  Tensor kept;        // [ttt_scan_kept_elements(shape, T)]
+  Tensor y;           // [T, H*D]; 0 in rows outside every segment
 };
 
 // The inner loop over one chunk, in dual form. For each mini-batch with rows
@@ -55,28 +45,44 @@ struct TttScanForward {
 //   W <- W - tok[last] K^T H        b <- b - tok[last] 1^T H
 // tok multiplies by the READING row; last = the last row present. eps of LN is
 // 1e-6. A segment that resets starts from `start`, one that doesn't goes on
-// with the state left by the previous one. Throws InvalidArgument if shapes or
-// dtypes disagree or a segment lies outside the chunk.
-void ttt_scan_forward(Context& ctx, const TttScanForward& args);
+// with the state left by the previous one.
+//
+// In three, called in this order: only the second, the chain of states, needs
+// the state before the chunk, so that other ranks wait for no more than that.
+// A backend works on all mini-batches at once in the first (K K^T) and in the
+// third (Q K^T, Zb, Y); on host memory the chain does all. Inputs must not
+// change in between; y and kept are there after the third. All throw
+// InvalidArgument if shapes or dtypes disagree or a segment lies outside the
+// chunk.
+void ttt_scan_prepare(Context& ctx, const TttScan& scan);
+// start: [state_size], the learned one. state_in: [state_size]; empty if
+// segments[0].resets. state_out: [state_size], not the memory of state_in.
+void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
+                      const Tensor& state_in, Tensor& state_out);
+void ttt_scan_read(Context& ctx, const TttScan& scan);
 
-struct TttScanBackward {
-  const TttShape& shape;
-  const Tensor &xq, &xk, &xv, &lr, &tok, &ln_w, &ln_b, &start;  // as forward
-  Segments segments;
-  const Tensor& kept;        // as forward wrote it
-  const Tensor& dy;          // [T, H*D]
-  const Tensor& dstate_out;  // [state_size]; empty: zero
-  Tensor &dxq, &dxk, &dxv;   // [T, H*D]; 0 in rows outside every segment
-  Tensor& dlr;               // [T, H]
-  Tensor& dtok;              // [b]
-  Tensor &dln_w, &dln_b;     // [H, D]
-  Tensor& dstate_in;         // [state_size]; 0 if segments[0].resets
-  Tensor& dstart;            // [state_size]; sum of the state gradients that
-                             // arrive at resets; 0 if there is none
+struct TttScanGradients {
+  Tensor dy;             // [T, H*D], given
+  Tensor dxq, dxk, dxv;  // [T, H*D]; 0 in rows outside every segment
+  Tensor dlr;            // [T, H]
+  Tensor dtok;           // [b]
+  Tensor dln_w, dln_b;   // [H, D]
 };
 
-// Closed-form backward of the above; every output is overwritten.
-void ttt_scan_backward(Context& ctx, const TttScanBackward& args);
+// Closed-form backward of the above, in three again: from dy, before the chain;
+// the chain of states' gradients; what those give. Every output is
+// overwritten; those of `d` are there after the third. scan.y isn't read.
+void ttt_scan_backward_read(Context& ctx, const TttScan& scan,
+                            const TttScanGradients& d);
+// dstate_out: [state_size]; empty: zero. dstate_in: [state_size]; 0 if
+// segments[0].resets. dstart: [state_size], sum of the state gradients that
+// arrive at resets; 0 if there is none.
+void ttt_scan_backward(Context& ctx, const TttScan& scan,
+                       const TttScanGradients& d, const Tensor& start,
+                       const Tensor& dstate_out, Tensor& dstate_in,
+                       Tensor& dstart);
+void ttt_scan_backward_finish(Context& ctx, const TttScan& scan,
+                              const TttScanGradients& d);
 
 // Bytes of scratch that the backward takes; the forward takes less.
 int64_t ttt_scan_scratch_bytes(const TttShape& shape, DType dtype);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 
 #include "kernels/embedding.h"
@@ -88,20 +89,20 @@ int64_t Decoder::read_some(std::span<const int64_t> ids, bool last) {
                        .tokens = rows,
                        .segments = segments,
                        .detached = true,
-                       .place = place};
+                       .place = dual ? std::nullopt : std::optional(place)};
   Tensor x = slab_.x.slice(0, rows);
   Tensor read = ctx_.allocate({rows}, DType::kI64);
   upload(ctx_, ids.first(static_cast<std::size_t>(rows)), read);
   embedding_forward(ctx_, read, model_.input_embedding(), x);
   for (std::size_t l = 0; l < state_.layers.size(); ++l) {
-    run_block(l, view, dual);
+    run_block(l, view);
   }
   state_.tokens_read += rows;
   return rows;
 }
 
 // The block's parts, with what they look back to in place of a chunk's borders.
-void Decoder::run_block(std::size_t l, const ChunkView& view, bool dual) {
+void Decoder::run_block(std::size_t l, const ChunkView& view) {
   const Block& block = model_.blocks()[l];
   HiddenState::Layer& layer = state_.layers[l];
   Tensor x = slab_.x.slice(0, view.tokens);
@@ -111,7 +112,7 @@ void Decoder::run_block(std::size_t l, const ChunkView& view, bool dual) {
   block.conv(ctx_, view, slab_, halo_x, layer.halo_qk);
   if (!layer.halo_x.empty()) push_rows(ctx_, x, layer.halo_x);
   block.project(ctx_, view, slab_, halo_qk);
-  if (dual) {
+  if (!view.place) {
     Tensor after;
     block.scan(ctx_, view, slab_, layer.state, after);
     layer.state = after;

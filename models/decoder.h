@@ -46,8 +46,7 @@ class Decoder {
   // Reads on by as many of the tokens as go at once, and returns their number.
   // last: the mini-batch in which they end is whole without more.
   int64_t read_some(std::span<const int64_t> ids, bool last);
-  // dual: whole mini-batches, in dual form.
-  void run_block(std::size_t layer, const ChunkView& view, bool dual);
+  void run_block(std::size_t layer, const ChunkView& view);
   // Logits [end - begin, vocab] of rows of the last read_some(), which read
   // `rows`.
   Tensor logits(int64_t begin, int64_t end, int64_t rows);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "kernels/segment.h"
@@ -16,8 +17,9 @@ struct ChunkView {
   int64_t first, tokens;  // first token in the sequence, number of tokens
   Segments segments;      // pieces of documents inside the chunk
   bool detached;          // no gradient goes to the chunk before it
-  int64_t place = 0;      // of the first token in its mini-batch of the inner
-                          // learner; only decoding starts inside one
+  // Only in decoding: the tokens lie in one mini-batch of the inner learner,
+  // from this place of it on, and needn't fill it.
+  std::optional<int64_t> place = {};
 };
 
 // What the executor asks of a model: run one part of one layer on one chunk. A

@@ -85,8 +85,11 @@ void token_losses(Context& ctx, const Tensor& logits, const Tensor& targets,
 
 int64_t ttt_scan_kept_elements(const TttShape& shape, int64_t tokens);
 int64_t ttt_scan_scratch_bytes(const TttShape& shape, DType dtype);
-void ttt_scan_forward(Context& ctx, const TttScanForward& args);
-void ttt_scan_backward(Context& ctx, const TttScanBackward& args);
+void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
+                      const Tensor& state_in, Tensor& state_out);
+void ttt_scan_backward(Context& ctx, const TttScan& scan, TttScanGradients d,
+                       const Tensor& start, const Tensor& dstate_out,
+                       Tensor& dstate_in, Tensor& dstart);
 void ttt_decode_forward(Context& ctx, const TttDecodeForward& args);
 void ttt_decode_backward(Context& ctx, const TttDecodeBackward& args);
 

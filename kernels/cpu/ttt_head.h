@@ -64,7 +64,7 @@ struct Head {
                          head);
   }
 
-  // Copies the rows of one mini-batch together. Args: either pass's.
+  // Copies the rows of one mini-batch together. Args: either kernel's.
   template <class Args>
   void load(const Args& args, const Cut& cut, MiniBatch<T>& x) const {
     copy(rows(args.xq, cut), x.q);

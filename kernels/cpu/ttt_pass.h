@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include "kernels/cpu/ttt_head.h"
 #include "kernels/cpu/ttt_inner_linear.h"
@@ -107,13 +108,12 @@ struct BackwardScratch {
         layer(arena, r, shape.head_size, hidden_size(shape)) {}
 };
 
-// Args: either kernel's.
-template <class T, class Model, class Args>
-void write_gradients(const Args& args, const Head<T>& head, const Cut& cut,
+// Gradients: either kernel's.
+template <class T, class Model, class Gradients>
+void write_gradients(Gradients& d, const Head<T>& head, const Cut& cut,
                      const BackwardScratch<T, Model>& s) {
-  const Matrix<T> dxq = head.rows(args.dxq, cut),
-                  dxk = head.rows(args.dxk, cut),
-                  dxv = head.rows(args.dxv, cut);
+  const Matrix<T> dxq = head.rows(d.dxq, cut), dxk = head.rows(d.dxk, cut),
+                  dxv = head.rows(d.dxv, cut);
   for (int64_t i = 0; i < cut.rows; ++i) {
     for (int64_t j = 0; j < dxq.cols; ++j) {
       const T dtarget = s.dtarget.row(i)[j];
@@ -121,8 +121,8 @@ void write_gradients(const Args& args, const Head<T>& head, const Cut& cut,
       dxk.row(i)[j] = s.d.dk.row(i)[j] - dtarget;
       dxv.row(i)[j] = dtarget;
     }
-    const int64_t H = args.shape.heads;
-    elements<T>(args.dlr)[(cut.row + i) * H + head.head] = s.d.dlr[i];
+    const int64_t H = head.shape.heads;
+    elements<T>(d.dlr)[(cut.row + i) * H + head.head] = s.d.dlr[i];
   }
 }
 
@@ -137,15 +137,15 @@ struct UpdateBackward {
 
 // All gradients of a mini-batch's rows, once the train views have been run.
 // Adds to dstate what arrives at `state` through the rows.
-template <class T, class Model, class Args>
-void mini_batch_backward(const Args& args, const Head<T>& head, const Cut& cut,
+template <class T, class Model, class Gradients>
+void mini_batch_backward(Gradients& d, const Head<T>& head, const Cut& cut,
                          const Norm<T>& norm, const Trained<T, Model>& trained,
                          const State<T>& state,
                          const std::type_identity_t<UpdateBackward<T>>& update,
                          const State<T>& dstate, const NormGradient& dnorm,
                          const BackwardScratch<T, Model>& s) {
   const auto& [x, train] = trained;
-  copy(head.rows(args.dy, cut), s.dy);
+  copy(head.rows(std::as_const(d.dy), cut), s.dy);
   fill(s.d.dk, T(0));
   std::fill_n(s.d.dlr, cut.rows, T(0));
 
@@ -160,24 +160,24 @@ void mini_batch_backward(const Args& args, const Head<T>& head, const Cut& cut,
   loss_gradient_backward(norm, train.loss, x.target, s.d.dz, s.dtarget, dnorm);
   Model::train_view_backward(x, state, train, tested.test, s.d, dstate,
                              s.layer);
-  write_gradients(args, head, cut, s);
+  write_gradients(d, head, cut, s);
 }
 
 // dln_w, dln_b: each head's own. dtok: over heads in order.
-template <class T, class Args>
-void write_sums(const Args& args, const double* sums) {
-  const int64_t D = args.shape.head_size, H = args.shape.heads;
-  const int64_t n = HeadSums::size(args.shape);
+template <class T, class Gradients>
+void write_sums(const TttShape& shape, Gradients& d, const double* sums) {
+  const int64_t D = shape.head_size, H = shape.heads;
+  const int64_t n = HeadSums::size(shape);
   for (int64_t h = 0; h < H; ++h) {
     for (int64_t j = 0; j < D; ++j) {
-      elements<T>(args.dln_w)[h * D + j] = static_cast<T>(sums[h * n + j]);
-      elements<T>(args.dln_b)[h * D + j] = static_cast<T>(sums[h * n + D + j]);
+      elements<T>(d.dln_w)[h * D + j] = static_cast<T>(sums[h * n + j]);
+      elements<T>(d.dln_b)[h * D + j] = static_cast<T>(sums[h * n + D + j]);
     }
   }
-  for (int64_t i = 0; i < args.dtok.numel(); ++i) {
+  for (int64_t i = 0; i < d.dtok.numel(); ++i) {
     double sum = 0;
     for (int64_t h = 0; h < H; ++h) sum += sums[h * n + 2 * D + i];
-    elements<T>(args.dtok)[i] = static_cast<T>(sum);
+    elements<T>(d.dtok)[i] = static_cast<T>(sum);
   }
 }
 

@@ -25,26 +25,25 @@ int64_t num_groups(int64_t mini_batches) {
 }
 
 template <class T, class Model>
-void forward_head(const TttScanForward& args, std::span<const Cut> cuts,
-                  int64_t h, T* block) {
-  const Head<T> head{args.shape, h};
-  const Norm<T> norm = norm_of_head<T>(args.ln_w, args.ln_b, h);
-  const State<T> state = head.state(args.state_out);
-  if (cuts.empty() || !cuts[0].resets) {
-    copy(head.state(args.state_in), state);
-  }
+void forward_head(TttScan& scan, const Tensor& start, const Tensor& state_in,
+                  Tensor& state_out, std::span<const Cut> cuts, int64_t h,
+                  T* block) {
+  const Head<T> head{scan.shape, h};
+  const Norm<T> norm = norm_of_head<T>(scan.ln_w, scan.ln_b, h);
+  const State<T> state = head.state(state_out);
+  if (cuts.empty() || !cuts[0].resets) copy(head.state(state_in), state);
   for (std::size_t n = 0; n < cuts.size(); ++n) {
-    if (cuts[n].resets) copy(head.state(args.start), state);
+    if (cuts[n].resets) copy(head.state(start), state);
     if (n % kGroup == 0) {
-      copy(state, head.state(args.kept, n / kGroup));
+      copy(state, head.state(scan.kept, n / kGroup));
     }
     Arena<T> arena(block);
-    ForwardScratch<T, Model> s(arena, args.shape, cuts[n].rows);
-    head.load(args, cuts[n], s.trained.x);
+    ForwardScratch<T, Model> s(arena, scan.shape, cuts[n].rows);
+    head.load(scan, cuts[n], s.trained.x);
     s.trained.run(norm, state, s.layer);
     s.tested.run(s.trained, state, s.layer);
     write_output(norm, s.trained.x.q, s.tested.test.z_bar,
-                 head.rows(args.y, cuts[n]));
+                 head.rows(scan.y, cuts[n]));
     Model::update(s.trained.x, s.trained.train, s.trained.x.tok_last(), state);
   }
 }
@@ -66,14 +65,18 @@ struct Step {
 template <class T, class Model>
 class BackwardOfHead {
  public:
-  BackwardOfHead(const TttScanBackward& args, std::span<const Cut> cuts,
+  BackwardOfHead(const TttScan& scan, TttScanGradients& d, const Tensor& start,
+                 Tensor& dstate_in, Tensor& dstart, std::span<const Cut> cuts,
                  int64_t head, T* block, double* sums)
-      : args_(args),
+      : scan_(scan),
+        d_(d),
         cuts_(cuts),
-        head_{args.shape, head},
-        norm_(norm_of_head<T>(args.ln_w, args.ln_b, head)),
-        dstate_(head_.state(args.dstate_in)),
-        sums_(args.shape, sums),
+        head_{scan.shape, head},
+        norm_(norm_of_head<T>(scan.ln_w, scan.ln_b, head)),
+        start_(head_.state(start)),
+        dstate_(head_.state(dstate_in)),
+        dstart_(head_.state(dstart)),
+        sums_(scan.shape, sums),
         block_(block) {}
 
   void run() {
@@ -104,40 +107,39 @@ class BackwardOfHead {
   void run_forward(int64_t group, std::span<const Cut> cuts, Arena<T>& arena) {
     for (std::size_t n = 0; n < cuts.size(); ++n) {
       Step<T, Model>& step = steps_[n];
-      step = Step<T, Model>(arena, args_.shape, cuts[n].rows);
+      step = Step<T, Model>(arena, scan_.shape, cuts[n].rows);
       if (n == 0) {
-        copy(head_.state(args_.kept, group), step.state);
+        copy(head_.state(scan_.kept, group), step.state);
       } else if (cuts[n].resets) {
-        copy(head_.state(args_.start), step.state);
+        copy(start_, step.state);
       } else {
         const Step<T, Model>& last = steps_[n - 1];
         copy(last.state, step.state);
         Model::update(last.trained.x, last.trained.train,
                       last.trained.x.tok_last(), step.state);
       }
-      head_.load(args_, cuts[n], step.trained.x);
+      head_.load(scan_, cuts[n], step.trained.x);
       Arena<T> rest = arena;
-      const LayerScratch<T> scratch(rest, cuts[n].rows, args_.shape.head_size,
-                                    hidden_size(args_.shape));
+      const LayerScratch<T> scratch(rest, cuts[n].rows, scan_.shape.head_size,
+                                    hidden_size(scan_.shape));
       step.trained.run(norm_, step.state, scratch);
     }
   }
 
   void run_backward(const Cut& cut, const Step<T, Model>& step,
                     Arena<T> arena) {
-    BackwardScratch<T, Model> s(arena, args_.shape, cut.rows, sums_.dtok);
+    BackwardScratch<T, Model> s(arena, scan_.shape, cut.rows, sums_.dtok);
     mini_batch_backward(
-        args_, head_, cut, norm_, step.trained, step.state,
+        d_, head_, cut, norm_, step.trained, step.state,
         {step.trained.x.tok_last(), dstate_, &sums_.dtok[cut.rows - 1]},
         dstate_, sums_.dnorm, s);
   }
 
   void hand_to_start() {
-    const State<T> dstart = head_.state(args_.dstart);
-    move(dstate_.first.w, dstart.first.w);
-    move(dstate_.first.b, dstart.first.b);
-    move(dstate_.second.w, dstart.second.w);
-    move(dstate_.second.b, dstart.second.b);
+    move(dstate_.first.w, dstart_.first.w);
+    move(dstate_.first.b, dstart_.first.b);
+    move(dstate_.second.w, dstart_.second.w);
+    move(dstate_.second.b, dstart_.second.b);
   }
 
   static void move(Matrix<T> from, Matrix<T> to) {
@@ -147,46 +149,53 @@ class BackwardOfHead {
     fill(from, T(0));
   }
 
-  const TttScanBackward& args_;
+  const TttScan& scan_;
+  TttScanGradients& d_;
   std::span<const Cut> cuts_;
   Head<T> head_;
   Norm<T> norm_;
+  State<const T> start_;
   State<T> dstate_;  // the gradient of the running state, in dstate_in
+  State<T> dstart_;
   HeadSums sums_;
   T* block_;
   std::array<Step<T, Model>, kGroup> steps_;
 };
 
 template <class T, class Model>
-void forward(Context& ctx, const TttScanForward& args) {
-  const TttShape& shape = args.shape;
-  const std::vector<Cut> cuts = cut_segments(args.segments, shape.mini_batch);
-  clear_padding(args.segments, args.y);
+void forward(Context& ctx, TttScan scan, const Tensor& start,
+             const Tensor& state_in, Tensor& state_out) {
+  const TttShape& shape = scan.shape;
+  const std::vector<Cut> cuts = cut_segments(scan.segments, shape.mini_batch);
+  clear_padding(scan.segments, scan.y);
   Arena<T> arena;
   ForwardScratch<T, Model>(arena, shape, shape.mini_batch);
   Tensor scratch = ctx.allocate({shape.heads, arena.size()}, dtype_of<T>());
   const int64_t used = num_groups(std::ssize(cuts)) * shape.state_size();
-  T* kept = elements<T>(args.kept);
-  std::fill(kept + used, kept + args.kept.numel(), T(0));
+  T* kept = elements<T>(scan.kept);
+  std::fill(kept + used, kept + scan.kept.numel(), T(0));
   T* blocks = elements<T>(scratch);
   parallel_for(shape.heads, [&](int64_t h) {
-    forward_head<T, Model>(args, cuts, h, blocks + h * arena.size());
+    forward_head<T, Model>(scan, start, state_in, state_out, cuts, h,
+                           blocks + h * arena.size());
   });
 }
 
 template <class T, class Model>
-void backward(Context& ctx, const TttScanBackward& args) {
-  const TttShape& shape = args.shape;
-  const std::vector<Cut> cuts = cut_segments(args.segments, shape.mini_batch);
-  for (Tensor* t : {&args.dxq, &args.dxk, &args.dxv, &args.dlr}) {
-    clear_padding(args.segments, *t);
+void backward(Context& ctx, const TttScan& scan, TttScanGradients& d,
+              const Tensor& start, const Tensor& dstate_out, Tensor& dstate_in,
+              Tensor& dstart) {
+  const TttShape& shape = scan.shape;
+  const std::vector<Cut> cuts = cut_segments(scan.segments, shape.mini_batch);
+  for (Tensor* t : {&d.dxq, &d.dxk, &d.dxv, &d.dlr}) {
+    clear_padding(scan.segments, *t);
   }
-  std::fill_n(elements<T>(args.dstart), args.dstart.numel(), T(0));
-  if (args.dstate_out.empty()) {
-    std::fill_n(elements<T>(args.dstate_in), args.dstate_in.numel(), T(0));
+  std::fill_n(elements<T>(dstart), dstart.numel(), T(0));
+  if (dstate_out.empty()) {
+    std::fill_n(elements<T>(dstate_in), dstate_in.numel(), T(0));
   } else {
-    std::copy_n(elements<T>(args.dstate_out), args.dstate_out.numel(),
-                elements<T>(args.dstate_in));
+    std::copy_n(elements<T>(dstate_out), dstate_out.numel(),
+                elements<T>(dstate_in));
   }
   const int64_t block_size = BackwardOfHead<T, Model>::block_size(shape);
   const int64_t n = HeadSums::size(shape);
@@ -195,11 +204,11 @@ void backward(Context& ctx, const TttScanBackward& args) {
   T* blocks = elements<T>(scratch);
   double* head_sums = elements<double>(sums);
   parallel_for(shape.heads, [&](int64_t h) {
-    BackwardOfHead<T, Model>(args, cuts, h, blocks + h * block_size,
-                             head_sums + h * n)
+    BackwardOfHead<T, Model>(scan, d, start, dstate_in, dstart, cuts, h,
+                             blocks + h * block_size, head_sums + h * n)
         .run();
   });
-  write_sums<T>(args, head_sums);
+  write_sums<T>(shape, d, head_sums);
 }
 
 }  // namespace
@@ -209,24 +218,29 @@ int64_t ttt_scan_kept_elements(const TttShape& shape, int64_t tokens) {
   return num_groups((tokens + b - 1) / b) * shape.state_size();
 }
 
-void ttt_scan_forward(Context& ctx, const TttScanForward& args) {
-  dispatch(args.xq.dtype(), [&](auto zero) {
+void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
+                      const Tensor& state_in, Tensor& state_out) {
+  dispatch(scan.xq.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    if (args.shape.inner == InnerModel::kLinear) {
-      forward<T, LinearModel<T>>(ctx, args);
+    if (scan.shape.inner == InnerModel::kLinear) {
+      forward<T, LinearModel<T>>(ctx, scan, start, state_in, state_out);
     } else {
-      forward<T, MlpModel<T>>(ctx, args);
+      forward<T, MlpModel<T>>(ctx, scan, start, state_in, state_out);
     }
   });
 }
 
-void ttt_scan_backward(Context& ctx, const TttScanBackward& args) {
-  dispatch(args.xq.dtype(), [&](auto zero) {
+void ttt_scan_backward(Context& ctx, const TttScan& scan, TttScanGradients d,
+                       const Tensor& start, const Tensor& dstate_out,
+                       Tensor& dstate_in, Tensor& dstart) {
+  dispatch(scan.xq.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    if (args.shape.inner == InnerModel::kLinear) {
-      backward<T, LinearModel<T>>(ctx, args);
+    if (scan.shape.inner == InnerModel::kLinear) {
+      backward<T, LinearModel<T>>(ctx, scan, d, start, dstate_out, dstate_in,
+                                  dstart);
     } else {
-      backward<T, MlpModel<T>>(ctx, args);
+      backward<T, MlpModel<T>>(ctx, scan, d, start, dstate_out, dstate_in,
+                               dstart);
     }
   });
 }

@@ -62,6 +62,7 @@ std::unique_ptr<SequenceLayer::Slab> TttLayer::make_slab(Context& ctx,
   for (Tensor* t : {&slab->gate, &slab->lr}) *t = take(heads);
   if (config_.share_qk) slab->p = take(rows);
   if (config_.use_gate) slab->g = take(rows);
+  slab->tok = take({shape_.mini_batch});
   slab->o_mean = take({tokens});
   slab->o_rstd = take({tokens});
   slab->kept = take({ttt_scan_kept_elements(shape_, tokens)});
@@ -100,7 +101,7 @@ void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
   linear_forward(ctx, u, weight(wv_), xv);
   for (Tensor* x : {&xq, &xk}) {
     rope(ctx, Rotation::kForward, shape_.heads, shape_.mini_batch,
-         config_.rope_theta, *x, view.place);
+         config_.rope_theta, *x, view.place.value_or(0));
   }
   if (config_.use_gate) {
     Tensor g = rows(slab.g, view);
@@ -109,6 +110,8 @@ void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
   Tensor gate = rows(slab.gate, view), lr = rows(slab.lr, view);
   inner_rate_forward(ctx, u, weight(rate_w_), weight(rate_b_), rate_scale(),
                      gate, lr);
+  token_scale_forward(ctx, weight(token_idx_), slab.tok);
+  if (!view.place) ttt_scan_prepare(ctx, scan_of(slab, view));
 }
 
 void TttLayer::scan(Context& ctx, const ChunkView& view, Slab& base,
@@ -117,27 +120,14 @@ void TttLayer::scan(Context& ctx, const ChunkView& view, Slab& base,
   if (state_out.empty()) {
     state_out = ctx.allocate({shape_.state_size()}, weights_->dtype());
   }
-  Tensor o = rows(slab.o, view), kept = kept_of(slab, view);
-  ttt_scan_forward(ctx, {.shape = shape_,
-                         .xq = rows(slab.xq, view),
-                         .xk = rows(slab.xk, view),
-                         .xv = rows(slab.xv, view),
-                         .lr = rows(slab.lr, view),
-                         .tok = token_scale(ctx),
-                         .ln_w = weight(ln_w_),
-                         .ln_b = weight(ln_b_),
-                         .start = learned_start(ctx),
-                         .state_in = state_in,
-                         .segments = view.segments,
-                         .y = o,
-                         .state_out = state_out,
-                         .kept = kept});
+  ttt_scan_forward(ctx, scan_of(slab, view), learned_start(ctx), state_in,
+                   state_out);
 }
 
 void TttLayer::scan_part(Context& ctx, const ChunkView& view, Slab& base,
                          Tensor& state, Tensor& gradient_sum) const {
   auto& slab = static_cast<TttSlab&>(base);
-  const int64_t end = view.place + view.tokens;
+  const int64_t place = view.place.value(), end = place + view.tokens;
   const bool completes = end == shape_.mini_batch;
   Tensor o = rows(slab.o, view), unwanted;
   ttt_decode_forward(ctx, {.shape = shape_,
@@ -145,7 +135,7 @@ void TttLayer::scan_part(Context& ctx, const ChunkView& view, Slab& base,
                            .xk = rows(slab.xk, view),
                            .xv = rows(slab.xv, view),
                            .lr = rows(slab.lr, view),
-                           .tok = token_scale(ctx).slice(view.place, end),
+                           .tok = slab.tok.slice(place, end),
                            .ln_w = weight(ln_w_),
                            .ln_b = weight(ln_b_),
                            .state = state,
@@ -160,6 +150,7 @@ void TttLayer::scan_part(Context& ctx, const ChunkView& view, Slab& base,
 void TttLayer::output(Context& ctx, const ChunkView& view, Slab& base,
                       Tensor& y) const {
   auto& slab = static_cast<TttSlab&>(base);
+  if (!view.place) ttt_scan_read(ctx, scan_of(slab, view));
   Tensor n = ctx.allocate(y.shape(), y.dtype());
   Tensor mean = rows(slab.o_mean, view), rstd = rows(slab.o_rstd, view);
   layernorm_forward(ctx, rows(slab.o, view), weight(post_w_), weight(post_b_),
@@ -183,14 +174,19 @@ void TttLayer::inspect(
   see("ttt_out", rows(slab.o, view));
 }
 
-Tensor TttLayer::kept_of(const TttSlab& slab, const ChunkView& view) const {
-  return slab.kept.slice(0, ttt_scan_kept_elements(shape_, view.tokens));
-}
-
-Tensor TttLayer::token_scale(Context& ctx) const {
-  Tensor tok = ctx.allocate({shape_.mini_batch}, weights_->dtype());
-  token_scale_forward(ctx, weight(token_idx_), tok);
-  return tok;
+TttScan TttLayer::scan_of(const TttSlab& slab, const ChunkView& view) const {
+  const int64_t kept = ttt_scan_kept_elements(shape_, view.tokens);
+  return {.shape = shape_,
+          .segments = view.segments,
+          .xq = rows(slab.xq, view),
+          .xk = rows(slab.xk, view),
+          .xv = rows(slab.xv, view),
+          .lr = rows(slab.lr, view),
+          .tok = slab.tok,
+          .ln_w = weight(ln_w_),
+          .ln_b = weight(ln_b_),
+          .kept = slab.kept.slice(0, kept),
+          .y = rows(slab.o, view)};
 }
 
 Tensor TttLayer::learned_start(Context& ctx) const {

@@ -62,6 +62,7 @@ class TttLayer : public SequenceLayer {
     Tensor xq, xk, xv;         // after convolution and RoPE
     Tensor g;                  // gate projection, only if gated
     Tensor gate, lr;           // inner rate [T,H]
+    Tensor tok;                // scale per place in a mini-batch [b]
     Tensor kept;               // by the scan, for its backward
     Tensor o, o_mean, o_rstd;  // output of the scan; statistics of its norm
 
@@ -73,9 +74,9 @@ class TttLayer : public SequenceLayer {
   };
 
   Tensor weight(int64_t index) const { return weights_->value(index); }
-  Tensor kept_of(const TttSlab& slab, const ChunkView& view) const;
+  TttScan scan_of(const TttSlab& slab, const ChunkView& view) const;
+  static TttScanGradients scan_gradients_of(const TttSlab& slab);
   Tensor learned_start(Context& ctx) const;
-  Tensor token_scale(Context& ctx) const;  // [b]
   double rate_scale() const;
 
   ModelConfig config_;

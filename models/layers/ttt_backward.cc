@@ -26,6 +26,18 @@ void TttLayer::take_gradients(Context& ctx, int64_t tokens, Slab& base) const {
   for (Tensor* t : {&d.ln_w, &d.ln_b}) *t = take(weight(ln_w_).shape());
 }
 
+TttScanGradients TttLayer::scan_gradients_of(const TttSlab& slab) {
+  const TttSlab::Gradients& d = slab.d;
+  return {.dy = d.o,
+          .dxq = d.xq,
+          .dxk = d.xk,
+          .dxv = d.xv,
+          .dlr = d.lr,
+          .dtok = d.tok,
+          .dln_w = d.ln_w,
+          .dln_b = d.ln_b};
+}
+
 void TttLayer::output_backward(Context& ctx, const ChunkView& view, Slab& base,
                                const Tensor& dy, GradientSum& gradients) const {
   auto& slab = static_cast<TttSlab&>(base);
@@ -53,6 +65,7 @@ void TttLayer::output_backward(Context& ctx, const ChunkView& view, Slab& base,
                          db);
     });
   });
+  ttt_scan_backward_read(ctx, scan_of(slab, view), scan_gradients_of(slab));
 }
 
 void TttLayer::scan_backward(Context& ctx, const ChunkView& view, Slab& base,
@@ -64,28 +77,9 @@ void TttLayer::scan_backward(Context& ctx, const ChunkView& view, Slab& base,
   if (dstate_in.empty()) {
     unwanted = ctx.allocate(dstart.shape(), dstart.dtype());
   }
-  ttt_scan_backward(ctx, {.shape = shape_,
-                          .xq = rows(slab.xq, view),
-                          .xk = rows(slab.xk, view),
-                          .xv = rows(slab.xv, view),
-                          .lr = rows(slab.lr, view),
-                          .tok = token_scale(ctx),
-                          .ln_w = weight(ln_w_),
-                          .ln_b = weight(ln_b_),
-                          .start = learned_start(ctx),
-                          .segments = view.segments,
-                          .kept = kept_of(slab, view),
-                          .dy = slab.d.o,
-                          .dstate_out = dstate_out,
-                          .dxq = slab.d.xq,
-                          .dxk = slab.d.xk,
-                          .dxv = slab.d.xv,
-                          .dlr = slab.d.lr,
-                          .dtok = slab.d.tok,
-                          .dln_w = slab.d.ln_w,
-                          .dln_b = slab.d.ln_b,
-                          .dstate_in = dstate_in.empty() ? unwanted : dstate_in,
-                          .dstart = dstart});
+  ttt_scan_backward(ctx, scan_of(slab, view), scan_gradients_of(slab),
+                    learned_start(ctx), dstate_out,
+                    dstate_in.empty() ? unwanted : dstate_in, dstart);
   int64_t offset = 0;
   for (const int64_t index : start_) {
     const Tensor w = weight(index);
@@ -100,6 +94,7 @@ void TttLayer::project_backward(Context& ctx, const ChunkView& view,
                                 const Tensor& halo_qk_in, Tensor& dhalo_qk_in,
                                 Tensor& du, GradientSum& gradients) const {
   auto& slab = static_cast<TttSlab&>(base);
+  ttt_scan_backward_finish(ctx, scan_of(slab, view), scan_gradients_of(slab));
   add_gradient(ctx, *weights_, token_idx_, gradients, [&](Tensor& d) {
     token_scale_backward(ctx, slab.d.tok, weight(token_idx_), d);
   });

@@ -24,31 +24,31 @@ void run(Context& ctx, Scan& scan, int64_t chunk, int64_t mid) {
   const DType dtype = scan.xq.dtype();
   const int64_t chunks = num_chunks(scan.tokens, chunk);
   const Shape state{scan.shape.state_size()};
-  std::vector<Tensor> states{scan.start}, kept;
-  std::vector<Segment> segments;
+  std::vector<Tensor> states{scan.start};
+  std::vector<TttScan> cuts;
+  std::vector<Segment> segments(chunks);
   const auto cut = [&](const Tensor& x, int64_t c) {
     return x.slice(c * chunk, std::min((c + 1) * chunk, scan.tokens));
   };
   for (int64_t c = 0; c < chunks; ++c) {
     const int64_t n = std::min(chunk, scan.tokens - c * chunk);
-    segments.push_back({0, n, c * chunk + 1, false});
-    Tensor y = cut(scan.y, c), state_out = ctx.allocate(state, dtype);
-    kept.push_back(
-        ctx.allocate({ttt_scan_kept_elements(scan.shape, n)}, dtype));
-    ttt_scan_forward(ctx, {scan.shape,
-                           cut(scan.xq, c),
-                           cut(scan.xk, c),
-                           cut(scan.xv, c),
-                           cut(scan.lr, c),
-                           scan.tok,
-                           scan.ln_w,
-                           scan.ln_b,
-                           scan.start,
-                           states.back(),
-                           {&segments.back(), 1},
-                           y,
-                           state_out,
-                           kept.back()});
+    segments[c] = {0, n, c * chunk + 1, false};
+    cuts.push_back(
+        {.shape = scan.shape,
+         .segments = {&segments[c], 1},
+         .xq = cut(scan.xq, c),
+         .xk = cut(scan.xk, c),
+         .xv = cut(scan.xv, c),
+         .lr = cut(scan.lr, c),
+         .tok = scan.tok,
+         .ln_w = scan.ln_w,
+         .ln_b = scan.ln_b,
+         .kept = ctx.allocate({ttt_scan_kept_elements(scan.shape, n)}, dtype),
+         .y = cut(scan.y, c)});
+    Tensor state_out = ctx.allocate(state, dtype);
+    ttt_scan_prepare(ctx, cuts[c]);
+    ttt_scan_forward(ctx, cuts[c], scan.start, states.back(), state_out);
+    ttt_scan_read(ctx, cuts[c]);
     states.push_back(state_out);
     if (c * chunk + n == mid) scan.state_mid = to_values(ctx, state_out);
   }
@@ -56,38 +56,22 @@ void run(Context& ctx, Scan& scan, int64_t chunk, int64_t mid) {
   Tensor dstate = scan.dstate_last;
   for (int64_t c = chunks - 1; c >= 0; --c) {
     if ((c + 1) * chunk == mid) scan.dstate_mid = to_values(ctx, dstate);
-    Tensor dxq = cut(scan.dxq, c), dxk = cut(scan.dxk, c);
-    Tensor dxv = cut(scan.dxv, c), dlr = cut(scan.dlr, c);
-    Tensor dtok = ctx.allocate(scan.tok.shape(), dtype);
-    Tensor dln_w = ctx.allocate(scan.ln_w.shape(), dtype);
-    Tensor dln_b = ctx.allocate(scan.ln_b.shape(), dtype);
+    const TttScanGradients d{.dy = cut(scan.dy, c),
+                             .dxq = cut(scan.dxq, c),
+                             .dxk = cut(scan.dxk, c),
+                             .dxv = cut(scan.dxv, c),
+                             .dlr = cut(scan.dlr, c),
+                             .dtok = ctx.allocate(scan.tok.shape(), dtype),
+                             .dln_w = ctx.allocate(scan.ln_w.shape(), dtype),
+                             .dln_b = ctx.allocate(scan.ln_b.shape(), dtype)};
     Tensor dstate_in = ctx.allocate(state, dtype);
     Tensor dstart = ctx.allocate(state, dtype);
-    ttt_scan_backward(ctx, {scan.shape,
-                            cut(scan.xq, c),
-                            cut(scan.xk, c),
-                            cut(scan.xv, c),
-                            cut(scan.lr, c),
-                            scan.tok,
-                            scan.ln_w,
-                            scan.ln_b,
-                            scan.start,
-                            {&segments[c], 1},
-                            kept[c],
-                            cut(scan.dy, c),
-                            dstate,
-                            dxq,
-                            dxk,
-                            dxv,
-                            dlr,
-                            dtok,
-                            dln_w,
-                            dln_b,
-                            dstate_in,
-                            dstart});
-    accumulate(ctx, dtok, scan.dtok);
-    accumulate(ctx, dln_w, scan.dln_w);
-    accumulate(ctx, dln_b, scan.dln_b);
+    ttt_scan_backward_read(ctx, cuts[c], d);
+    ttt_scan_backward(ctx, cuts[c], d, scan.start, dstate, dstate_in, dstart);
+    ttt_scan_backward_finish(ctx, cuts[c], d);
+    accumulate(ctx, d.dtok, scan.dtok);
+    accumulate(ctx, d.dln_w, scan.dln_w);
+    accumulate(ctx, d.dln_b, scan.dln_b);
     dstate = dstate_in;
   }
   scan.dstate_init = to_values(ctx, dstate);

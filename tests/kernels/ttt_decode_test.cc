@@ -168,7 +168,7 @@ TEST_P(TttDecode, WithoutEarlierTokensIsTheDualForm) {
   scan.segments = {
       {.row = 0, .rows = s.tokens(), .context = s.tokens(), .resets = false}};
   const ScanOutputs expected = run_forward(ctx_, scan);
-  const ScanGradients de = run_backward(ctx_, scan, expected.kept);
+  const ScanGradients de = run_backward(ctx_, scan, expected);
   const DecodeOutputs out = run_forward(ctx_, p);
   const DecodeGradients d = run_backward(ctx_, p);
   EXPECT_TRUE(close_l2(ctx_, out.y, to_f64(ctx_, expected.y), kSameF64));

@@ -32,6 +32,11 @@ struct ScanProblem {
 struct ScanOutputs {
   Tensor y, state_out, kept;
 
+  TttScan of(const ScanProblem& p) const {
+    return {p.shape, p.segments, p.xq,   p.xk, p.xv, p.lr,
+            p.tok,   p.ln_w,     p.ln_b, kept, y};
+  }
+
   std::vector<Tensor> all() const { return {y, state_out, kept}; }
 };
 
@@ -68,6 +73,9 @@ struct ScanGradients : InputGradients {
       : InputGradients(ctx, p),
         dstate_in(nans_like(ctx, p.start)),
         dstart(nans_like(ctx, p.start)) {}
+  TttScanGradients of(const ScanProblem& p) const {
+    return {p.dy, dxq, dxk, dxv, dlr, dtok, dln_w, dln_b};
+  }
   std::vector<Tensor> all() const {
     return {dxq, dxk, dxv, dlr, dtok, dln_w, dln_b, dstate_in, dstart};
   }
@@ -104,20 +112,10 @@ inline ScanProblem random_problem(Context& ctx, const TttShape& shape,
 }
 
 inline void forward_into(Context& ctx, const ScanProblem& p, ScanOutputs& out) {
-  ttt_scan_forward(ctx, {.shape = p.shape,
-                         .xq = p.xq,
-                         .xk = p.xk,
-                         .xv = p.xv,
-                         .lr = p.lr,
-                         .tok = p.tok,
-                         .ln_w = p.ln_w,
-                         .ln_b = p.ln_b,
-                         .start = p.start,
-                         .state_in = p.state_in,
-                         .segments = p.segments,
-                         .y = out.y,
-                         .state_out = out.state_out,
-                         .kept = out.kept});
+  const TttScan scan = out.of(p);
+  ttt_scan_prepare(ctx, scan);
+  ttt_scan_forward(ctx, scan, p.start, p.state_in, out.state_out);
+  ttt_scan_read(ctx, scan);
 }
 
 inline ScanOutputs run_forward(Context& ctx, const ScanProblem& p) {
@@ -131,30 +129,14 @@ inline ScanOutputs run_forward(Context& ctx, const ScanProblem& p) {
 }
 
 inline ScanGradients run_backward(Context& ctx, const ScanProblem& p,
-                                  const Tensor& kept) {
+                                  const ScanOutputs& out) {
   ScanGradients d(ctx, p);
-  ttt_scan_backward(ctx, {.shape = p.shape,
-                          .xq = p.xq,
-                          .xk = p.xk,
-                          .xv = p.xv,
-                          .lr = p.lr,
-                          .tok = p.tok,
-                          .ln_w = p.ln_w,
-                          .ln_b = p.ln_b,
-                          .start = p.start,
-                          .segments = p.segments,
-                          .kept = kept,
-                          .dy = p.dy,
-                          .dstate_out = p.dstate_out,
-                          .dxq = d.dxq,
-                          .dxk = d.dxk,
-                          .dxv = d.dxv,
-                          .dlr = d.dlr,
-                          .dtok = d.dtok,
-                          .dln_w = d.dln_w,
-                          .dln_b = d.dln_b,
-                          .dstate_in = d.dstate_in,
-                          .dstart = d.dstart});
+  const TttScan scan = out.of(p);
+  const TttScanGradients rows = d.of(p);
+  ttt_scan_backward_read(ctx, scan, rows);
+  ttt_scan_backward(ctx, scan, rows, p.start, p.dstate_out, d.dstate_in,
+                    d.dstart);
+  ttt_scan_backward_finish(ctx, scan, rows);
   return d;
 }
 
@@ -228,7 +210,7 @@ inline std::vector<std::vector<double>> run_in_chunks(Context& ctx,
   std::vector<std::vector<double>> sums(4), rows(4);
   for (std::size_t i = chunks.size(); i-- > 0;) {
     chunks[i].dstate_out = dstate;
-    gradients.push_back(run_backward(ctx, chunks[i], outputs[i].kept));
+    gradients.push_back(run_backward(ctx, chunks[i], outputs[i]));
     const ScanGradients& d = gradients.back();
     dstate = d.dstate_in;
     accumulate(ctx, sums[0], d.dtok);

@@ -49,7 +49,7 @@ INSTANTIATE_TEST_SUITE_P(AllSizes, TttScanDefinition,
                                  Values(1, 3, 4, 8, 16), Values(1, 5, 16)),
                          name_of_case);
 
-class TttScanGradients : public ::testing::TestWithParam<Case> {};
+class TttScanDifferences : public ::testing::TestWithParam<Case> {};
 
 // The objective sum(y * dy) + sum(state_out * dstate_out).
 double objective(Context& ctx, const ScanProblem& p) {
@@ -62,14 +62,14 @@ double objective(Context& ctx, const ScanProblem& p) {
                                                const ScanProblem& p,
                                                int64_t sample) {
   const Threads one(1);  // thousands of small scans: waking threads would cost
-  const ScanGradients d = run_backward(ctx, p, run_forward(ctx, p).kept);
+  const ScanGradients d = run_backward(ctx, p, run_forward(ctx, p));
   return gradients_agree(ctx, [&] { return objective(ctx, p); },
                          d.with(p, {{"start", p.start, d.dstart},
                                     {"state_in", p.state_in, d.dstate_in}}),
                          {.step = 1e-4, .sample = sample});
 }
 
-TEST_P(TttScanGradients, AgreeWithFiniteDifferences) {
+TEST_P(TttScanDifferences, AgreeWithFiniteDifferences) {
   const auto [inner, D, b] = GetParam();
   Context ctx;
   const ScanProblem p = random_problem(ctx, {inner, 2, D, b}, packed_tokens(b),
@@ -77,7 +77,7 @@ TEST_P(TttScanGradients, AgreeWithFiniteDifferences) {
   EXPECT_TRUE(all_gradients_agree(ctx, p, 24));
 }
 
-TEST_P(TttScanGradients, OfAChunkThatStartsWithAResetReachNoEarlierState) {
+TEST_P(TttScanDifferences, OfAChunkThatStartsWithAResetReachNoEarlierState) {
   const auto [inner, D, b] = GetParam();
   Context ctx;
   ScanProblem p =
@@ -87,7 +87,7 @@ TEST_P(TttScanGradients, OfAChunkThatStartsWithAResetReachNoEarlierState) {
   p.state_in = Tensor();
   const ScanOutputs out = run_forward(ctx, p);
   EXPECT_TRUE(same_bits(ctx, out.y, with_state.y));
-  const ScanGradients d = run_backward(ctx, p, out.kept);
+  const ScanGradients d = run_backward(ctx, p, out);
   EXPECT_EQ(norm(to_f64(ctx, d.dstate_in)), 0);
   const Threads one(1);
   EXPECT_TRUE(gradients_agree(ctx, [&] { return objective(ctx, p); },
@@ -95,14 +95,14 @@ TEST_P(TttScanGradients, OfAChunkThatStartsWithAResetReachNoEarlierState) {
                               {.step = 1e-4, .sample = 20}));
 }
 
-INSTANTIATE_TEST_SUITE_P(AllSizes, TttScanGradients,
+INSTANTIATE_TEST_SUITE_P(AllSizes, TttScanDifferences,
                          Combine(Values(InnerModel::kLinear, InnerModel::kMlp),
                                  Values(3, 8), Values(1, 3, 5)),
                          name_of_case);
 
-class TttScan : public ::testing::TestWithParam<InnerModel> {};
+class TttScanOf : public ::testing::TestWithParam<InnerModel> {};
 
-TEST_P(TttScan, GradientsAgreeOverSeveralKeptStates) {
+TEST_P(TttScanOf, GradientsAgreeOverSeveralKeptStates) {
   Context ctx;
   const TttShape shape{GetParam(), 1, 4, 2};
   const ScanProblem p =
@@ -126,7 +126,7 @@ void expect_same_in_chunks(Context& ctx, const ScanProblem& p) {
   }
 }
 
-TEST_P(TttScan, SplitIntoChunksDoesNotChangeTheResult) {
+TEST_P(TttScanOf, SplitIntoChunksDoesNotChangeTheResult) {
   Context ctx;
   ScanProblem p = random_problem(ctx, {GetParam(), 2, 6, 4}, packed_tokens(4),
                                  packed_segments(4));
@@ -134,7 +134,7 @@ TEST_P(TttScan, SplitIntoChunksDoesNotChangeTheResult) {
   expect_same_in_chunks(ctx, p);
 }
 
-TEST_P(TttScan, SplitIntoChunksDoesNotChangeALongResult) {
+TEST_P(TttScanOf, SplitIntoChunksDoesNotChangeALongResult) {
   Context ctx;
   const ScanProblem p =
       random_problem(ctx, {GetParam(), 2, 4, 3}, 120,
@@ -143,7 +143,7 @@ TEST_P(TttScan, SplitIntoChunksDoesNotChangeALongResult) {
   expect_same_in_chunks(ctx, p);
 }
 
-TEST_P(TttScan, PackedDocumentsEqualSeparateRuns) {
+TEST_P(TttScanOf, PackedDocumentsEqualSeparateRuns) {
   Context ctx;
   const int64_t b = 4;
   const TttShape shape{GetParam(), 2, 6, b};
@@ -154,13 +154,13 @@ TEST_P(TttScan, PackedDocumentsEqualSeparateRuns) {
   ScanProblem packed = random_problem(ctx, shape, 24, documents);
   packed.dstate_out = Tensor();
   const ScanOutputs out = run_forward(ctx, packed);
-  const ScanGradients d = run_backward(ctx, packed, out.kept);
+  const ScanGradients d = run_backward(ctx, packed, out);
   Vector dstart;
   for (const Segment& s : documents) {
     const int64_t begin = s.row, end = s.row + s.rows;
     const ScanProblem alone = chunk_of(packed, begin, end);
     const ScanOutputs alone_out = run_forward(ctx, alone);
-    const ScanGradients alone_d = run_backward(ctx, alone, alone_out.kept);
+    const ScanGradients alone_d = run_backward(ctx, alone, alone_out);
     EXPECT_TRUE(same_bits(ctx, out.y.slice(begin, end), alone_out.y));
     EXPECT_TRUE(same_bits(ctx, d.dxq.slice(begin, end), alone_d.dxq));
     EXPECT_TRUE(same_bits(ctx, d.dxk.slice(begin, end), alone_d.dxk));
@@ -171,24 +171,24 @@ TEST_P(TttScan, PackedDocumentsEqualSeparateRuns) {
   EXPECT_TRUE(close_l2(ctx, d.dstart, dstart, kSameF64));
 }
 
-TEST_P(TttScan, RowsOutsideSegmentsAreZero) {
+TEST_P(TttScanOf, RowsOutsideSegmentsAreZero) {
   Context ctx;
   ScanProblem p = random_problem(ctx, {GetParam(), 2, 4, 3}, packed_tokens(3),
                                  packed_segments(3));
   fill_padding(ctx, p, std::numeric_limits<double>::quiet_NaN());
   const ScanOutputs out = run_forward(ctx, p);
-  const ScanGradients d = run_backward(ctx, p, out.kept);
+  const ScanGradients d = run_backward(ctx, p, out);
   for (const Tensor& t : {out.y, d.dxq, d.dxk, d.dxv, d.dlr}) {
     EXPECT_EQ(norm(to_f64(ctx, t.slice(4, 9))), 0);
     EXPECT_EQ(norm(to_f64(ctx, t.slice(23, 27))), 0);
   }
 }
 
-TEST_P(TttScan, WithoutSegmentsTheStatePassesThrough) {
+TEST_P(TttScanOf, WithoutSegmentsTheStatePassesThrough) {
   Context ctx;
   const ScanProblem p = random_problem(ctx, {GetParam(), 2, 4, 3}, 6, {});
   const ScanOutputs out = run_forward(ctx, p);
-  const ScanGradients d = run_backward(ctx, p, out.kept);
+  const ScanGradients d = run_backward(ctx, p, out);
   EXPECT_TRUE(same_bits(ctx, out.state_out, p.state_in));
   EXPECT_TRUE(same_bits(ctx, d.dstate_in, p.dstate_out));
   for (const Tensor& t : {out.y, d.dxq, d.dtok, d.dln_w, d.dstart}) {
@@ -199,13 +199,13 @@ TEST_P(TttScan, WithoutSegmentsTheStatePassesThrough) {
 std::vector<Tensor> run_both(Context& ctx, const ScanProblem& p) {
   const ScanOutputs out = run_forward(ctx, p);
   std::vector<Tensor> all = out.all();
-  for (const Tensor& t : run_backward(ctx, p, out.kept).all()) {
+  for (const Tensor& t : run_backward(ctx, p, out).all()) {
     all.push_back(t);
   }
   return all;
 }
 
-TEST_P(TttScan, BitsDoNotDependOnThreadsOrRepetition) {
+TEST_P(TttScanOf, BitsDoNotDependOnThreadsOrRepetition) {
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     Context ctx;
     const ScanProblem p =
@@ -216,7 +216,7 @@ TEST_P(TttScan, BitsDoNotDependOnThreadsOrRepetition) {
   }
 }
 
-TEST_P(TttScan, SinglePrecisionAgreesWithDouble) {
+TEST_P(TttScanOf, SinglePrecisionAgreesWithDouble) {
   Context ctx;
   const int64_t D = 16, b = 8, tokens = 160;
   ScanProblem p = random_problem(
@@ -235,7 +235,7 @@ TEST_P(TttScan, SinglePrecisionAgreesWithDouble) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(BothModels, TttScan,
+INSTANTIATE_TEST_SUITE_P(BothModels, TttScanOf,
                          Values(InnerModel::kLinear, InnerModel::kMlp),
                          [](const auto& info) {
                            return name_of_model(info.param);
@@ -289,6 +289,32 @@ TEST(TttScanErrors, ForwardNamesWhatIsWrong) {
   }
 }
 
+TEST(TttScanErrors, EveryFunctionChecksTheRows) {
+  Context ctx;
+  ScanProblem p = random_problem(ctx, {InnerModel::kLinear, 2, 4, 3}, 12,
+                                 {{0, 4, 3, false}});
+  ScanOutputs out = run_forward(ctx, p);
+  ScanGradients d(ctx, p);
+  const TttScanGradients rows = d.of(p);
+  p.segments.push_back({7, 3, 0, true});
+  const TttScan scan = out.of(p);
+  const std::string says = "segments[1].row: 7, expected a multiple of 3";
+  EXPECT_THAT([&] { ttt_scan_prepare(ctx, scan); }, refuses(says));
+  EXPECT_THAT(
+      [&] { ttt_scan_forward(ctx, scan, p.start, p.state_in, out.state_out); },
+      refuses(says));
+  EXPECT_THAT([&] { ttt_scan_read(ctx, scan); }, refuses(says));
+  EXPECT_THAT([&] { ttt_scan_backward_read(ctx, scan, rows); }, refuses(says));
+  EXPECT_THAT(
+      [&] {
+        ttt_scan_backward(ctx, scan, rows, p.start, p.dstate_out, d.dstate_in,
+                          d.dstart);
+      },
+      refuses(says));
+  EXPECT_THAT([&] { ttt_scan_backward_finish(ctx, scan, rows); },
+              refuses(says));
+}
+
 TEST(TttScanErrors, StateOutMustNotAliasStateIn) {
   Context ctx;
   const ScanProblem p =
@@ -302,17 +328,18 @@ TEST(TttScanErrors, BackwardNamesWhatIsWrong) {
   Context ctx;
   ScanProblem p = random_problem(ctx, {InnerModel::kLinear, 2, 4, 3}, 12,
                                  {{0, 4, 3, false}});
-  const ScanOutputs out = run_forward(ctx, p);
-  const auto backward = [&](const Tensor& kept) {
-    return [&, kept] { run_backward(ctx, p, kept); };
-  };
-  EXPECT_THAT(backward(out.kept.slice(0, 0)), refuses("kept: "));
+  ScanOutputs out = run_forward(ctx, p);
+  const auto backward = [&] { run_backward(ctx, p, out); };
+  const Tensor kept = out.kept;
+  out.kept = kept.slice(0, 0);
+  EXPECT_THAT(backward, refuses("kept: "));
+  out.kept = kept;
   const Tensor dy = p.dy;
   p.dy = ctx.zeros({12, 4}, DType::kF64);
-  EXPECT_THAT(backward(out.kept), refuses("dy: shape [12,4]"));
+  EXPECT_THAT(backward, refuses("dy: shape [12,4]"));
   p.dy = dy;
   p.dstate_out = ctx.zeros({12}, DType::kF64);
-  EXPECT_THAT(backward(out.kept), refuses("dstate_out: shape [12]"));
+  EXPECT_THAT(backward, refuses("dstate_out: shape [12]"));
 }
 
 TEST(TttShape, CountsStatesAndKeepsEverySixteenth) {
