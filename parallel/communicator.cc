@@ -1,45 +1,11 @@
-// Waiting for messages, the same for every transport: polls, time limits,
-// errors.
+// Waiting for messages, the same for every transport, and its errors.
 
 #include "parallel/communicator.h"
 
-#include <sched.h>
-
-#include <algorithm>
-#include <chrono>
-#include <sstream>
-#include <thread>
-
 #include "parallel/transport.h"
+#include "parallel/watchdog.h"
 
 namespace timepipe {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-thread_local int64_t current_step = 0;
-
-// Between two polls. A message is often microseconds away; else ranks that
-// share a core with this one should get it.
-void pause_after(Clock::duration waited) {
-  using std::chrono::microseconds;
-  if (waited < microseconds(20)) return;
-  if (waited < microseconds(500)) {
-    sched_yield();
-    return;
-  }
-  std::this_thread::sleep_for(std::clamp<Clock::duration>(
-      waited / 32, microseconds(20), microseconds(100)));
-}
-
-std::string blocked_text(const Request& request, double seconds) {
-  std::ostringstream text;
-  text << "rank " << request.rank() << ", step " << current_step << ": waited "
-       << seconds << " s for " << request.describe();
-  return text.str();
-}
-
-}  // namespace
 
 std::string Tag::to_string() const {
   return std::string(lane == Lane::kGradient ? "gradient of " : "") +
@@ -71,25 +37,10 @@ bool Request::test() {
 
 void Request::wait() {
   if (test()) return;
-  wait_until([this] { return test(); }, *this, timeout_seconds_);
+  Watchdog watchdog;
+  watchdog.expect(
+      {.over = [this] { return test(); }, .rank = rank(), .text = describe()});
+  watchdog.wait([&] { watchdog.look(timeout_seconds_); });
 }
-
-void wait_until(const std::function<bool()>& over, const Request& request,
-                double timeout_seconds) {
-  const auto start = Clock::now();
-  const std::chrono::duration<double> timeout(timeout_seconds);
-  const std::string before = activity();
-  set_activity("waiting for " + request.describe());
-  while (!over()) {
-    const auto waited = Clock::now() - start;
-    if (waited > timeout) {
-      throw Blocked(blocked_text(request, timeout_seconds));
-    }
-    pause_after(waited);
-  }
-  set_activity(before);  // not after Blocked: it is why this rank ends
-}
-
-void set_current_step(int64_t step) { current_step = step; }
 
 }  // namespace timepipe

@@ -11,7 +11,6 @@
 
 #include "parallel/schedule.h"
 #include "runtime/context.h"
-#include "runtime/termination.h"
 
 namespace timepipe {
 
@@ -161,8 +160,5 @@ bool started_by_mpi();
 // since MPI_Abort need not return.
 [[noreturn]] void abort_all_ranks(int exit_status);
 #endif
-
-// The step that errors of waiting name.
-void set_current_step(int64_t step);
 
 }  // namespace timepipe

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "parallel/transport.h"
+#include "parallel/watchdog.h"
 #include "runtime/transfer.h"
 
 namespace timepipe {
@@ -128,6 +129,7 @@ class TransportExchange : public Exchange {
   Communicator& group_;
   Transport& transport_;
   Messages packing_, outgoing_, incoming_;  // oldest first
+  Watchdog watchdog_;
   int64_t bytes_sent_ = 0;
 };
 
@@ -203,6 +205,7 @@ void TransportExchange::progress() {
   post_packed();
   move(outgoing_);
   move(incoming_);
+  watchdog_.look(group_.timeout_seconds());
 }
 
 void TransportExchange::finish() {
@@ -224,12 +227,9 @@ void TransportExchange::wait_for(const Request& request,
                                  const std::function<bool()>& over) {
   progress();
   if (over()) return;
-  wait_until(
-      [&] {
-        progress();
-        return over();
-      },
-      request, group_.timeout_seconds());
+  watchdog_.expect(
+      {.over = over, .rank = request.rank(), .text = request.describe()});
+  watchdog_.wait([this] { progress(); });
 }
 
 class HostExchange final : public TransportExchange {

@@ -61,8 +61,9 @@ class Exchange {
   virtual void all_gather(const Tensor& in, std::span<const int64_t> counts,
                           Tensor& out) = 0;
 
-  // Lets messages move; call between operations. Where work can wait for a
-  // message without holding up the host, this throws Blocked.
+  // Lets messages move and looks after what work waits for; call between
+  // operations. A wait of the host calls it, too: it is where Blocked comes
+  // from.
   virtual void progress() = 0;
   // Until all that was sent is gone.
   virtual void finish() = 0;

@@ -4,7 +4,6 @@
 // what is waited for, checks of arguments. Private to parallel/.
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -39,11 +38,6 @@ class Transport {
   // Lets messages move; call between operations.
   virtual void progress() = 0;
 };
-
-// Polls until over(), which completes the request. Throws Blocked, as
-// Request::wait(), once the deadline has passed.
-void wait_until(const std::function<bool()>& over, const Request& request,
-                double timeout_seconds);
 
 // Request::Impl::describe(); `peer` is a rank of the world.
 std::string describe_send(Tag tag, int peer);

@@ -16,6 +16,7 @@
 #include "parallel/launched.h"
 #include "runtime/error.h"
 #include "runtime/host_memory.h"
+#include "runtime/termination.h"
 
 namespace timepipe {
 namespace {

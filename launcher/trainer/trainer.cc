@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "parallel/watchdog.h"
+#include "runtime/termination.h"
 #include "runtime/transfer.h"
 
 namespace timepipe {

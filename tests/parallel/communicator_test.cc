@@ -13,6 +13,8 @@
 #include <tuple>
 
 #include "parallel/transport.h"
+#include "parallel/watchdog.h"
+#include "runtime/termination.h"
 #include "tests/parallel/communicator_checks.h"
 
 namespace timepipe {

@@ -15,6 +15,7 @@
 
 #include "parallel/communicator.h"
 #include "parallel/transport.h"
+#include "parallel/watchdog.h"
 
 namespace timepipe::testing {
 

@@ -13,6 +13,8 @@
 
 #include "parallel/communicator.h"
 #include "parallel/transport.h"
+#include "parallel/watchdog.h"
+#include "runtime/termination.h"
 
 namespace timepipe {
 namespace {
