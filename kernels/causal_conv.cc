@@ -2,6 +2,7 @@
 
 #include "kernels/causal_conv.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 
@@ -20,19 +21,26 @@ void require_segments(Segments segments, int64_t rows) {
             name + "rows [" + std::to_string(s.row) + "," +
                 std::to_string(s.row + s.rows) + "), expected inside [" +
                 std::to_string(end) + "," + std::to_string(rows) + ")");
-    require(s.context == 0 || (s.context > 0 && i == 0 && s.row == 0),
+    const bool first =
+        i == 0 ? s.row == 0 || s.member > 0 : s.member > segments[i - 1].member;
+    require(s.context == 0 || (s.context > 0 && first),
             name + "context " + std::to_string(s.context) +
-                ", expected 0: only the chunk's first row can continue a "
-                "document");
+                ", expected 0: only the first row of a chunk's sequence can "
+                "continue a document");
     end = s.row + s.rows;
   }
 }
 
-bool needs_halo(Segments segments) {
-  return !segments.empty() && !segments[0].starts_document();
+// Rows of the halos up to that of the last member which reads one.
+int64_t halo_rows_read(Segments segments, int64_t k) {
+  int64_t rows = 0;
+  for (const Segment& s : segments) {
+    if (!s.starts_document()) rows = (s.member + 1) * (k - 1);
+  }
+  return rows;
 }
 
-// w: [C,1,k]. The halo is [k-1,C], or empty where none is read.
+// w: [C,1,k]. The halo is [members*(k-1),C], or empty where none is read.
 void check(const Tensor& x, const Tensor& w, Segments segments,
            const char* halo_name, const Tensor& halo) {
   require_matrix("x", x);
@@ -42,8 +50,12 @@ void check(const Tensor& x, const Tensor& w, Segments segments,
                      ", expected a width of at least 1");
   require_tensor("w", w, x, {C, 1, k});
   require_segments(segments, x.dim(0));
-  if (halo.empty() && (k == 1 || !needs_halo(segments))) return;
-  require_tensor(halo_name, halo, x, {k - 1, C});
+  const int64_t read = halo_rows_read(segments, k);
+  if (halo.empty() && read == 0) return;
+  require_tensor(halo_name, halo, x, {std::max(halo.dim(0), read), C});
+  require(k > 1 && halo.dim(0) % (k - 1) == 0,
+          std::string(halo_name) + ": " + std::to_string(halo.dim(0)) +
+              " rows, expected a multiple of " + std::to_string(k - 1));
 }
 
 }  // namespace

@@ -8,15 +8,18 @@
 namespace timepipe {
 namespace {
 
-void check(const CrossEntropy& args, const Tensor& loss) {
+void check(const CrossEntropy& args, const Tensor& losses) {
   require_matrix("x", args.x);
   require_matrix("table", args.table);
   require_tensor("table", args.table, args.x,
                  {args.table.dim(0), args.x.dim(1)});
   require_dtype("targets", args.targets, DType::kI64);
+  require_shape("x", args.x, {args.rows.count(), args.x.dim(1)});
   require_shape("targets", args.targets, {args.x.dim(0)});
-  require_dtype("loss", loss, DType::kF64);
-  require_shape("loss", loss, {1});
+  require_dtype("scales", args.scales, DType::kF64);
+  require_shape("scales", args.scales, {args.rows.members});
+  require_dtype("losses", losses, DType::kF64);
+  require_shape("losses", losses, {args.rows.members});
 }
 
 }  // namespace
@@ -28,19 +31,20 @@ int64_t cross_entropy_tile_rows(int64_t vocab) {
 }
 
 void cross_entropy_forward(Context& ctx, const CrossEntropy& args,
-                           Tensor& loss) {
-  check(args, loss);
+                           Tensor& losses) {
+  check(args, losses);
   const KernelScope scope(ctx);
-  cpu::cross_entropy(ctx, args, loss, nullptr, nullptr);
+  cpu::cross_entropy(ctx, args, losses, nullptr, nullptr);
 }
 
 void cross_entropy_forward_backward(Context& ctx, const CrossEntropy& args,
-                                    Tensor& loss, Tensor& dx, Tensor& dtable) {
-  check(args, loss);
+                                    Tensor& losses, Tensor& dx,
+                                    Tensor& dtable) {
+  check(args, losses);
   require_tensor("dx", dx, args.x, args.x.shape());
   require_tensor("dtable", dtable, args.x, args.table.shape());
   const KernelScope scope(ctx);
-  cpu::cross_entropy(ctx, args, loss, &dx, &dtable);
+  cpu::cross_entropy(ctx, args, losses, &dx, &dtable);
 }
 
 void token_losses(Context& ctx, const Tensor& logits, const Tensor& targets,

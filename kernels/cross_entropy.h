@@ -2,6 +2,7 @@
 
 #include <functional>
 
+#include "kernels/segment.h"
 #include "runtime/context.h"
 
 namespace timepipe {
@@ -12,26 +13,29 @@ inline constexpr int64_t kIgnoredTarget = -100;
 using LogitsSink = std::function<void(int64_t row, const Tensor& logits)>;
 
 struct CrossEntropy {
-  const Tensor& x;        // [T,C], after the last norm
+  const ChunkRows& rows;
+  const Tensor& x;        // [T,C], after the last norm; T = rows.count()
   const Tensor& table;    // [vocab,C], output embedding
   const Tensor& targets;  // [T], i64; kIgnoredTarget: no label
-  double scale;           // weight of each labelled row (1/labels for a mean)
+  const Tensor& scales;   // [members], f64: weight of each labelled row of a
+                          // member (1/labels for a mean)
   LogitsSink sink = {};   // optional
 };
 
 // Rows whose logits exist at once: a whole chunk's never do.
 int64_t cross_entropy_tile_rows(int64_t vocab);
 
-// loss = scale * sum over labelled rows of -log softmax(x table^T)[target], in
-// f64, rows in order.  loss: [1], f64. Targets are kIgnoredTarget or in
-// [0,vocab), which nobody checks here.
+// Of each member, scale * sum over its labelled rows of
+// -log softmax(x table^T)[target], in f64, rows in order.  losses: [members],
+// f64. Targets are kIgnoredTarget, as in rows of no member, or in [0,vocab),
+// which nobody checks here.
 void cross_entropy_forward(Context& ctx, const CrossEntropy& args,
-                           Tensor& loss);
+                           Tensor& losses);
 
 // The same; overwrites dx [T,C] and dtable [vocab,C] with its gradients. The
 // logits of a tile are computed once (6 C vocab FLOPs per row).
 void cross_entropy_forward_backward(Context& ctx, const CrossEntropy& args,
-                                    Tensor& loss, Tensor& dx, Tensor& dtable);
+                                    Tensor& losses, Tensor& dx, Tensor& dtable);
 
 // losses[t] = -log softmax(logits[t])[targets[t]], in f64: what the row adds to
 // the sum above, unscaled; 0 without a label. logits [T,vocab], targets [T],

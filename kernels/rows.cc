@@ -1,15 +1,43 @@
 #include "kernels/rows.h"
 
+#include <string>
+
 #include "kernels/checks.h"
 #include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 
-void push_rows(Context& ctx, const Tensor& x, Tensor& halo) {
-  require_matrix("x", x);
-  require_tensor("halo", halo, x, {halo.dim(0), x.dim(1)});
+namespace {
+
+// Of x, or its gradient, and a halo of each member.
+void check(const char* name, const Tensor& x, const ChunkRows& rows,
+           const char* halo_name, const Tensor& halo) {
+  require_matrix(name, x);
+  require_shape(name, x, {rows.count(), x.dim(1)});
+  require_tensor(halo_name, halo, x, {halo.dim(0), x.dim(1)});
+  require(halo.dim(0) % rows.members == 0,
+          std::string(halo_name) + ": " + std::to_string(halo.dim(0)) +
+              " rows, expected a multiple of " + std::to_string(rows.members));
+}
+
+}  // namespace
+
+void push_rows(Context& ctx, const Tensor& x, const ChunkRows& rows,
+               Tensor& halo) {
+  check("x", x, rows, "halo", halo);
   const KernelScope scope(ctx);
-  cpu::push_rows(ctx, x, halo);
+  cpu::push_rows(ctx, x, rows, halo);
+}
+
+void push_rows_backward(Context& ctx, const Tensor& dhalo,
+                        const ChunkRows& rows, Tensor& dx) {
+  check("dx", dx, rows, "dhalo", dhalo);
+  require(dhalo.dim(0) / rows.members <= rows.tokens,
+          "rows.tokens: " + std::to_string(rows.tokens) +
+              ", expected those of a halo or more, " +
+              std::to_string(dhalo.dim(0) / rows.members));
+  const KernelScope scope(ctx);
+  cpu::push_rows_backward(ctx, dhalo, rows, dx);
 }
 
 void take_elements(Context& ctx, const Tensor& from, const Tensor& index,

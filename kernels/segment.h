@@ -5,6 +5,16 @@
 
 namespace timepipe {
 
+// How the sequences of a micro-batch lie in the rows of a chunk: sequence i, a
+// member of it, has rows [i * stride, i * stride + tokens).
+struct ChunkRows {
+  int64_t members, tokens;
+  int64_t stride;  // `tokens`, or the next multiple of the inner mini-batch
+
+  int64_t count() const { return (members - 1) * stride + tokens; }
+  bool operator==(const ChunkRows&) const = default;
+};
+
 // A piece of one document inside a chunk. A chunk is a list of segments in
 // order; rows between two segments are padding: kernels that mix rows (the
 // convolution, the scan) neither read nor write through them, and give them
@@ -15,6 +25,7 @@ struct Segment {
   int64_t context;  // tokens of the same document before the chunk; 0: the
                     // document starts at `row`
   bool resets;      // the hidden state restarts from its learned start at `row`
+  int64_t member = 0;  // the sequence that it is of
 
   bool starts_document() const { return context == 0; }
   int64_t end_row() const { return row + rows; }

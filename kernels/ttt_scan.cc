@@ -11,7 +11,18 @@
 namespace timepipe {
 namespace {
 
-void check_segments(Segments segments, int64_t b, int64_t tokens) {
+void check_rows_of_members(const ChunkRows& rows, int64_t b) {
+  require(rows.members >= 1, "rows.members: " + std::to_string(rows.members) +
+                                 ", expected 1 or more");
+  require(
+      rows.members == 1 || (rows.stride % b == 0 && rows.stride >= rows.tokens),
+      "rows.stride: " + std::to_string(rows.stride) +
+          ", expected a multiple of " + std::to_string(b) + " from " +
+          std::to_string(rows.tokens) + " on");
+}
+
+// In order, each in the rows of its member.
+void check_segments(Segments segments, int64_t b, const ChunkRows& rows) {
   int64_t end = 0;
   for (std::size_t i = 0; i < segments.size(); ++i) {
     const Segment& s = segments[i];
@@ -20,9 +31,15 @@ void check_segments(Segments segments, int64_t b, int64_t tokens) {
             name + ".row: " + std::to_string(s.row) + ", expected a multiple " +
                 "of " + std::to_string(b) + " from " + std::to_string(end) +
                 " on");
-    require(s.rows >= 1 && s.rows <= tokens - s.row,
+    require(0 <= s.member && s.member < rows.members &&
+                s.row >= s.member * rows.stride,
+            name + ".member: " + std::to_string(s.member) + " of row " +
+                std::to_string(s.row) + ", expected that of the row, below " +
+                std::to_string(rows.members));
+    const int64_t most = s.member * rows.stride + rows.tokens - s.row;
+    require(s.rows >= 1 && s.rows <= most,
             name + ".rows: " + std::to_string(s.rows) + ", expected 1 to " +
-                std::to_string(tokens - s.row));
+                std::to_string(most));
     end = s.row + s.rows;
   }
 }
@@ -31,11 +48,29 @@ void check_scan(const TttScan& scan) {
   check_rows(scan);
   const TttShape& shape = scan.shape;
   const Tensor& xq = scan.xq;
-  const int64_t T = xq.dim(0), b = shape.mini_batch;
+  const int64_t b = shape.mini_batch;
+  check_rows_of_members(scan.rows, b);
+  require_shape("xq", xq, {scan.rows.count(), xq.dim(1)});
   require_tensor("tok", scan.tok, xq, {b});
-  require_tensor("kept", scan.kept, xq, {ttt_scan_kept_elements(shape, T)});
+  require_tensor("kept", scan.kept, xq,
+                 {ttt_scan_kept_elements(shape, scan.rows)});
   require_tensor("y", scan.y, xq, xq.shape());
-  check_segments(scan.segments, b, T);
+  check_segments(scan.segments, b, scan.rows);
+}
+
+// Whether every member starts afresh in this chunk.
+bool all_reset(const TttScan& scan) {
+  int64_t members = 0;
+  for (const Segment& s : scan.segments) {
+    if (s.member < members) continue;
+    if (s.member > members || !s.resets) return false;
+    ++members;
+  }
+  return members == scan.rows.members;
+}
+
+Shape states_shape(const TttScan& scan) {
+  return {scan.rows.members * scan.shape.state_size()};
 }
 
 void check_scan(const TttScan& scan, const TttScanGradients& d) {
@@ -52,8 +87,8 @@ int64_t TttShape::state_size() const {
   return heads * one_head;
 }
 
-int64_t ttt_scan_kept_elements(const TttShape& shape, int64_t tokens) {
-  return cpu::ttt_scan_kept_elements(shape, tokens);
+int64_t ttt_scan_kept_elements(const TttShape& shape, const ChunkRows& rows) {
+  return cpu::ttt_scan_kept_elements(shape, rows);
 }
 
 void ttt_scan_prepare(Context&, const TttScan& scan) { check_scan(scan); }
@@ -62,15 +97,14 @@ void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
                       const Tensor& state_in, Tensor& state_out) {
   check_scan(scan);
   const Tensor& xq = scan.xq;
-  const Shape state = {scan.shape.state_size()};
-  const bool resets = !scan.segments.empty() && scan.segments[0].resets;
-  require_tensor("start", start, xq, state);
-  if (!resets || !state_in.empty()) {
-    require_tensor("state_in", state_in, xq, state);
+  require_tensor("start", start, xq, {scan.shape.state_size()});
+  const Shape states = states_shape(scan);
+  if (!all_reset(scan) || !state_in.empty()) {
+    require_tensor("state_in", state_in, xq, states);
     require(!state_in.same_memory(state_out),
             "state_out: the memory of state_in, expected its own");
   }
-  require_tensor("state_out", state_out, xq, state);
+  require_tensor("state_out", state_out, xq, states);
   const KernelScope scope(ctx);
   cpu::ttt_scan_forward(ctx, scan, start, state_in, state_out);
 }
@@ -88,12 +122,12 @@ void ttt_scan_backward(Context& ctx, const TttScan& scan,
                        Tensor& dstart) {
   check_scan(scan, d);
   const Tensor& xq = scan.xq;
-  const Shape state = {scan.shape.state_size()};
+  const Shape state = {scan.shape.state_size()}, states = states_shape(scan);
   require_tensor("start", start, xq, state);
   if (!dstate_out.empty()) {
-    require_tensor("dstate_out", dstate_out, xq, state);
+    require_tensor("dstate_out", dstate_out, xq, states);
   }
-  require_tensor("dstate_in", dstate_in, xq, state);
+  require_tensor("dstate_in", dstate_in, xq, states);
   require_tensor("dstart", dstart, xq, state);
   const KernelScope scope(ctx);
   cpu::ttt_scan_backward(ctx, scan, d, start, dstate_out, dstate_in, dstart);
@@ -104,8 +138,9 @@ void ttt_scan_backward_finish(Context&, const TttScan& scan,
   check_scan(scan, d);
 }
 
-int64_t ttt_scan_scratch_bytes(const TttShape& shape, DType dtype) {
-  return cpu::ttt_scan_scratch_bytes(shape, dtype);
+int64_t ttt_scan_scratch_bytes(const TttShape& shape, int64_t members,
+                               DType dtype) {
+  return cpu::ttt_scan_scratch_bytes(shape, members, dtype);
 }
 
 }  // namespace timepipe

@@ -20,20 +20,23 @@ struct TttShape {
   int64_t state_size() const;
 };
 
-// Elements of what the forward of a chunk of `tokens` rows keeps for the
-// backward. What they are is known to the kernels alone.
-int64_t ttt_scan_kept_elements(const TttShape& shape, int64_t tokens);
+// Elements of what the forward of a chunk keeps for the backward. What they are
+// is known to the kernels alone.
+int64_t ttt_scan_kept_elements(const TttShape& shape, const ChunkRows& rows);
 
 // One chunk's rows of a scan; all functions of one pass over it get the same.
+// T = rows.count(). States of several members, each [state_size], lie one after
+// the other: [members*state_size].
 struct TttScan {
   TttShape shape;
+  ChunkRows rows;
   Segments segments;  // rows of a segment are cut into mini-batches of b from
                       // its first row; the last is partial
   Tensor xq, xk, xv;  // [T, H*D], q and k after RoPE
   Tensor lr;          // [T, H], inner learning rate per token
   Tensor tok;         // [b], scale per place in the mini-batch
   Tensor ln_w, ln_b;  // [H, D]
-  Tensor kept;        // [ttt_scan_kept_elements(shape, T)]
+  Tensor kept;        // [ttt_scan_kept_elements(shape, rows)]
   Tensor y;           // [T, H*D]; 0 in rows outside every segment
 };
 
@@ -45,7 +48,7 @@ struct TttScan {
 //   W <- W - tok[last] K^T H        b <- b - tok[last] 1^T H
 // tok multiplies by the READING row; last = the last row present. eps of LN is
 // 1e-6. A segment that resets starts from `start`, one that doesn't goes on
-// with the state left by the previous one.
+// with the state left by the member's previous one.
 //
 // In three, called in this order: only the second, the chain of states, needs
 // the state before the chunk, so that other ranks wait for no more than that.
@@ -55,8 +58,9 @@ struct TttScan {
 // InvalidArgument if shapes or dtypes disagree or a segment lies outside the
 // chunk.
 void ttt_scan_prepare(Context& ctx, const TttScan& scan);
-// start: [state_size], the learned one. state_in: [state_size]; empty if
-// segments[0].resets. state_out: [state_size], not the memory of state_in.
+// start: [state_size], the learned one. state_in: [members*state_size]; empty
+// if the first segments of all members reset. state_out: [members*state_size],
+// not the memory of state_in.
 void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
                       const Tensor& state_in, Tensor& state_out);
 void ttt_scan_read(Context& ctx, const TttScan& scan);
@@ -74,9 +78,10 @@ struct TttScanGradients {
 // overwritten; those of `d` are there after the third. scan.y isn't read.
 void ttt_scan_backward_read(Context& ctx, const TttScan& scan,
                             const TttScanGradients& d);
-// dstate_out: [state_size]; empty: zero. dstate_in: [state_size]; 0 if
-// segments[0].resets. dstart: [state_size], sum of the state gradients that
-// arrive at resets; 0 if there is none.
+// dstate_out: [members*state_size]; empty: zero. dstate_in:
+// [members*state_size]; 0 of members whose first segment resets. dstart:
+// [state_size], sum of the state gradients that arrive at resets; 0 if there is
+// none.
 void ttt_scan_backward(Context& ctx, const TttScan& scan,
                        const TttScanGradients& d, const Tensor& start,
                        const Tensor& dstate_out, Tensor& dstate_in,
@@ -85,6 +90,7 @@ void ttt_scan_backward_finish(Context& ctx, const TttScan& scan,
                               const TttScanGradients& d);
 
 // Bytes of scratch that the backward takes; the forward takes less.
-int64_t ttt_scan_scratch_bytes(const TttShape& shape, DType dtype);
+int64_t ttt_scan_scratch_bytes(const TttShape& shape, int64_t members,
+                               DType dtype);
 
 }  // namespace timepipe

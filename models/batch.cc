@@ -53,22 +53,24 @@ void check_documents(const Sequence& sequence, std::size_t index,
           "sequence " + std::to_string(index) + ": has no document");
 }
 
-// The documents' pieces in tokens [first, first + tokens).
+// The documents' pieces in tokens [first, first + rows.tokens), in the rows of
+// a member.
 std::vector<Segment> segments_of(const Sequence& sequence, int64_t first,
-                                 int64_t tokens) {
+                                 const ChunkRows& rows, int64_t member) {
   const auto before = static_cast<int64_t>(sequence.ids_before.size());
   std::vector<Segment> segments;
   for (const Document& document : sequence.documents) {
     const int64_t begin = std::max(document.first, first);
     const int64_t end =
-        std::min(document.first + document.tokens, first + tokens);
+        std::min(document.first + document.tokens, first + rows.tokens);
     if (begin >= end) continue;
     const int64_t context =
         begin - document.first + (document.first == 0 ? before : 0);
-    segments.push_back({.row = begin - first,
+    segments.push_back({.row = member * rows.stride + begin - first,
                         .rows = end - begin,
                         .context = context,
-                        .resets = begin == document.first && document.resets});
+                        .resets = begin == document.first && document.resets,
+                        .member = member});
   }
   return segments;
 }
@@ -100,47 +102,107 @@ Sequence sequence_elsewhere(int64_t tokens) {
   return sequence;
 }
 
-int64_t num_chunks(int64_t tokens, int64_t chunk_tokens) {
-  return (tokens + chunk_tokens - 1) / chunk_tokens;
+int64_t num_micro_batches(const Batch& batch, const ChunkGrid& grid) {
+  return (std::ssize(batch) + grid.micro_batch_size - 1) /
+         grid.micro_batch_size;
 }
 
-ChunkedBatch::ChunkedBatch(Batch batch, int64_t chunk_tokens,
-                           int64_t mini_batch_size, int64_t detach_every)
-    : batch_(std::move(batch)) {
-  require(chunk_tokens >= 1 && chunk_tokens % mini_batch_size == 0,
-          "chunk_tokens: " + std::to_string(chunk_tokens) +
-              ", expected a multiple of the mini-batch size " +
-              std::to_string(mini_batch_size));
-  for (std::size_t s = 0; s < batch_.size(); ++s) {
-    const Sequence& sequence = batch_[s];
-    require(sequence.targets.size() == sequence.ids.size(),
-            "sequence " + std::to_string(s) + ": " +
-                std::to_string(sequence.targets.size()) + " targets for " +
-                std::to_string(sequence.ids.size()) + " tokens");
-    check_documents(sequence, s, mini_batch_size);
-    require(sequence.continues || sequence.ids_before.empty(),
-            "sequence " + std::to_string(s) +
-                ": has tokens before it, but doesn't go on from them");
-    chunks_.push_back(cut(sequence, chunk_tokens, detach_every));
+std::span<const Sequence> sequences_of(const Batch& batch, int64_t micro_batch,
+                                       const ChunkGrid& grid) {
+  const int64_t first = micro_batch * grid.micro_batch_size;
+  const int64_t left = std::ssize(batch) - first;
+  return std::span(batch).subspan(first, std::min(grid.micro_batch_size, left));
+}
+
+namespace {
+
+int64_t longest(std::span<const Sequence> sequences) {
+  int64_t tokens = 0;
+  for (const Sequence& s : sequences) tokens = std::max(tokens, s.tokens());
+  return tokens;
+}
+
+void check_sequence(const Sequence& sequence, int64_t s,
+                    int64_t mini_batch_size) {
+  const std::string name = "sequence " + std::to_string(s);
+  require(sequence.targets.size() == sequence.ids.size(),
+          name + ": " + std::to_string(sequence.targets.size()) +
+              " targets for " + std::to_string(sequence.ids.size()) +
+              " tokens");
+  check_documents(sequence, s, mini_batch_size);
+  require(sequence.continues || sequence.ids_before.empty(),
+          name + ": has tokens before it, but doesn't go on from them");
+}
+
+// Rows that a next step looks back to are in the last chunk.
+void check_lengths(std::span<const Sequence> sequences, int64_t first) {
+  for (std::size_t m = 0; m < sequences.size(); ++m) {
+    if (!sequences[m].hands_on) continue;
+    require(sequences[m].tokens() == longest(sequences),
+            "sequence " + std::to_string(first + static_cast<int64_t>(m)) +
+                ": " + std::to_string(sequences[m].tokens()) +
+                " tokens of a sequence that goes on in the next step, expected "
+                "those of the longest of its micro-batch, " +
+                std::to_string(longest(sequences)));
   }
 }
 
-std::vector<ChunkedBatch::Chunk> ChunkedBatch::cut(const Sequence& sequence,
-                                                   int64_t chunk_tokens,
-                                                   int64_t detach_every) {
+}  // namespace
+
+int64_t num_chunks(std::span<const Sequence> sequences, const ChunkGrid& grid) {
+  return (longest(sequences) + grid.chunk_tokens - 1) / grid.chunk_tokens;
+}
+
+ChunkedBatch::ChunkedBatch(Batch batch, const ChunkGrid& grid)
+    : batch_(std::move(batch)), grid_(grid) {
+  const int64_t b = grid.mini_batch_size;
+  require(grid.chunk_tokens >= 1 && grid.chunk_tokens % b == 0,
+          "chunk_tokens: " + std::to_string(grid.chunk_tokens) +
+              ", expected a multiple of the mini-batch size " +
+              std::to_string(b));
+  for (int64_t s = 0; s < std::ssize(batch_); ++s) {
+    check_sequence(batch_[s], s, b);
+  }
+  for (int64_t i = 0; i < timepipe::num_micro_batches(batch_, grid); ++i) {
+    const std::span<const Sequence> sequences = sequences_of(batch_, i, grid);
+    check_lengths(sequences, first_sequence(i));
+    chunks_.push_back(cut(sequences, grid));
+  }
+}
+
+std::vector<ChunkedBatch::Chunk> ChunkedBatch::cut(
+    std::span<const Sequence> sequences, const ChunkGrid& grid) {
+  const int64_t b = grid.mini_batch_size, tokens = longest(sequences);
+  const bool continues = std::ranges::any_of(sequences, &Sequence::continues);
   std::vector<Chunk> chunks;
-  const int64_t n = num_chunks(sequence.tokens(), chunk_tokens);
-  for (int64_t c = 0; c < n; ++c) {
-    const int64_t first = c * chunk_tokens;
-    const int64_t tokens = std::min(chunk_tokens, sequence.tokens() - first);
-    chunks.push_back({first, tokens, segments_of(sequence, first, tokens),
-                      (c == 0 && sequence.continues) ||
-                          (detach_every > 0 && c % detach_every == 0)});
+  for (int64_t c = 0; c < timepipe::num_chunks(sequences, grid); ++c) {
+    const int64_t first = c * grid.chunk_tokens;
+    const int64_t rows = std::min(grid.chunk_tokens, tokens - first);
+    const bool truncated = grid.detach_every > 0 && c % grid.detach_every == 0;
+    Chunk chunk{.first = first,
+                .rows = {std::ssize(sequences), rows, (rows + b - 1) / b * b},
+                .detached = truncated || (c == 0 && continues),
+                .takes_state = false,
+                .takes_halo = false,
+                .segments = {}};
+    for (int64_t m = 0; m < std::ssize(sequences); ++m) {
+      const auto own = segments_of(sequences[m], first, chunk.rows, m);
+      const bool padding = own.empty();  // the state passes on
+      chunk.takes_state |=
+          (c > 0 || sequences[m].continues) && (padding || !own[0].resets);
+      chunk.takes_halo |= !padding && own[0].context > 0;
+      chunk.segments.insert(chunk.segments.end(), own.begin(), own.end());
+    }
+    chunks.push_back(std::move(chunk));
   }
   return chunks;
 }
 
-Sequence ChunkedBatch::take_tokens(std::size_t sequence) {
+int64_t ChunkedBatch::members(int64_t micro_batch) const {
+  return std::ssize(sequences_of(batch_, micro_batch, grid_));
+}
+
+Sequence ChunkedBatch::take_tokens(int64_t sequence) {
   Sequence& kept = batch_.at(sequence);
   kept.tokens_elsewhere = kept.tokens();
   Sequence taken{};
@@ -150,38 +212,32 @@ Sequence ChunkedBatch::take_tokens(std::size_t sequence) {
   return taken;
 }
 
-ChunkView ChunkedBatch::view(int64_t sequence, int64_t chunk) const {
-  const Chunk& c = chunks_.at(sequence).at(chunk);
-  return {sequence, chunk, c.first, c.tokens, c.segments, c.detached};
+ChunkView ChunkedBatch::view(int64_t micro_batch, int64_t chunk) const {
+  const Chunk& c = chunks_.at(micro_batch).at(chunk);
+  return {micro_batch, chunk, c.first, c.rows, c.segments, c.detached};
 }
 
-SequenceShape ChunkedBatch::shape(const std::vector<Chunk>& chunks,
-                                  bool continues) {
-  SequenceShape shape;
+MicroBatchShape ChunkedBatch::shape(const std::vector<Chunk>& chunks) {
+  MicroBatchShape shape;
   for (const Chunk& c : chunks) {
-    const bool empty = c.segments.empty();  // padding only: state passes on
-    shape.push_back({.tokens = c.tokens,
-                     .takes_state = (c.first > 0 || continues) &&
-                                    (empty || !c.segments[0].resets),
-                     .takes_halo = !empty && c.segments[0].context > 0,
-                     .detached = c.detached});
+    shape.push_back({.tokens = c.rows.tokens,
+                     .takes_state = c.takes_state,
+                     .takes_halo = c.takes_halo,
+                     .detached = c.detached,
+                     .members = c.rows.members});
   }
   return shape;
 }
 
-std::vector<SequenceShape> ChunkedBatch::shapes() const {
-  std::vector<SequenceShape> shapes;
-  for (std::size_t s = 0; s < chunks_.size(); ++s) {
-    shapes.push_back(shape(chunks_[s], batch_[s].continues));
-  }
+std::vector<MicroBatchShape> ChunkedBatch::shapes() const {
+  std::vector<MicroBatchShape> shapes;
+  for (const auto& chunks : chunks_) shapes.push_back(shape(chunks));
   return shapes;
 }
 
-SequenceShape shape_of(const Sequence& sequence, int64_t chunk_tokens,
-                       int64_t detach_every) {
-  return ChunkedBatch::shape(
-      ChunkedBatch::cut(sequence, chunk_tokens, detach_every),
-      sequence.continues);
+MicroBatchShape shape_of(std::span<const Sequence> sequences,
+                         const ChunkGrid& grid) {
+  return ChunkedBatch::shape(ChunkedBatch::cut(sequences, grid));
 }
 
 }  // namespace timepipe

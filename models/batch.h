@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "parallel/chunk_program.h"
@@ -48,44 +49,65 @@ Sequence make_sequence(const std::vector<int64_t>& ids_and_last_target,
 
 Sequence sequence_elsewhere(int64_t tokens);
 
-int64_t num_chunks(int64_t tokens, int64_t chunk_tokens);
+// How the sequences of a batch are cut and put together.
+struct ChunkGrid {
+  int64_t chunk_tokens;
+  int64_t mini_batch_size;  // of the inner learner; divides chunk_tokens
+  // Gradients don't cross the border in front of chunks whose index is a
+  // multiple of it (truncated back-propagation); 0: they always do.
+  int64_t detach_every = 0;
+  // So many consecutive sequences, the members of a micro-batch, run side by
+  // side as one. The last micro-batch of a batch may be smaller.
+  int64_t micro_batch_size = 1;
+};
 
-// What the order of work depends on of a sequence; detach_every as below.
-SequenceShape shape_of(const Sequence& sequence, int64_t chunk_tokens,
-                       int64_t detach_every);
+int64_t num_micro_batches(const Batch& batch, const ChunkGrid& grid);
+std::span<const Sequence> sequences_of(const Batch& batch, int64_t micro_batch,
+                                       const ChunkGrid& grid);
+// Of the longest sequence: where others have ended, they have rows of padding.
+int64_t num_chunks(std::span<const Sequence> sequences, const ChunkGrid& grid);
+// What the order of work depends on.
+MicroBatchShape shape_of(std::span<const Sequence> sequences,
+                         const ChunkGrid& grid);
 
-// A batch on the chunk grid: for every chunk its segments and what crosses its
-// left border.
+// A batch on the chunk grid: for every chunk of a micro-batch the segments of
+// its sequences, one after the other, and what crosses its left border for any
+// of them.
 class ChunkedBatch {
  public:
   ChunkedBatch() = default;
-  // detach_every: gradients don't cross the border in front of chunks whose
-  // index is a multiple of it (truncated back-propagation); 0: they always do.
   // Throws InvalidArgument naming sequence, document and what was expected.
-  ChunkedBatch(Batch batch, int64_t chunk_tokens, int64_t mini_batch_size,
-               int64_t detach_every);
+  ChunkedBatch(Batch batch, const ChunkGrid& grid);
 
   const Batch& sequences() const { return batch_; }
+  int64_t num_micro_batches() const { return std::ssize(chunks_); }
+  int64_t members(int64_t micro_batch) const;
+  // The first sequence of a micro-batch.
+  int64_t first_sequence(int64_t micro_batch) const {
+    return micro_batch * grid_.micro_batch_size;
+  }
   // Moves the ids and targets of a sequence out: `ids`, `ids_before`, `targets`
   // of what is returned.
-  Sequence take_tokens(std::size_t sequence);
-  ChunkView view(int64_t sequence, int64_t chunk) const;
-  // shape_of() of each sequence.
-  std::vector<SequenceShape> shapes() const;
+  Sequence take_tokens(int64_t sequence);
+  ChunkView view(int64_t micro_batch, int64_t chunk) const;
+  // shape_of() of each micro-batch.
+  std::vector<MicroBatchShape> shapes() const;
 
  private:
   struct Chunk {
-    int64_t first, tokens;
+    int64_t first;
+    ChunkRows rows;
+    bool detached, takes_state, takes_halo;
     std::vector<Segment> segments;
-    bool detached;
   };
-  friend SequenceShape shape_of(const Sequence&, int64_t, int64_t);
-  static std::vector<Chunk> cut(const Sequence& sequence, int64_t chunk_tokens,
-                                int64_t detach_every);
-  static SequenceShape shape(const std::vector<Chunk>& chunks, bool continues);
+  friend MicroBatchShape shape_of(std::span<const Sequence>, const ChunkGrid&);
+  static std::vector<Chunk> cut(std::span<const Sequence> sequences,
+                                const ChunkGrid& grid);
+  static MicroBatchShape shape(const std::vector<Chunk>& chunks);
 
   Batch batch_;
-  std::vector<std::vector<Chunk>> chunks_;  // [sequence][chunk]
+  ChunkGrid grid_{};
+  std::vector<std::vector<Chunk>> chunks_;  // [micro_batch][chunk]
 };
 
 }  // namespace timepipe

@@ -34,29 +34,30 @@ void Block::bind(const ParameterStore& weights) {
   layer_->bind(weights);
 }
 
-Block::Slab Block::make_slab(Context& ctx, int64_t tokens) const {
+Block::Slab Block::make_slab(Context& ctx, const ChunkRows& chunk) const {
+  const int64_t T = chunk.count();
   Slab slab;
   const auto take = [&](Shape shape) {
     return ctx.allocate(std::move(shape), weights_->dtype(),
                         MemoryUse::kActivations);
   };
   for (Tensor* t : {&slab.x, &slab.u, &slab.x2}) {
-    *t = take({tokens, config_.hidden_size});
+    *t = take({T, config_.hidden_size});
   }
-  slab.x1 = config_.pre_conv ? take({tokens, config_.hidden_size}) : slab.x;
+  slab.x1 = config_.pre_conv ? take({T, config_.hidden_size}) : slab.x;
   for (Tensor* t : {&slab.a, &slab.b}) {
-    *t = take({tokens, config_.intermediate_size});
+    *t = take({T, config_.intermediate_size});
   }
   for (Tensor* t : {&slab.rstd_x, &slab.rstd_x1, &slab.rstd_x2}) {
-    *t = take({tokens});
+    *t = take({T});
   }
-  slab.layer = layer_->make_slab(ctx, tokens);
+  slab.layer = layer_->make_slab(ctx, chunk);
   return slab;
 }
 
-Shape Block::border_shape(Border border) const {
-  if (border != Border::kHaloX) return layer_->border_shape(border);
-  return config_.pre_conv ? config_.halo_shape() : Shape{0};
+Shape Block::border_shape(Border border, int64_t members) const {
+  if (border != Border::kHaloX) return layer_->border_shape(border, members);
+  return config_.pre_conv ? config_.halo_shape(members) : Shape{0};
 }
 
 void Block::conv(Context& ctx, const ChunkView& view, Slab& slab,
@@ -122,16 +123,17 @@ void Block::feed_forward(Context& ctx, const ChunkView& view, Slab& slab,
   linear_forward(ctx, h, weight(down_), y, Write::kAdd);
 }
 
-void Block::take_gradients(Context& ctx, int64_t tokens, Slab& slab) const {
-  slab.du = ctx.allocate({tokens, config_.hidden_size}, weights_->dtype(),
+void Block::take_gradients(Context& ctx, const ChunkRows& rows,
+                           Slab& slab) const {
+  slab.du = ctx.allocate({rows.count(), config_.hidden_size}, weights_->dtype(),
                          MemoryUse::kActivations);
-  layer_->take_gradients(ctx, tokens, *slab.layer);
+  layer_->take_gradients(ctx, rows, *slab.layer);
 }
 
 void Block::output_backward(Context& ctx, const ChunkView& view, Slab& slab,
                             Tensor& dx, GradientSum& gradients) const {
   feed_forward_backward(ctx, view, slab, dx, gradients);
-  take_gradients(ctx, view.tokens, slab);
+  take_gradients(ctx, view.rows, slab);
   // dx is now the gradient of x2, and thus that of the layer's output.
   layer_->output_backward(ctx, view, *slab.layer, dx, gradients);
 }

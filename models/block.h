@@ -33,10 +33,10 @@ class Block {
     std::unique_ptr<SequenceLayer::Slab> layer;
     Tensor du;  // gradient of u, only in the backward
   };
-  Slab make_slab(Context& ctx, int64_t tokens) const;
+  Slab make_slab(Context& ctx, const ChunkRows& rows) const;
 
   // Of a border that comes in; no elements: nothing crosses.
-  Shape border_shape(Border border) const;
+  Shape border_shape(Border border, int64_t members) const;
 
   // x1 and the layer's first projection, from slab.x.
   void conv(Context& ctx, const ChunkView& view, Slab& slab,
@@ -49,7 +49,7 @@ class Block {
   void output(Context& ctx, const ChunkView& view, Slab& slab, Tensor& y) const;
 
   // What output_backward() takes for the others and conv_backward() gives back.
-  void take_gradients(Context& ctx, int64_t tokens, Slab& slab) const;
+  void take_gradients(Context& ctx, const ChunkRows& rows, Slab& slab) const;
 
   // In reverse. dx [T,C]: on entry of the first the gradient of y, after the
   // last that of x.

@@ -22,7 +22,8 @@ Decoder::Decoder(Context& ctx, LanguageModel& model, int64_t chunk_tokens)
           "chunk_tokens: " + std::to_string(chunk_tokens) +
               ", expected a multiple of the mini-batch, " + std::to_string(b));
   model.set_inner_rate_multiplier(1.0);
-  slab_ = model.blocks().front().make_slab(ctx, chunk_tokens);
+  slab_ = model.blocks().front().make_slab(
+      ctx, {.members = 1, .tokens = chunk_tokens, .stride = chunk_tokens});
   restart();
 }
 
@@ -83,10 +84,10 @@ int64_t Decoder::read_some(std::span<const int64_t> ids, bool last) {
                             : std::min<int64_t>(std::ssize(ids), b - place);
   const std::array segments{Segment{
       .row = 0, .rows = rows, .context = state_.tokens_read, .resets = false}};
-  const ChunkView view{.sequence = 0,
+  const ChunkView view{.micro_batch = 0,
                        .chunk = 0,
                        .first = state_.tokens_read,
-                       .tokens = rows,
+                       .rows = {.members = 1, .tokens = rows, .stride = rows},
                        .segments = segments,
                        .detached = true,
                        .place = dual ? std::nullopt : std::optional(place)};
@@ -105,12 +106,12 @@ int64_t Decoder::read_some(std::span<const int64_t> ids, bool last) {
 void Decoder::run_block(std::size_t l, const ChunkView& view) {
   const Block& block = model_.blocks()[l];
   HiddenState::Layer& layer = state_.layers[l];
-  Tensor x = slab_.x.slice(0, view.tokens);
+  Tensor x = rows(slab_.x, view);
   const bool starts = view.first == 0;  // nothing to look back to
   const Tensor halo_x = starts ? Tensor() : layer.halo_x;
   const Tensor halo_qk = starts ? Tensor() : copy(ctx_, layer.halo_qk);
   block.conv(ctx_, view, slab_, halo_x, layer.halo_qk);
-  if (!layer.halo_x.empty()) push_rows(ctx_, x, layer.halo_x);
+  if (!layer.halo_x.empty()) push_rows(ctx_, x, view.rows, layer.halo_x);
   block.project(ctx_, view, slab_, halo_qk);
   if (!view.place) {
     Tensor after;

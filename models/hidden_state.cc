@@ -70,7 +70,7 @@ HiddenState learned_start(Context& ctx, const LanguageModel& model) {
   const DType dtype = model.weights().dtype();
   for (const Block& block : model.blocks()) {
     const auto zeros = [&](Border border) {
-      return ctx.zeros(block.border_shape(border), dtype);
+      return ctx.zeros(block.border_shape(border, 1), dtype);
     };
     state.layers.push_back({.state = block.layer().start_state(ctx),
                             .gradient_sum = zeros(Border::kState),

@@ -13,18 +13,6 @@
 #include "runtime/transfer.h"
 
 namespace timepipe {
-namespace {
-
-Tensor upload_ids(Context& ctx, const std::vector<int64_t>& ids) {
-  if (ids.empty()) return {};
-  Tensor tensor =
-      ctx.allocate({std::ssize(ids)}, DType::kI64, MemoryUse::kBatch);
-  upload(ctx, std::span<const int64_t>(ids), tensor);
-  return tensor;
-}
-
-}  // namespace
-
 LanguageModel::LanguageModel(Context& ctx, const ModelConfig& config,
                              DType dtype)
     : config_(config) {
@@ -48,42 +36,44 @@ LanguageModel::LanguageModel(Context& ctx, const ModelConfig& config,
 
 void LanguageModel::set_batch(Context& ctx, ChunkedBatch batch) {
   batch_ = std::move(batch);
-  tokens_.clear();
-  first_slots_.clear();
+  tokens_ = {};
+  first_losses_.clear();
   losses_ = {};
   int64_t slots = 0;
-  const std::vector<SequenceShape> shapes = batch_.shapes();
-  for (std::size_t s = 0; s < shapes.size(); ++s) {
-    require_halo(batch_.sequences()[s], shapes[s]);
-    require_in_vocabulary(batch_.sequences()[s], s);
-    const Sequence tokens = batch_.take_tokens(s);
-    tokens_.push_back({upload_ids(ctx, tokens.ids_before),
-                       upload_ids(ctx, tokens.ids),
-                       upload_ids(ctx, tokens.targets)});
-    first_slots_.push_back(slots);
-    slots += std::ssize(shapes[s]);
+  const std::vector<MicroBatchShape> shapes = batch_.shapes();
+  for (int64_t i = 0; i < std::ssize(shapes); ++i) {
+    const int64_t first = batch_.first_sequence(i), members = batch_.members(i);
+    require_halo(std::span(batch_.sequences()).subspan(first, members),
+                 shapes[i]);
+    for (int64_t s = first; s < first + members; ++s) {
+      require_in_vocabulary(batch_.sequences()[s], s);
+    }
+    first_losses_.push_back(slots);
+    slots += std::ssize(shapes[i]) * members;
   }
+  tokens_ = BatchTokens(ctx, config_, batch_);
   if (slots > 0) losses_ = ctx.zeros({slots}, DType::kF64, MemoryUse::kBatch);
 }
 
-void LanguageModel::require_halo(const Sequence& sequence,
-                                 const SequenceShape& shape) const {
+void LanguageModel::require_halo(std::span<const Sequence> sequences,
+                                 const MicroBatchShape& shape) const {
   const int64_t halo = config_.halo_rows();
-  require(
-      sequence.ids_before.empty() || std::ssize(sequence.ids_before) == halo,
-      "tokens before a sequence: " +
-          std::to_string(sequence.ids_before.size()) +
-          ", expected those that a convolution looks back to, " +
-          std::to_string(halo));
   require(shape.size() == 1 || shape.front().tokens >= halo,
           "train.chunk_tokens: " + std::to_string(shape.front().tokens) +
               ", expected at least conv_kernel - 1 = " + std::to_string(halo));
-  // The next step goes on from rows of the last chunk alone.
-  require(!sequence.hands_on || shape.back().tokens >= halo,
-          "last chunk of a sequence that goes on in the next step: " +
-              std::to_string(shape.back().tokens) +
-              " tokens, expected at least conv_kernel - 1 = " +
-              std::to_string(halo));
+  for (const Sequence& sequence : sequences) {
+    const auto before = std::ssize(sequence.ids_before);
+    require(before == 0 || before == halo,
+            "tokens before a sequence: " + std::to_string(before) +
+                ", expected those that a convolution looks back to, " +
+                std::to_string(halo));
+    // The next step goes on from rows of the last chunk alone.
+    require(!sequence.hands_on || shape.back().tokens >= halo,
+            "last chunk of a sequence that goes on in the next step: " +
+                std::to_string(shape.back().tokens) +
+                " tokens, expected at least conv_kernel - 1 = " +
+                std::to_string(halo));
+  }
 }
 
 void LanguageModel::require_in_vocabulary(const Sequence& sequence,
@@ -125,7 +115,7 @@ ScheduleShape LanguageModel::schedule_shape() const {
   for (const Border border :
        {Border::kHaloX, Border::kHaloQk, Border::kState}) {
     layer.border_bytes[static_cast<std::size_t>(border)] =
-        make_border(counts, {border, 0}).size_bytes();
+        make_borders(counts, 1, {border, 0}).size_bytes();
   }
   const auto price = [&](Part part, int64_t forward, int64_t backward) {
     layer.forward[static_cast<std::size_t>(part)] = forward;
@@ -142,57 +132,65 @@ ScheduleShape LanguageModel::schedule_shape() const {
   return shape;
 }
 
-void LanguageModel::reserve_slabs(Context& ctx, int64_t num_slabs,
-                                  int64_t tokens) {
-  const auto wanted = static_cast<std::size_t>(num_slabs + 1);
-  if (slabs_.size() == wanted && slab_tokens_ == tokens) return;
-  slabs_.clear();
-  slabs_ = make_slabs(ctx, num_slabs, tokens);
-  slab_tokens_ = tokens;
+ChunkRows LanguageModel::rows_of(int64_t members, int64_t tokens) const {
+  const int64_t b = config_.mini_batch_size;
+  return {members, tokens, (tokens + b - 1) / b * b};
 }
 
-int64_t LanguageModel::slab_bytes(int64_t num_slabs, int64_t tokens) const {
+void LanguageModel::reserve_slabs(Context& ctx, int64_t num_slabs,
+                                  int64_t members, int64_t tokens) {
+  const auto wanted = static_cast<std::size_t>(num_slabs + 1);
+  const ChunkRows rows = rows_of(members, tokens);
+  if (slabs_.size() == wanted && slab_rows_ == rows) return;
+  slabs_.clear();
+  slabs_ = make_slabs(ctx, num_slabs, rows);
+  slab_rows_ = rows;
+}
+
+int64_t LanguageModel::slab_bytes(int64_t num_slabs, int64_t members,
+                                  int64_t tokens) const {
   Context counts(MemoryPool::Mode::kCount);
-  make_slabs(counts, num_slabs, tokens);
+  make_slabs(counts, num_slabs, rows_of(members, tokens));
   return counts.pool().peak_bytes(MemoryUse::kActivations);
 }
 
-int64_t LanguageModel::backward_bytes(int64_t tokens) const {
+int64_t LanguageModel::backward_bytes(int64_t members, int64_t tokens) const {
   Context counts(MemoryPool::Mode::kCount);
-  Block::Slab slab = blocks_.front().make_slab(counts, tokens);
+  const ChunkRows rows = rows_of(members, tokens);
+  Block::Slab slab = blocks_.front().make_slab(counts, rows);
   const auto taken = [&] {
     return counts.pool().current_bytes(MemoryUse::kActivations);
   };
   const int64_t before = taken();
-  blocks_.front().take_gradients(counts, tokens, slab);
+  blocks_.front().take_gradients(counts, rows, slab);
   return taken() - before;
 }
 
 std::vector<LanguageModel::Slab> LanguageModel::make_slabs(
-    Context& ctx, int64_t num_slabs, int64_t tokens) const {
+    Context& ctx, int64_t num_slabs, const ChunkRows& rows) const {
   std::vector<Slab> slabs(static_cast<std::size_t>(num_slabs + 1));
-  make_slab(ctx, tokens, 1, slabs.front());  // kColdSlab
+  make_slab(ctx, rows, 1, slabs.front());  // kColdSlab
   for (std::size_t i = 1; i < slabs.size(); ++i) {
-    make_slab(ctx, tokens, blocks_.size(), slabs[i]);
+    make_slab(ctx, rows, blocks_.size(), slabs[i]);
   }
   return slabs;
 }
 
-void LanguageModel::make_slab(Context& ctx, int64_t tokens, std::size_t blocks,
-                              Slab& slab) const {
+void LanguageModel::make_slab(Context& ctx, const ChunkRows& rows,
+                              std::size_t blocks, Slab& slab) const {
   const auto take = [&](Shape shape) {
     return ctx.allocate(std::move(shape), weights_->dtype(),
                         MemoryUse::kActivations);
   };
   for (std::size_t i = 0; i < blocks; ++i) {
-    slab.blocks.push_back(blocks_[i].make_slab(ctx, tokens));
+    slab.blocks.push_back(blocks_[i].make_slab(ctx, rows));
   }
-  const int64_t C = config_.hidden_size;
+  const int64_t T = rows.count(), C = config_.hidden_size;
   // With one block's activations for all layers, input and output share memory.
-  slab.y = blocks < blocks_.size() ? slab.blocks[0].x : take({tokens, C});
-  slab.halo = take(config_.halo_shape());
-  slab.dhalo = take(config_.halo_shape());
-  slab.dx = take({tokens, C});
+  slab.y = blocks < blocks_.size() ? slab.blocks[0].x : take({T, C});
+  slab.halo = take(config_.halo_shape(rows.members));
+  slab.dhalo = take(config_.halo_shape(rows.members));
+  slab.dx = take({T, C});
 }
 
 Tensor LanguageModel::block_input(Slab& slab, int64_t layer,
@@ -201,9 +199,11 @@ Tensor LanguageModel::block_input(Slab& slab, int64_t layer,
   return rows(activations(slab, layer).x, view);
 }
 
-Tensor LanguageModel::make_border(Context& ctx, LayerBorder border) const {
-  return ctx.allocate(blocks_[border.layer].border_shape(border.border),
-                      weights_->dtype(), MemoryUse::kBorders);
+Tensor LanguageModel::make_borders(Context& ctx, int64_t members,
+                                   LayerBorder border) const {
+  return ctx.allocate(
+      blocks_[border.layer].border_shape(border.border, members),
+      weights_->dtype(), MemoryUse::kBorders);
 }
 
 void LanguageModel::forward(Context& ctx, Part part, int64_t layer,
@@ -216,9 +216,10 @@ void LanguageModel::forward(Context& ctx, Part part, int64_t layer,
     case Part::kEmbed:
       return embed(ctx, view, slab);
     case Part::kConv: {
-      const bool embedded = layer == 0 && !halo_ids(view).empty();
+      const bool embedded = layer == 0 && !tokens_.halo_ids(view).empty();
       return block.conv(ctx, view, activations,
-                        embedded ? slab.halo : border_in, border_out);
+                        embedded ? halos(slab.halo, view) : border_in,
+                        border_out);
     }
     case Part::kProject:
       return block.project(ctx, view, activations, border_in);
@@ -228,7 +229,7 @@ void LanguageModel::forward(Context& ctx, Part part, int64_t layer,
     case Part::kOutput: {
       Tensor y = block_input(slab, layer + 1, view);
       block.output(ctx, view, activations, y);
-      if (!border_out.empty()) push_rows(ctx, y, border_out);
+      if (!border_out.empty()) push_rows(ctx, y, view.rows, border_out);
       return observe("hidden." + std::to_string(layer), view, y);
     }
     case Part::kHead:
@@ -248,7 +249,8 @@ void LanguageModel::backward(Context& ctx, Part part, int64_t layer,
     case Part::kHead:
       return head(ctx, view, slab, &gradients);
     case Part::kOutput:  // own value first, then the next chunk's
-      if (!dborder_out.empty()) add_to_last_rows(ctx, dborder_out, dx);
+      if (!dborder_out.empty())
+        push_rows_backward(ctx, dborder_out, view.rows, dx);
       observe("dhidden." + std::to_string(layer), view, dx);
       return block.output_backward(ctx, view, activations, dx, gradients);
     case Part::kScan:
@@ -258,10 +260,12 @@ void LanguageModel::backward(Context& ctx, Part part, int64_t layer,
       return block.project_backward(ctx, view, activations, border_in,
                                     dborder_in, gradients);
     case Part::kConv: {
-      const bool embedded = layer == 0 && !halo_ids(view).empty();
+      const bool embedded = layer == 0 && !tokens_.halo_ids(view).empty();
+      Tensor dhalo = halos(slab.dhalo, view);
       return block.conv_backward(
-          ctx, view, activations, embedded ? slab.halo : border_in, dborder_out,
-          embedded && !view.detached ? slab.dhalo : dborder_in, dx, gradients);
+          ctx, view, activations, embedded ? halos(slab.halo, view) : border_in,
+          dborder_out, embedded && !view.detached ? dhalo : dborder_in, dx,
+          gradients);
     }
     case Part::kEmbed:
       return embed_backward(ctx, view, slab, gradients);
@@ -271,19 +275,22 @@ void LanguageModel::backward(Context& ctx, Part part, int64_t layer,
 void LanguageModel::embed(Context& ctx, const ChunkView& view, Slab& slab) {
   const Tensor table = weights_->value(embedding_);
   Tensor x = block_input(slab, 0, view);
-  embedding_forward(ctx, ids(view), table, x);
-  const Tensor before = halo_ids(view);
-  if (!before.empty()) embedding_forward(ctx, before, table, slab.halo);
+  embedding_forward(ctx, tokens_.ids(view), table, x);
+  const Tensor before = tokens_.halo_ids(view);
+  if (before.empty()) return;
+  Tensor halo = halos(slab.halo, view);
+  embedding_forward(ctx, before, table, halo);
 }
 
 void LanguageModel::embed_backward(Context& ctx, const ChunkView& view,
                                    Slab& slab, GradientSum& gradients) {
-  const Tensor before = halo_ids(view);
+  const Tensor before = tokens_.halo_ids(view);
   add_gradient(ctx, *weights_, embedding_, gradients, [&](Tensor& dtable) {
-    embedding_backward(ctx, ids(view), rows(slab.dx, view), dtable,
+    embedding_backward(ctx, tokens_.ids(view), rows(slab.dx, view), dtable,
                        Write::kOverwrite);
     if (before.empty() || view.detached) return;
-    embedding_backward(ctx, before, slab.dhalo, dtable, Write::kAdd);
+    embedding_backward(ctx, before, halos(slab.dhalo, view), dtable,
+                       Write::kAdd);
   });
 }
 
@@ -294,25 +301,24 @@ void LanguageModel::head(Context& ctx, const ChunkView& view, Slab& slab,
   const Tensor y = rows(slab.y, view);
   const Tensor w = weights_->value(norm_), table = weights_->value(head_);
   Tensor n = ctx.allocate(y.shape(), y.dtype());
-  Tensor rstd = ctx.allocate({view.tokens}, y.dtype());
+  Tensor rstd = ctx.allocate({y.dim(0)}, y.dtype());
   rmsnorm_forward(ctx, y, w, config_.rms_norm_eps, n, rstd);
   observe("hidden.final", view, n);
 
-  const Tensor targets = tokens_[view.sequence].targets.slice(
-      view.first, view.first + view.tokens);
-  CrossEntropy loss{n, table, targets,
-                    batch_.sequences()[view.sequence].loss_scale};
+  const Tensor targets = tokens_.targets(view);
+  CrossEntropy loss{view.rows, n, table, targets, tokens_.loss_scales(view)};
   if (observe_) {
     loss.sink = [&](int64_t row, const Tensor& logits) {
       observe_("logits", view, row, logits);
     };
   }
-  const int64_t slot = loss_slot(view.sequence, view.chunk);
-  Tensor value = losses_.slice(slot, slot + 1);
-  if (gradients == nullptr) return cross_entropy_forward(ctx, loss, value);
+  const int64_t members = view.rows.members;
+  const int64_t slot = first_losses_[view.micro_batch] + view.chunk * members;
+  Tensor losses = losses_.slice(slot, slot + members);
+  if (gradients == nullptr) return cross_entropy_forward(ctx, loss, losses);
   Tensor dn = ctx.allocate(y.shape(), y.dtype());
   add_gradient(ctx, *weights_, head_, *gradients, [&](Tensor& dtable) {
-    cross_entropy_forward_backward(ctx, loss, value, dn, dtable);
+    cross_entropy_forward_backward(ctx, loss, losses, dn, dtable);
   });
   Tensor dx = rows(slab.dx, view);
   add_gradient(ctx, *weights_, norm_, *gradients, [&](Tensor& dw) {
@@ -326,18 +332,8 @@ void LanguageModel::observe(const std::string& name, const ChunkView& view,
   if (observe_) observe_(name, view, 0, value);
 }
 
-Tensor LanguageModel::ids(const ChunkView& view) const {
-  return tokens_[view.sequence].ids.slice(view.first, view.first + view.tokens);
-}
-
-Tensor LanguageModel::halo_ids(const ChunkView& view) const {
-  const int64_t halo = config_.pre_conv ? config_.conv_kernel - 1 : 0;
-  if (halo == 0 || view.segments.empty() || view.segments[0].context == 0) {
-    return {};
-  }
-  const Tokens& tokens = tokens_[view.sequence];
-  if (view.first == 0) return tokens.before;
-  return tokens.ids.slice(view.first - halo, view.first);
+Tensor LanguageModel::halos(const Tensor& tensor, const ChunkView& view) const {
+  return tensor.slice(0, view.rows.members * config_.halo_rows());
 }
 
 }  // namespace timepipe

@@ -2,11 +2,12 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "kernels/cross_entropy.h"
-#include "models/batch.h"
+#include "models/batch_tokens.h"
 #include "models/block.h"
 
 namespace timepipe {
@@ -42,12 +43,10 @@ class LanguageModel : public ChunkProgram {
   // [0, vocab), or a target neither in it nor kIgnoredTarget.
   void set_batch(Context& ctx, ChunkedBatch batch);
   const ChunkedBatch& batch() const { return batch_; }
-  // The losses of the batch's chunks, f64, each in its slot: the sum over its
-  // labels, weighted; 0 of chunks that this rank hasn't run.
+  // The losses of the batch's chunks, f64, in the order of micro-batches, their
+  // chunks, and the sequences of each: the sum over its labels, weighted; 0 of
+  // chunks that this rank hasn't run.
   const Tensor& losses() const { return losses_; }
-  int64_t loss_slot(int64_t sequence, int64_t chunk) const {
-    return first_slots_.at(static_cast<std::size_t>(sequence)) + chunk;
-  }
 
   void set_inner_rate_multiplier(double multiplier);
   void set_observer(Observer observer) { observe_ = std::move(observer); }
@@ -61,14 +60,20 @@ class LanguageModel : public ChunkProgram {
 
   // Bytes that reserve_slabs() takes, and those that the backward pass of one
   // block on one chunk takes beside them, from kOutput to kConv.
-  int64_t slab_bytes(int64_t num_slabs, int64_t tokens) const;
-  int64_t backward_bytes(int64_t tokens) const;
+  int64_t slab_bytes(int64_t num_slabs, int64_t members, int64_t tokens) const;
+  int64_t backward_bytes(int64_t members, int64_t tokens) const;
 
-  void reserve_slabs(Context& ctx, int64_t num_slabs, int64_t tokens) override;
-  ChunkView view(int64_t sequence, int64_t chunk) const override {
-    return batch_.view(sequence, chunk);
+  void reserve_slabs(Context& ctx, int64_t num_slabs, int64_t members,
+                     int64_t tokens) override;
+  ChunkView view(int64_t micro_batch, int64_t chunk) const override {
+    return batch_.view(micro_batch, chunk);
   }
-  Tensor make_border(Context& ctx, LayerBorder border) const override;
+  Tensor make_border(Context& ctx, int64_t micro_batch,
+                     LayerBorder border) const override {
+    return make_borders(ctx, batch_.members(micro_batch), border);
+  }
+  // Of so many sequences, one after the other.
+  Tensor make_borders(Context& ctx, int64_t members, LayerBorder border) const;
   void forward(Context& ctx, Part part, int64_t layer, const ChunkView& view,
                int slab, const Tensor& border_in, Tensor& border_out) override;
   void backward(Context& ctx, Part part, int64_t layer, const ChunkView& view,
@@ -83,9 +88,11 @@ class LanguageModel : public ChunkProgram {
     Tensor dx;                        // gradient of the residual stream
   };
 
+  // The rows of a chunk of `members` sequences.
+  ChunkRows rows_of(int64_t members, int64_t tokens) const;
   std::vector<Slab> make_slabs(Context& ctx, int64_t num_slabs,
-                               int64_t tokens) const;
-  void make_slab(Context& ctx, int64_t tokens, std::size_t blocks,
+                               const ChunkRows& rows) const;
+  void make_slab(Context& ctx, const ChunkRows& rows, std::size_t blocks,
                  Slab& slab) const;
   Slab& slab(int index) { return slabs_.at(index + 1); }  // [0]: kColdSlab
   static Block::Slab& activations(Slab& slab, int64_t layer) {
@@ -98,31 +105,25 @@ class LanguageModel : public ChunkProgram {
                       GradientSum& gradients);
   void head(Context& ctx, const ChunkView& view, Slab& slab,
             GradientSum* gradients);
-  void require_halo(const Sequence& sequence, const SequenceShape& shape) const;
+  void require_halo(std::span<const Sequence> sequences,
+                    const MicroBatchShape& shape) const;
   void require_in_vocabulary(const Sequence& sequence, std::size_t index) const;
   void observe(const std::string& name, const ChunkView& view,
                const Tensor& value) const;
-  // Ids of the chunk, or of the rows that its first convolution looks back to.
-  Tensor ids(const ChunkView& view) const;
-  Tensor halo_ids(const ChunkView& view) const;
+  // As many rows of a slab's halo as its chunk has.
+  Tensor halos(const Tensor& tensor, const ChunkView& view) const;
 
   ModelConfig config_;
   std::vector<Block> blocks_;
   std::unique_ptr<ParameterStore> weights_;
   int64_t embedding_, norm_, head_;  // head_ == embedding_ if tied
 
-  // Of a sequence, i64: the ids that its first convolution looks back to, its
-  // own, and its targets.
-  struct Tokens {
-    Tensor before, ids, targets;
-  };
-
   ChunkedBatch batch_;
-  std::vector<Tokens> tokens_;  // of each sequence
-  std::vector<int64_t> first_slots_;
+  BatchTokens tokens_;
+  std::vector<int64_t> first_losses_;  // slots, of each micro-batch
   Tensor losses_;
   std::vector<Slab> slabs_;
-  int64_t slab_tokens_ = 0;
+  ChunkRows slab_rows_{};
   Observer observe_;
 };
 

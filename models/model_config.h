@@ -43,7 +43,9 @@ struct ModelConfig {
     return pre_conv || share_qk ? conv_kernel - 1 : 0;
   }
   // What a convolution looks back to.
-  Shape halo_shape() const { return {conv_kernel - 1, hidden_size}; }
+  Shape halo_shape(int64_t members) const {
+    return {members * (conv_kernel - 1), hidden_size};
+  }
 };
 
 // Throws InvalidArgument that names field, value and what is allowed.

@@ -1,5 +1,5 @@
-// Keeps the borders that sequences carry, and passes them to the ranks that go
-// on from them.
+// Keeps the borders that micro-batches carry, and passes them to the ranks that
+// go on from them.
 
 #include "parallel/carried_borders.h"
 
@@ -10,12 +10,13 @@
 namespace timepipe {
 namespace {
 
-// Calls f(sequence, border) for what can cross a border; layer 0 has no kHaloX.
+// Calls f(micro-batch, border) for what can cross a border; layer 0 has no
+// kHaloX.
 template <class F>
 void for_each_border(const ScheduleShape& shape, F&& f) {
-  const auto sequences = static_cast<int32_t>(shape.sequences.size());
+  const auto micro_batches = static_cast<int32_t>(shape.micro_batches.size());
   const auto layers = static_cast<int64_t>(shape.layers.size());
-  for (int32_t s = 0; s < sequences; ++s) {
+  for (int32_t s = 0; s < micro_batches; ++s) {
     for (int64_t l = 0; l < layers; ++l) {
       if (l > 0) f(s, LayerBorder{Border::kHaloX, l});
       f(s, LayerBorder{Border::kHaloQk, l});
@@ -26,16 +27,18 @@ void for_each_border(const ScheduleShape& shape, F&& f) {
 
 }  // namespace
 
-std::vector<int> CarriedBorders::ranks(int64_t sequences) const {
-  std::vector<int> ranks(static_cast<std::size_t>(sequences), 0);
+std::vector<int> CarriedBorders::ranks(int64_t micro_batches) const {
+  std::vector<int> ranks(static_cast<std::size_t>(micro_batches), 0);
   for (const auto& [_, entry] : taken_) {
-    if (entry.sequence < sequences) ranks[entry.sequence] = entry.rank;
+    if (entry.micro_batch < micro_batches)
+      ranks[entry.micro_batch] = entry.rank;
   }
   return ranks;
 }
 
-const Tensor& CarriedBorders::of(int64_t sequence, LayerBorder border) const {
-  const auto entry = taken_.find(key(sequence, border));
+const Tensor& CarriedBorders::of(int64_t micro_batch,
+                                 LayerBorder border) const {
+  const auto entry = taken_.find(key(micro_batch, border));
   CHECK(entry != taken_.end()) << "no border was kept to go on from";
   return entry->second.value;
 }
@@ -43,12 +46,12 @@ const Tensor& CarriedBorders::of(int64_t sequence, LayerBorder border) const {
 void CarriedBorders::keep(const ScheduleShape& shape, int rank,
                           const Take& take) {
   kept_.clear();
-  for_each_border(shape, [&](int32_t sequence, LayerBorder border) {
-    const int64_t last = std::ssize(shape.sequences[sequence]) - 1;
-    if (!shape.keeps(sequence, last, border)) return;
-    Entry entry{sequence, border, shape.rank_of(sequence, last), {}};
-    if (entry.rank == rank) entry.value = take(sequence, border);
-    kept_.insert_or_assign(key(sequence, border), std::move(entry));
+  for_each_border(shape, [&](int32_t micro_batch, LayerBorder border) {
+    const int64_t last = std::ssize(shape.micro_batches[micro_batch]) - 1;
+    if (!shape.keeps(micro_batch, last, border)) return;
+    Entry entry{micro_batch, border, shape.rank_of(micro_batch, last), {}};
+    if (entry.rank == rank) entry.value = take(micro_batch, border);
+    kept_.insert_or_assign(key(micro_batch, border), std::move(entry));
   });
 }
 
@@ -66,7 +69,7 @@ std::vector<CarriedBorders::Entry> CarriedBorders::entries() const {
 void CarriedBorders::set(std::vector<Entry> entries) {
   taken_.clear();
   for (Entry& entry : entries) {
-    taken_.insert_or_assign(key(entry.sequence, entry.border),
+    taken_.insert_or_assign(key(entry.micro_batch, entry.border),
                             std::move(entry));
   }
 }

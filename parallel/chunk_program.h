@@ -11,12 +11,13 @@
 
 namespace timepipe {
 
-// Where a chunk lies in its sequence.
+// Where a chunk lies in its micro-batch: sequences that run side by side.
 struct ChunkView {
-  int64_t sequence, chunk;
-  int64_t first, tokens;  // first token in the sequence, number of tokens
-  Segments segments;      // pieces of documents inside the chunk
-  bool detached;          // no gradient goes to the chunk before it
+  int64_t micro_batch, chunk;
+  int64_t first;      // first token in each sequence
+  ChunkRows rows;     // of the sequences in the chunk's tensors
+  Segments segments;  // pieces of documents inside the chunk
+  bool detached;      // no gradient goes to the chunk before it
   // Only in decoding: the tokens lie in one mini-batch of the inner learner,
   // from this place of it on, and needn't fill it.
   std::optional<int64_t> place = {};
@@ -32,13 +33,16 @@ class ChunkProgram {
  public:
   virtual ~ChunkProgram() = default;
 
-  // Takes the memory of all slabs, for chunks of up to `tokens` tokens.
-  virtual void reserve_slabs(Context& ctx, int64_t num_slabs,
+  // Takes the memory of all slabs, for chunks of up to so many sequences and
+  // tokens of each.
+  virtual void reserve_slabs(Context& ctx, int64_t num_slabs, int64_t members,
                              int64_t tokens) = 0;
-  virtual ChunkView view(int64_t sequence, int64_t chunk) const = 0;
-  // A place for a border or its gradient, of LayerShape::border_bytes, in
-  // MemoryUse::kBorders; the elements are yet to be written.
-  virtual Tensor make_border(Context& ctx, LayerBorder border) const = 0;
+  virtual ChunkView view(int64_t micro_batch, int64_t chunk) const = 0;
+  // A place for a border of a micro-batch or its gradient, of
+  // ScheduleShape::bytes(), in MemoryUse::kBorders; the elements are yet to be
+  // written.
+  virtual Tensor make_border(Context& ctx, int64_t micro_batch,
+                             LayerBorder border) const = 0;
 
   // Repeating it gives the same bits: recomputation relies on it.
   virtual void forward(Context& ctx, Part part, int64_t layer,

@@ -10,7 +10,7 @@ namespace timepipe {
 std::string Tag::to_string() const {
   return std::string(lane == Lane::kGradient ? "gradient of " : "") +
          name_of(border) + " of layer " + std::to_string(layer) + ", chunk " +
-         std::to_string(chunk) + ", sequence " + std::to_string(sequence);
+         std::to_string(chunk) + ", micro-batch " + std::to_string(micro_batch);
 }
 
 Misplaced::Misplaced(Tag expected, int peer, int64_t came)

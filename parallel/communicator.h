@@ -19,10 +19,10 @@ namespace timepipe {
 struct Tag {
   Border border;
   Lane lane;
-  int32_t sequence, chunk, layer;  // chunk: on the right of the border
-  int64_t number = 0;              // on its lane, from 0
+  int32_t micro_batch, chunk, layer;  // chunk: on the right of the border
+  int64_t number = 0;                 // on its lane, from 0
 
-  std::string to_string() const;  // "state of layer 2, chunk 5, sequence 0"
+  std::string to_string() const;  // "state of layer 2, chunk 5, micro-batch 0"
 };
 
 // Numbers are sent modulo this: MPI over UCX has tags of 23 bits.
@@ -51,7 +51,7 @@ class Request {
     virtual bool test() = 0;       // true once complete
     virtual int rank() const = 0;  // this rank, in the world
     // What it waits for, with ranks of the world: "state of layer 2, chunk 5,
-    // sequence 0 from rank 1".
+    // micro-batch 0 from rank 1".
     virtual std::string describe() const = 0;
   };
 

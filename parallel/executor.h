@@ -17,8 +17,8 @@ namespace timepipe {
 // is the same path with no messages in its list.
 class Executor {
  public:
-  // `time`: between the ranks that share the sequences. carried: what sequences
-  // go on from and leave; only needed where a shape has such.
+  // `time`: between the ranks that share the micro-batches. carried: what
+  // micro-batches go on from and leave; only needed where a shape has such.
   Executor(Context& ctx, Exchange& time, ChunkProgram& program,
            CarriedBorders* carried = nullptr)
       : ctx_(ctx), time_(time), program_(program), carried_(carried) {}
@@ -39,7 +39,7 @@ class Executor {
     Tensor value;
     Exchange::Arrival arrival;  // empty if produced here
   };
-  // Sequence, chunk on the right, layer.
+  // Micro-batch, chunk on the right, layer.
   using Key = std::tuple<int64_t, int64_t, int64_t, Border, bool /*gradient*/>;
 
   void run_all(const ScheduleShape& shape, const OperationList& operations,
@@ -53,7 +53,7 @@ class Executor {
   void post_receive(const Operation& op);
   void keep_borders(const ScheduleShape& shape);
 
-  static Key key(bool gradient, int64_t sequence, int64_t chunk,
+  static Key key(bool gradient, int64_t micro_batch, int64_t chunk,
                  LayerBorder border);
   Tensor& produce(const Key& key);
   const Tensor& wait_for(const Key& key);

@@ -6,7 +6,7 @@
 
 namespace timepipe {
 
-// The sum of gradients over chunks, sequences and ranks, in fixed point:
+// The sum of gradients over chunks, micro-batches and ranks, in fixed point:
 // integers are added, so the order of addends, the number of ranks and the
 // transport's reduction tree leave no trace in the bits (docs/design.md).
 //
@@ -20,7 +20,7 @@ class GradientSum {
  public:
   GradientSum(Context& ctx, const ParameterLayout& layout, DType dtype);
 
-  // Starts a step of `max_addends` (sequence, chunk) pairs over all ranks.
+  // Starts a step of `max_addends` (micro-batch, chunk) pairs over all ranks.
   void start(Context& ctx, int64_t max_addends);
   // Adds a chunk's gradient of one parameter. Once per chunk and parameter.
   void add(Context& ctx, int64_t parameter, const Tensor& gradient);

@@ -20,7 +20,7 @@ class Ledger {
     for (int64_t layer = 0; layer < layers; ++layer) {
       for (int b = 0; b < kBorders; ++b) {
         const LayerBorder border{static_cast<Border>(b), layer};
-        if (shape.bytes(border) > 0) ++messages_per_visit_;
+        if (shape.layers[layer].bytes(border.border) > 0) ++messages_per_visit_;
         count_kept(rank, border);
       }
     }
@@ -45,9 +45,9 @@ class Ledger {
   // What the run before left for first chunks stays where it is until the next,
   // also if it is sent from there.
   void count_kept(int rank, LayerBorder border) {
-    for (int64_t s = 0; s < std::ssize(shape_.sequences); ++s) {
+    for (int64_t s = 0; s < std::ssize(shape_.micro_batches); ++s) {
       if (shape_.continues(s, border) && shape_.carried_rank(s) == rank) {
-        add(MemoryPool::block_bytes(shape_.bytes(border)));
+        add(MemoryPool::block_bytes(shape_.bytes(s, border)));
       }
     }
   }
@@ -56,9 +56,9 @@ class Ledger {
     const auto layers = static_cast<int64_t>(shape_.layers.size());
     const auto writes = border_out(op.part, op.layer, layers);
     if (op.phase == Phase::kForward && writes &&
-        (shape_.crosses(op.sequence, op.chunk + 1, *writes) ||
-         shape_.keeps(op.sequence, op.chunk, *writes))) {
-      add(MemoryPool::block_bytes(shape_.bytes(*writes)));
+        (shape_.crosses(op.micro_batch, op.chunk + 1, *writes) ||
+         shape_.keeps(op.micro_batch, op.chunk, *writes))) {
+      add(MemoryPool::block_bytes(shape_.bytes(op.micro_batch, *writes)));
     }
     if (!shape_.training) give_back(op, border_in(op.part, op.layer));
   }
@@ -70,23 +70,25 @@ class Ledger {
     }
     if (op.part == Part::kConv) --open_;
     const auto read = border_in(op.part, op.layer);
-    if (read && shape_.gradient_crosses(op.sequence, op.chunk, *read)) {
-      add(MemoryPool::block_bytes(shape_.bytes(*read)));
+    if (read && shape_.gradient_crosses(op.micro_batch, op.chunk, *read)) {
+      add(MemoryPool::block_bytes(shape_.bytes(op.micro_batch, *read)));
     }
     give_back(op, read);
     const auto wrote = border_out(op.part, op.layer, layers);
-    if (wrote && shape_.gradient_crosses(op.sequence, op.chunk + 1, *wrote)) {
-      bytes_ -= MemoryPool::block_bytes(shape_.bytes(*wrote));
+    if (wrote &&
+        shape_.gradient_crosses(op.micro_batch, op.chunk + 1, *wrote)) {
+      bytes_ -= MemoryPool::block_bytes(shape_.bytes(op.micro_batch, *wrote));
     }
   }
 
   void give_back(const Operation& op, std::optional<LayerBorder> read) {
     if (!read) return;
-    const Crossing x = {op.sequence, op.chunk, *read, /*gradient=*/false};
+    const Crossing x = {op.micro_batch, op.chunk, *read, /*gradient=*/false};
     if (!crossings_.exists(x)) return;
     const bool lies_here =
         x.carried() && crossings_.giver(x) == crossings_.reader(x);
-    if (!lies_here) bytes_ -= MemoryPool::block_bytes(shape_.bytes(*read));
+    if (!lies_here)
+      bytes_ -= MemoryPool::block_bytes(shape_.bytes(op.micro_batch, *read));
   }
 
   void send(int64_t size) {

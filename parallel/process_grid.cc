@@ -5,8 +5,11 @@
 namespace timepipe {
 
 ProcessGrid::ProcessGrid(Context& ctx, Communicator& world, int time_ranks,
-                         int data_ranks)
-    : world(world), time_ranks(time_ranks), data_ranks(data_ranks) {
+                         int data_ranks, int64_t micro_batch_size)
+    : world(world),
+      time_ranks(time_ranks),
+      data_ranks(data_ranks),
+      micro_batch_size(micro_batch_size) {
   require(time_ranks > 0 && data_ranks > 0 &&
               int64_t{time_ranks} * data_ranks == world.size(),
           "time_ranks x data_ranks: " + std::to_string(time_ranks) + " x " +

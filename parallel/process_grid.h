@@ -7,30 +7,40 @@
 
 namespace timepipe {
 
-// The sequences of a batch that a data rank takes: they are dealt like cards.
+// The sequences of a batch that a data rank takes: micro-batches, each of so
+// many consecutive sequences, are dealt like cards.
 struct DataShare {
   int rank = 0, ranks = 1;
+  int64_t micro_batch_size = 1;
 
-  bool takes(int64_t sequence) const { return sequence % ranks == rank; }
-  // Where one that is taken lies among those that are, and back.
-  int64_t place_of(int64_t sequence) const { return sequence / ranks; }
-  int64_t sequence_at(int64_t place) const { return place * ranks + rank; }
+  bool takes(int64_t sequence) const {
+    return sequence / micro_batch_size % ranks == rank;
+  }
+  // Where the micro-batch of one that is taken lies among those that are.
+  int64_t place_of(int64_t sequence) const {
+    return sequence / micro_batch_size / ranks;
+  }
+  // The first sequence of the micro-batch there.
+  int64_t sequence_at(int64_t place) const {
+    return (place * ranks + rank) * micro_batch_size;
+  }
 };
 
 // World ranks as data x time: time ranks are neighbours (rank = data_rank *
 // time_ranks + time_rank), so that a sequence stays inside a host if it fits.
 struct ProcessGrid {
   // Throws InvalidArgument unless world.size() == time_ranks * data_ranks.
-  ProcessGrid(Context& ctx, Communicator& world, int time_ranks,
-              int data_ranks);
+  ProcessGrid(Context& ctx, Communicator& world, int time_ranks, int data_ranks,
+              int64_t micro_batch_size = 1);
 
   Communicator& world;
   int time_ranks, data_ranks;
   int time_rank, data_rank;
+  int64_t micro_batch_size;
   std::unique_ptr<Communicator> time;  // the ranks that share my sequences
   std::unique_ptr<Exchange> between_all, between_time_ranks;
 
-  DataShare share() const { return {data_rank, data_ranks}; }
+  DataShare share() const { return {data_rank, data_ranks, micro_batch_size}; }
 };
 
 }  // namespace timepipe

@@ -15,7 +15,7 @@ std::shared_ptr<const RankSchedule> make(const ScheduleShape& shape, int rank) {
   int64_t sum = 0;
   for (const Operation& op : schedule.operations) {
     if (op.kind == Operation::Kind::kCompute) {
-      sum += shape.price(op.phase, op.part, op.layer, op.sequence, op.chunk);
+      sum += shape.price(op.phase, op.part, op.layer, op.micro_batch, op.chunk);
     }
     schedule.prices.push_back(sum);
   }

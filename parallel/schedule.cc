@@ -59,57 +59,62 @@ Lane lane_of(const Operation& message) {
   return message.chunk == 0 ? Lane::kCarried : Lane::kForward;
 }
 
-int ScheduleShape::rank_of(int64_t sequence, int64_t chunk) const {
+int ScheduleShape::rank_of(int64_t micro_batch, int64_t chunk) const {
   int64_t dealt = chunk;
-  for (int64_t s = 0; s < sequence; ++s) {
-    dealt += static_cast<int64_t>(sequences[s].size());
+  for (int64_t s = 0; s < micro_batch; ++s) {
+    dealt += static_cast<int64_t>(micro_batches[s].size());
   }
   return static_cast<int>(dealt % ranks);
 }
 
-int64_t ScheduleShape::bytes(LayerBorder b) const {
-  return layers[b.layer].border_bytes[static_cast<int>(b.border)];
+int64_t ScheduleShape::bytes(int64_t micro_batch, LayerBorder b) const {
+  return micro_batches[micro_batch].front().members *
+         layers[b.layer].bytes(b.border);
 }
 
-bool ScheduleShape::crosses(int64_t sequence, int64_t chunk,
+bool ScheduleShape::crosses(int64_t micro_batch, int64_t chunk,
                             LayerBorder b) const {
-  const SequenceShape& chunks = sequences[sequence];
+  const MicroBatchShape& chunks = micro_batches[micro_batch];
   if (chunk <= 0 || chunk >= static_cast<int64_t>(chunks.size())) return false;
-  return bytes(b) > 0 && chunks[chunk].takes(b.border);
+  return bytes(micro_batch, b) > 0 && chunks[chunk].takes(b.border);
 }
 
-bool ScheduleShape::keeps(int64_t sequence, int64_t chunk,
+bool ScheduleShape::keeps(int64_t micro_batch, int64_t chunk,
                           LayerBorder b) const {
-  const auto chunks = static_cast<int64_t>(sequences[sequence].size());
+  const auto chunks = static_cast<int64_t>(micro_batches[micro_batch].size());
   if (b.layer == 0 && b.border == Border::kHaloX) return false;
-  return keeps_borders && chunk + 1 == chunks && bytes(b) > 0;
+  return keeps_borders && chunk + 1 == chunks && bytes(micro_batch, b) > 0;
 }
 
-bool ScheduleShape::continues(int64_t sequence, LayerBorder b) const {
+bool ScheduleShape::continues(int64_t micro_batch, LayerBorder b) const {
   if (b.layer == 0 && b.border == Border::kHaloX) return false;
-  return bytes(b) > 0 && sequences[sequence].front().takes(b.border);
+  return bytes(micro_batch, b) > 0 &&
+         micro_batches[micro_batch].front().takes(b.border);
 }
 
-int ScheduleShape::carried_rank(int64_t sequence) const {
-  return carried_from.empty() ? rank_of(sequence, 0) : carried_from[sequence];
+int ScheduleShape::carried_rank(int64_t micro_batch) const {
+  return carried_from.empty() ? rank_of(micro_batch, 0)
+                              : carried_from[micro_batch];
 }
 
 std::vector<int> ranks_of_last_chunks(const ScheduleShape& shape) {
   std::vector<int> ranks;
-  for (int64_t s = 0; s < std::ssize(shape.sequences); ++s) {
-    ranks.push_back(shape.rank_of(s, std::ssize(shape.sequences[s]) - 1));
+  for (int64_t s = 0; s < std::ssize(shape.micro_batches); ++s) {
+    ranks.push_back(shape.rank_of(s, std::ssize(shape.micro_batches[s]) - 1));
   }
   return ranks;
 }
 
-bool ScheduleShape::gradient_crosses(int64_t sequence, int64_t chunk,
+bool ScheduleShape::gradient_crosses(int64_t micro_batch, int64_t chunk,
                                      LayerBorder b) const {
-  return crosses(sequence, chunk, b) && !sequences[sequence][chunk].detached;
+  return crosses(micro_batch, chunk, b) &&
+         !micro_batches[micro_batch][chunk].detached;
 }
 
 int64_t ScheduleShape::price(Phase phase, Part part, int64_t layer,
-                             int64_t sequence, int64_t chunk) const {
-  const int64_t tokens = sequences[sequence][chunk].tokens;
+                             int64_t micro_batch, int64_t chunk) const {
+  const ChunkShape& shape = micro_batches[micro_batch][chunk];
+  const int64_t tokens = shape.members * shape.tokens;
   if (part == Part::kEmbed) return embed_price * tokens;
   if (part == Part::kHead) return head_price * tokens;
   const LayerShape& l = layers[layer];
@@ -132,10 +137,10 @@ void require_sizes(const char* name, std::span<const int64_t> sizes) {
 
 void require_carried(const ScheduleShape& shape) {
   require(
-      shape.carried_from.size() == shape.sequences.size(),
+      shape.carried_from.size() == shape.micro_batches.size(),
       "schedule: carried_from: " + std::to_string(shape.carried_from.size()) +
           " ranks, expected one for each of " +
-          std::to_string(shape.sequences.size()) + " sequences");
+          std::to_string(shape.micro_batches.size()) + " micro-batches");
   for (const int rank : shape.carried_from) {
     require(rank >= 0 && rank < shape.ranks,
             "schedule: carried_from: " + std::to_string(rank) +
@@ -151,11 +156,12 @@ void require_valid(const ScheduleShape& shape) {
     require_sizes("forward price", layer.forward);
     require_sizes("backward price", layer.backward);
   }
-  for (const SequenceShape& sequence : shape.sequences) {
-    require_size("chunks of a sequence", static_cast<int64_t>(sequence.size()),
-                 1);
-    for (const ChunkShape& chunk : sequence) {
+  for (const MicroBatchShape& micro_batch : shape.micro_batches) {
+    require_size("chunks of a micro-batch",
+                 static_cast<int64_t>(micro_batch.size()), 1);
+    for (const ChunkShape& chunk : micro_batch) {
       require_size("tokens of a chunk", chunk.tokens, 0);
+      require_size("sequences of a chunk", chunk.members, 1);
     }
   }
   if (!shape.carried_from.empty()) require_carried(shape);

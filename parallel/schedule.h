@@ -46,12 +46,14 @@ struct LayerBorder {
 std::optional<LayerBorder> border_in(Part part, int64_t layer);
 std::optional<LayerBorder> border_out(Part part, int64_t layer, int64_t layers);
 
-// One chunk of a sequence, as far as the order of work depends on it.
+// What runs as one is a micro-batch: one or several sequences side by side. One
+// chunk of it, as far as the order of work depends on it.
 struct ChunkShape {
-  int64_t tokens;
-  bool takes_state;  // its first token continues a hidden state
-  bool takes_halo;   // its first token continues a document
-  bool detached;     // no gradient goes to the chunk before it
+  int64_t tokens;       // of each of its sequences
+  bool takes_state;     // the first token of one continues a hidden state
+  bool takes_halo;      // the first token of one continues a document
+  bool detached;        // no gradient goes to the chunk before it
+  int64_t members = 1;  // sequences
 
   bool takes(Border border) const {
     return border == Border::kState ? takes_state : takes_halo;
@@ -59,56 +61,63 @@ struct ChunkShape {
   bool operator==(const ChunkShape&) const = default;
 };
 
-using SequenceShape = std::vector<ChunkShape>;
+using MicroBatchShape = std::vector<ChunkShape>;
 
 // Sizes and prices of one layer. Prices are integers in one unit of the
 // caller's choice per token, equal on all ranks, so that all ranks derive the
 // same lists. The entries of kEmbed and kHead are unused.
 struct LayerShape {
-  std::array<int64_t, kBorders> border_bytes{};  // 0: nothing crosses
+  // Of one sequence; 0: nothing crosses.
+  std::array<int64_t, kBorders> border_bytes{};
   std::array<int64_t, kParts> forward{}, backward{};
 
+  int64_t bytes(Border border) const {
+    return border_bytes[static_cast<std::size_t>(border)];
+  }
   bool operator==(const LayerShape&) const = default;
 };
 
 struct ScheduleShape {
   int ranks = 1;  // time ranks
   std::vector<LayerShape> layers;
-  std::vector<SequenceShape> sequences;
-  int64_t hot_rounds = 0;  // last chunks of a rank, per sequence, that keep
+  std::vector<MicroBatchShape> micro_batches;
+  int64_t hot_rounds = 0;  // last chunks of a rank, per micro-batch, that keep
                            // their activations; others are recomputed
   bool training = true;    // false: forward only, every chunk with its head
-  // What the last chunk of every sequence would give to a next one is kept, for
-  // the first chunk of that sequence in the next run.
+  // What the last chunk of every micro-batch would give to a next one is kept,
+  // for the first chunk of that micro-batch in the next run.
   bool keeps_borders = false;
-  // Per sequence, the time rank on which that lies which the run before kept
+  // Per micro-batch, the time rank on which that lies which the run before kept
   // for its first chunk. Empty: on the ranks of the first chunks. No matter
   // where the first chunk continues nothing.
   std::vector<int> carried_from;
   int64_t embed_price = 0, head_price = 0;  // per token; head: with backward
   int64_t message_price = 0;                // latency of any message
 
-  // Chunks are dealt to the ranks like cards, sequence after sequence: chunk c
-  // of the first sequence is on rank c mod ranks, the next sequence goes on
-  // where this one ended.
-  int rank_of(int64_t sequence, int64_t chunk) const;
+  // Chunks are dealt to the ranks like cards, micro-batch after micro-batch:
+  // chunk c of the first micro-batch is on rank c mod ranks, the next
+  // micro-batch goes on where this one ended.
+  int rank_of(int64_t micro_batch, int64_t chunk) const;
   // Slabs of activations (all layers of one chunk) that a rank needs at most.
   int64_t num_slabs() const { return hot_rounds > 1 ? hot_rounds : 1; }
-  int64_t bytes(LayerBorder b) const;
+  // Of a border, of all its sequences; 0: nothing crosses.
+  int64_t bytes(int64_t micro_batch, LayerBorder b) const;
   // Whether the border (or its gradient) goes from `chunk` - 1 to `chunk`; not
-  // if either is outside the sequence.
-  bool crosses(int64_t sequence, int64_t chunk, LayerBorder b) const;
-  bool gradient_crosses(int64_t sequence, int64_t chunk, LayerBorder b) const;
+  // if either is outside the micro-batch.
+  bool crosses(int64_t micro_batch, int64_t chunk, LayerBorder b) const;
+  bool gradient_crosses(int64_t micro_batch, int64_t chunk,
+                        LayerBorder b) const;
   // Whether `chunk`, the last, leaves the border for the next run: layer 0 has
   // no kHaloX.
-  bool keeps(int64_t sequence, int64_t chunk, LayerBorder b) const;
+  bool keeps(int64_t micro_batch, int64_t chunk, LayerBorder b) const;
   // Whether the first chunk takes the border from what the run before kept:
   // layer 0 has no kHaloX.
-  bool continues(int64_t sequence, LayerBorder b) const;
+  bool continues(int64_t micro_batch, LayerBorder b) const;
   // The rank on which that lies.
-  int carried_rank(int64_t sequence) const;
-  // What a compute operation costs: price per token times tokens.
-  int64_t price(Phase phase, Part part, int64_t layer, int64_t sequence,
+  int carried_rank(int64_t micro_batch) const;
+  // What a compute operation costs: price per token times tokens of all its
+  // sequences.
+  int64_t price(Phase phase, Part part, int64_t layer, int64_t micro_batch,
                 int64_t chunk) const;
 
   bool operator==(const ScheduleShape&) const = default;
@@ -127,7 +136,7 @@ struct Operation {
   Phase phase;    // kBackward for the sends and receives of gradients
   Part part;      // kCompute; of a message, the part that gives or reads it
   Border border;  // kSend, kReceive
-  int32_t sequence;
+  int32_t micro_batch;
   int32_t layer;     // 0 for kEmbed and kHead
   int32_t chunk;     // kCompute: the chunk. Messages: the chunk on the RIGHT of
                      // the border that is crossed, in either direction; 0 if
@@ -152,20 +161,20 @@ using OperationList = std::vector<Operation>;
 // no message is in the lists.
 //
 // Rules (docs/design.md): chunks of a rank are opened in order, forward
-// ascending, backward descending, sequence after sequence; ready backward work
-// goes before forward work before recomputation; a cold chunk's forward stops
-// after the last layer's scan; hot chunks and recomputations reserve one of
-// num_slabs() slabs when they open, in the order of sequences; a sequence's
-// recomputation opens when all its forward visits on that rank have ended. A
-// message is sent right after the work that produces it; borders that are
-// carried, before all work. It is received late: just before the work that
-// precedes the one that reads it. On each lane receives stand in the order of
-// the sends, some sooner than that for it, so that transports need no tags.
+// ascending, backward descending, micro-batch after micro-batch; ready backward
+// work goes before forward work before recomputation; a cold chunk's forward
+// stops after the last layer's scan; hot chunks and recomputations reserve one
+// of num_slabs() slabs when they open, in the order of micro-batches; a
+// micro-batch's recomputation opens when all its forward visits on that rank
+// have ended. A message is sent right after the work that produces it; borders
+// that are carried, before all work. It is received late: just before the work
+// that precedes the one that reads it. On each lane receives stand in the order
+// of the sends, some sooner than that for it, so that transports need no tags.
 // The ranks are simulated with the prices, so that the lists are deadlock-free
 // whatever real work and messages take, also if each message holds its lane
 // until it is met. Throws InvalidArgument if there is no rank or layer, on an
-// empty sequence, on a negative size, and if carried_from doesn't name a rank
-// for each sequence.
+// empty micro-batch, on a negative size, and if carried_from doesn't name a
+// rank for each micro-batch.
 std::vector<OperationList> make_schedule(const ScheduleShape& shape);
 
 }  // namespace timepipe

@@ -12,7 +12,7 @@ namespace timepipe {
 // A border between two chunks, or its gradient; or what the run before kept for
 // a first chunk.
 struct Crossing {
-  int64_t sequence, right;  // chunk on the right; 0: of the run before
+  int64_t micro_batch, right;  // chunk on the right; 0: of the run before
   LayerBorder border;
   bool gradient;
 
@@ -29,18 +29,18 @@ class Crossings {
  public:
   explicit Crossings(const ScheduleShape& shape);
 
-  // Chunks are numbered over all sequences.
+  // Chunks are numbered over all micro-batches.
   int64_t num_chunks() const { return first_chunk_.back(); }
-  int64_t chunk_id(int64_t sequence, int64_t chunk) const {
-    return first_chunk_[sequence] + chunk;
+  int64_t chunk_id(int64_t micro_batch, int64_t chunk) const {
+    return first_chunk_[micro_batch] + chunk;
   }
-  int rank_of(int64_t sequence, int64_t chunk) const {
-    return static_cast<int>(chunk_id(sequence, chunk) % shape_.ranks);
+  int rank_of(int64_t micro_batch, int64_t chunk) const {
+    return static_cast<int>(chunk_id(micro_batch, chunk) % shape_.ranks);
   }
 
   // The ranks that have it and that read it: a message if they differ.
   int giver(const Crossing& x) const;
-  int reader(const Crossing& x) const { return rank_of(x.sequence, x.to()); }
+  int reader(const Crossing& x) const { return rank_of(x.micro_batch, x.to()); }
   bool exists(const Crossing& x) const;
   // What a compute operation reads; a recomputation, only what was kept.
   std::optional<Crossing> read_by(const Operation& compute) const;
@@ -53,7 +53,7 @@ class Crossings {
   int64_t num_layers() const { return std::ssize(shape_.layers); }
 
   const ScheduleShape& shape_;
-  std::vector<int64_t> first_chunk_{0};  // of each sequence, and the end
+  std::vector<int64_t> first_chunk_{0};  // of each micro-batch, and the end
 };
 
 }  // namespace timepipe

@@ -58,11 +58,11 @@ Receives late_receives(const ScheduleShape& shape, const Crossings& crossings,
         .phase = x->gradient ? Phase::kBackward : Phase::kForward,
         .part = op.part,
         .border = x->border.border,
-        .sequence = op.sequence,
+        .micro_batch = op.micro_batch,
         .layer = static_cast<int32_t>(x->border.layer),
         .chunk = static_cast<int32_t>(x->right),
         .peer = crossings.giver(*x),
-        .bytes = shape.bytes(x->border),
+        .bytes = shape.bytes(op.micro_batch, x->border),
         .number = numbers[crossings.index(*x)]};
     receives[{receive.peer, lane_of(receive)}].push_back({receive, before});
   }

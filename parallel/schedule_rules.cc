@@ -12,14 +12,15 @@ ScheduleSimulation::ScheduleSimulation(const ScheduleShape& shape)
       backward_(backward_visit(num_layers())),
       inference_(inference_visit(num_layers())),
       ranks_(shape.ranks) {
-  for (const SequenceShape& sequence : shape.sequences) deal(sequence);
+  for (const MicroBatchShape& micro_batch : shape.micro_batches)
+    deal(micro_batch);
   arrived_.resize(num_chunks() * num_layers() * kBorders * 2);
 }
 
-void ScheduleSimulation::deal(const SequenceShape& sequence) {
+void ScheduleSimulation::deal(const MicroBatchShape& micro_batch) {
   const int64_t first = num_chunks();
-  const int64_t end = first + static_cast<int64_t>(sequence.size());
-  const int32_t s = first == 0 ? 0 : chunks_.back().sequence + 1;
+  const int64_t end = first + static_cast<int64_t>(micro_batch.size());
+  const int32_t s = first == 0 ? 0 : chunks_.back().micro_batch + 1;
   for (int64_t c = first; c < end; ++c) {
     const int64_t after_it = (end - 1 - c) / shape_.ranks;  // on its rank
     const bool hot = shape_.training && after_it < shape_.hot_rounds;
@@ -41,14 +42,14 @@ void ScheduleSimulation::open_forward(Rank& rank) {
   open(c, Phase::kForward);
 }
 
-// Recomputations open one at a time, and those of a sequence when the rank is
-// through with all its forward visits: by then all borders are here.
+// Recomputations open one at a time, and those of a micro-batch when the rank
+// is through with all its forward visits: by then all borders are here.
 void ScheduleSimulation::open_recompute(Rank& rank) {
   if (rank.recompute_open || rank.slabs_taken == rank.slab_order.size()) return;
   const int64_t c = rank.slab_order[rank.slabs_taken];
   if (chunks_[c].hot) return;
   if (rank.forward < num_chunks() &&
-      chunks_[rank.forward].sequence <= chunks_[c].sequence) {
+      chunks_[rank.forward].micro_batch <= chunks_[c].micro_batch) {
     return;
   }
   if (!take_slab(rank, c)) return;
@@ -57,18 +58,18 @@ void ScheduleSimulation::open_recompute(Rank& rank) {
 }
 
 // A backward visit opens when the activations are there and the one of the
-// rank's next chunk of the sequence is over.
+// rank's next chunk of the micro-batch is over.
 void ScheduleSimulation::open_backward(int64_t c) {
   const int64_t next = c + shape_.ranks;
   if (!chunks_[c].has_activations) return;
-  if (same_sequence(c, next) && !chunks_[next].done) return;
+  if (same_micro_batch(c, next) && !chunks_[next].done) return;
   open(c, Phase::kBackward);
 }
 
-// Slabs are taken in one order, sequence after sequence; in each by the hot
-// chunks on their way forward, then by the cold ones on the way back. Were a
-// later sequence let in earlier, it could hold the slab without which a chunk
-// that it waits for, on another rank, never gets done.
+// Slabs are taken in one order, micro-batch after micro-batch; in each by the
+// hot chunks on their way forward, then by the cold ones on the way back. Were
+// a later micro-batch let in earlier, it could hold the slab without which a
+// chunk that it waits for, on another rank, never gets done.
 bool ScheduleSimulation::take_slab(Rank& rank, int64_t c) {
   if (rank.slab_order[rank.slabs_taken] != c) return false;
   int32_t& slab = chunks_[c].slab;
@@ -126,7 +127,8 @@ void ScheduleSimulation::close(int64_t c) {
     case Phase::kBackward:
       rank.returned_slabs.push_back(chunk.slab);
       chunk.done = true;
-      if (same_sequence(c - shape_.ranks, c)) open_backward(c - shape_.ranks);
+      if (same_micro_batch(c - shape_.ranks, c))
+        open_backward(c - shape_.ranks);
   }
   open_forward(rank);
   open_recompute(rank);

@@ -5,18 +5,19 @@
 
 namespace timepipe {
 
-int64_t complete_shape(ScheduleShape& shape, int time_ranks,
-                       int64_t hot_rounds) {
-  int64_t most_chunks = 0;  // of a rank, of one sequence
-  int64_t most_tokens = 0;
-  for (const SequenceShape& sequence : shape.sequences) {
-    const auto chunks = static_cast<int64_t>(sequence.size());
+SlabSize complete_shape(ScheduleShape& shape, int time_ranks,
+                        int64_t hot_rounds) {
+  int64_t most_chunks = 0;  // of a rank, of one micro-batch
+  SlabSize slab;
+  for (const MicroBatchShape& micro_batch : shape.micro_batches) {
+    const auto chunks = static_cast<int64_t>(micro_batch.size());
     most_chunks = std::max(most_chunks, (chunks + time_ranks - 1) / time_ranks);
-    most_tokens = std::max(most_tokens, sequence.front().tokens);
+    slab.members = std::max(slab.members, micro_batch.front().members);
+    slab.tokens = std::max(slab.tokens, micro_batch.front().tokens);
   }
   shape.ranks = time_ranks;
   shape.hot_rounds = std::min(hot_rounds, most_chunks);
-  return most_tokens;
+  return slab;
 }
 
 void ScheduleRunner::make_ahead(ScheduleShape shape, int64_t hot_rounds) {
@@ -26,10 +27,10 @@ void ScheduleRunner::make_ahead(ScheduleShape shape, int64_t hot_rounds) {
 
 void ScheduleRunner::run(ScheduleShape shape, int64_t hot_rounds,
                          GradientSum& gradients) {
-  const int64_t slab_tokens = complete_shape(shape, time_.size(), hot_rounds);
+  const SlabSize slab = complete_shape(shape, time_.size(), hot_rounds);
   const auto schedule = schedules_.of(shape);
   if (!schedule->operations.empty()) {
-    program_.reserve_slabs(ctx_, shape.num_slabs(), slab_tokens);
+    program_.reserve_slabs(ctx_, shape.num_slabs(), slab.members, slab.tokens);
   }
   Executor::Watch watch;
   if (watch_) {
@@ -44,10 +45,10 @@ void ScheduleRunner::tell_position(const RankSchedule& schedule,
   const Operation& op = schedule.operations[done - 1];
   watch_({.training = shape.training,
           .phase = op.phase,
-          .sequence = op.sequence,
-          .sequences = std::ssize(shape.sequences),
+          .micro_batch = op.micro_batch,
+          .micro_batches = std::ssize(shape.micro_batches),
           .chunk = op.chunk,
-          .chunks = std::ssize(shape.sequences[op.sequence]),
+          .chunks = std::ssize(shape.micro_batches[op.micro_batch]),
           .share = static_cast<double>(schedule.prices[done - 1]) /
                    static_cast<double>(schedule.prices.back())});
 }

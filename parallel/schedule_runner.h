@@ -13,16 +13,19 @@ namespace timepipe {
 struct StepPosition {
   bool training;
   Phase phase;
-  int64_t sequence, sequences;  // of this data rank
-  int64_t chunk, chunks;        // of that sequence
+  int64_t micro_batch, micro_batches;  // of this data rank
+  int64_t chunk, chunks;               // of that micro-batch
   double share;  // of the rank's own work that is done, by its prices
 };
 using Watch = std::function<void(const StepPosition&)>;
 
 // Sets the time ranks of a shape and its hot rounds: those beyond the chunks of
-// a rank mean all of them. Returns the tokens of the longest chunk.
-int64_t complete_shape(ScheduleShape& shape, int time_ranks,
-                       int64_t hot_rounds);
+// a rank mean all of them. Returns the sizes of slabs that hold any chunk.
+struct SlabSize {
+  int64_t members = 0, tokens = 0;  // sequences, tokens of each
+};
+SlabSize complete_shape(ScheduleShape& shape, int time_ranks,
+                        int64_t hot_rounds);
 
 // Runs program parts of a step in the order of its schedule, on the slab memory
 // that the schedule needs.

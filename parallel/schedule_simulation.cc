@@ -41,8 +41,8 @@ std::vector<OperationList> ScheduleSimulation::run() {
                 rank.carried_sends.end());
   }
   for (const Chunk& chunk : chunks_) {
-    CHECK(chunk.done) << "chunk " << chunk.chunk << " of sequence "
-                      << chunk.sequence << " is stuck";
+    CHECK(chunk.done) << "chunk " << chunk.chunk << " of micro-batch "
+                      << chunk.micro_batch << " is stuck";
   }
   return lists;
 }
@@ -118,19 +118,20 @@ void ScheduleSimulation::touch(Rank& rank) {
 
 int64_t ScheduleSimulation::price(const Chunk& chunk) const {
   const Work& work = (*chunk.visit)[chunk.position];
-  return shape_.price(chunk.phase, work.part, work.layer, chunk.sequence,
+  return shape_.price(chunk.phase, work.part, work.layer, chunk.micro_batch,
                       chunk.chunk);
 }
 
-// A border between neighbours of one sequence; chunk 0 never has one.
+// A border between neighbours of one micro-batch; chunk 0 never has one.
 std::optional<ScheduleSimulation::Message> ScheduleSimulation::message(
     std::optional<LayerBorder> border, int64_t from, int64_t to) const {
   const int64_t right = std::max(from, to);
   if (!border || right == num_chunks() || shape_.ranks == 1) return {};
   const Chunk& chunk = chunks_[right];
   const bool crosses =
-      from < to ? shape_.crosses(chunk.sequence, chunk.chunk, *border)
-                : shape_.gradient_crosses(chunk.sequence, chunk.chunk, *border);
+      from < to
+          ? shape_.crosses(chunk.micro_batch, chunk.chunk, *border)
+          : shape_.gradient_crosses(chunk.micro_batch, chunk.chunk, *border);
   if (!crosses) return {};
   return Message{*border, from, to};
 }
@@ -162,7 +163,7 @@ void ScheduleSimulation::append_compute(int64_t c) {
                              .phase = chunk.phase,
                              .part = work.part,
                              .border = {},
-                             .sequence = chunk.sequence,
+                             .micro_batch = chunk.micro_batch,
                              .layer = static_cast<int32_t>(work.layer),
                              .chunk = chunk.chunk,
                              .slab = chunk.slab});
@@ -175,11 +176,11 @@ void ScheduleSimulation::append_send(const Message& m, Part part) {
        .phase = m.gradient() ? Phase::kBackward : Phase::kForward,
        .part = part,
        .border = m.border.border,
-       .sequence = right.sequence,
+       .micro_batch = right.micro_batch,
        .layer = static_cast<int32_t>(m.border.layer),
        .chunk = right.chunk,
        .peer = static_cast<int32_t>(m.to % shape_.ranks),
-       .bytes = shape_.bytes(m.border)});
+       .bytes = shape_.bytes(right.micro_batch, m.border)});
 }
 
 // Of what the work that starts reads, if it is carried from another rank. So a
@@ -189,20 +190,20 @@ void ScheduleSimulation::append_carried_send(int64_t c) {
   const Chunk& chunk = chunks_[c];
   const Work& work = (*chunk.visit)[chunk.position];
   if (chunk.chunk > 0 || chunk.phase != Phase::kForward || !work.reads) return;
-  if (!shape_.continues(chunk.sequence, *work.reads)) return;
+  if (!shape_.continues(chunk.micro_batch, *work.reads)) return;
   const auto to = static_cast<int32_t>(c % shape_.ranks);
-  const int from = shape_.carried_rank(chunk.sequence);
+  const int from = shape_.carried_rank(chunk.micro_batch);
   if (from == to) return;
   ranks_[from].carried_sends.push_back(
       {.kind = Operation::Kind::kSend,
        .phase = Phase::kForward,
        .part = work.part,
        .border = work.reads->border,
-       .sequence = chunk.sequence,
+       .micro_batch = chunk.micro_batch,
        .layer = static_cast<int32_t>(work.reads->layer),
        .chunk = 0,
        .peer = to,
-       .bytes = shape_.bytes(*work.reads)});
+       .bytes = shape_.bytes(chunk.micro_batch, *work.reads)});
 }
 
 }  // namespace timepipe

@@ -38,10 +38,10 @@ class ScheduleSimulation {
  private:
   static constexpr int64_t kNothing = -1;
 
-  // Chunks are named by their place in the deal, over all sequences: chunk c is
-  // on rank c mod ranks, and so is c + ranks, the rank's next one.
+  // Chunks are named by their place in the deal, over all micro-batches: chunk
+  // c is on rank c mod ranks, and so is c + ranks, the rank's next one.
   struct Chunk {
-    int32_t sequence, chunk;
+    int32_t micro_batch, chunk;
     bool hot;                      // keeps its activations
     int32_t slab = kColdSlab;      // a slab from take_slab() until the end
     bool has_activations = false;  // the slab is filled
@@ -92,7 +92,7 @@ class ScheduleSimulation {
     }
   };
 
-  void deal(const SequenceShape& sequence);
+  void deal(const MicroBatchShape& micro_batch);
 
   // Rules: when a visit opens and what it needs to.
   void open_forward(Rank& rank);
@@ -126,9 +126,9 @@ class ScheduleSimulation {
   int64_t num_layers() const {
     return static_cast<int64_t>(shape_.layers.size());
   }
-  bool same_sequence(int64_t a, int64_t b) const {
+  bool same_micro_batch(int64_t a, int64_t b) const {
     return a >= 0 && b < num_chunks() &&
-           chunks_[a].sequence == chunks_[b].sequence;
+           chunks_[a].micro_batch == chunks_[b].micro_batch;
   }
   Rank& rank_of(int64_t c) { return ranks_[c % shape_.ranks]; }
 

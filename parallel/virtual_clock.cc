@@ -48,7 +48,7 @@ class VirtualClock {
   int64_t num_layers() const { return std::ssize(shape_.layers); }
   int64_t head() const { return 1 + 4 * num_layers(); }
   int64_t place(Part part, int64_t layer) const;
-  size_t done_index(int64_t sequence, int64_t chunk, Phase phase,
+  size_t done_index(int64_t micro_batch, int64_t chunk, Phase phase,
                     int64_t place) const;
 
   const ScheduleShape& shape_;
@@ -121,11 +121,11 @@ bool VirtualClock::compute(int r, const Operation& op) {
   if (!take_input(r, op)) return false;
   hold_slab(r, op);
   const int64_t price =
-      shape_.price(op.phase, op.part, op.layer, op.sequence, op.chunk);
+      shape_.price(op.phase, op.part, op.layer, op.micro_batch, op.chunk);
   ranks_[r].time += price;
   timeline_.busy[r] += price;
-  done_[done_index(op.sequence, op.chunk, op.phase, place(op.part, op.layer))] =
-      1;
+  done_[done_index(op.micro_batch, op.chunk, op.phase,
+                   place(op.part, op.layer))] = 1;
   release_slab(r, op);
   return true;
 }
@@ -141,10 +141,10 @@ void VirtualClock::send(int r, const Operation& op) {
 // Checks ---------------------------------------------------------------------
 
 void VirtualClock::check_exists(int r, const Operation& op) const {
-  const bool sequence =
-      op.sequence >= 0 && op.sequence < std::ssize(shape_.sequences);
-  check(r, op, sequence, "no such sequence");
-  const int64_t chunks = std::ssize(shape_.sequences[op.sequence]);
+  const bool micro_batch =
+      op.micro_batch >= 0 && op.micro_batch < std::ssize(shape_.micro_batches);
+  check(r, op, micro_batch, "no such micro-batch");
+  const int64_t chunks = std::ssize(shape_.micro_batches[op.micro_batch]);
   check(r, op, op.chunk >= 0 && op.chunk < chunks, "no such chunk");
   check(r, op, op.layer >= 0 && op.layer < num_layers(), "no such layer");
 }
@@ -153,9 +153,9 @@ void VirtualClock::check_exists(int r, const Operation& op) const {
 void VirtualClock::check_order(int r, const Operation& op) const {
   const int64_t here = place(op.part, op.layer);
   const auto done = [&](Phase phase, int64_t place) {
-    return done_[done_index(op.sequence, op.chunk, phase, place)] != 0;
+    return done_[done_index(op.micro_batch, op.chunk, phase, place)] != 0;
   };
-  check(r, op, crossings_.rank_of(op.sequence, op.chunk) == r,
+  check(r, op, crossings_.rank_of(op.micro_batch, op.chunk) == r,
         "chunk of another rank");
   check(r, op, !done(op.phase, here), "computed twice");
   if (op.phase != Phase::kBackward) {
@@ -194,7 +194,7 @@ void VirtualClock::hold_slab(int r, const Operation& op) {
   check(r, op, slab || op.slab == kColdSlab, "no such slab");
   check(r, op, slab || op.phase == Phase::kForward, "needs a slab");
   Rank& rank = ranks_[r];
-  const int64_t chunk = crossings_.chunk_id(op.sequence, op.chunk);
+  const int64_t chunk = crossings_.chunk_id(op.micro_batch, op.chunk);
   const auto [holder, is_new] = rank.holder.try_emplace(op.slab, chunk);
   check(r, op, holder->second == chunk, "its slab is held by another chunk");
   if (!is_new) return;
@@ -237,7 +237,7 @@ bool VirtualClock::is_produced(const Crossing& x) const {
     case Border::kState:
       place_of = place(Part::kScan, l);
   }
-  return done_[done_index(x.sequence, x.from(), phase, place_of)] != 0;
+  return done_[done_index(x.micro_batch, x.from(), phase, place_of)] != 0;
 }
 
 int64_t VirtualClock::place(Part part, int64_t layer) const {
@@ -246,9 +246,10 @@ int64_t VirtualClock::place(Part part, int64_t layer) const {
   return 1 + 4 * layer + static_cast<int>(part) - static_cast<int>(Part::kConv);
 }
 
-size_t VirtualClock::done_index(int64_t sequence, int64_t chunk, Phase phase,
+size_t VirtualClock::done_index(int64_t micro_batch, int64_t chunk, Phase phase,
                                 int64_t place) const {
-  return (crossings_.chunk_id(sequence, chunk) * 3 + static_cast<int>(phase)) *
+  return (crossings_.chunk_id(micro_batch, chunk) * 3 +
+          static_cast<int>(phase)) *
              (head() + 1) +
          place;
 }

@@ -23,7 +23,8 @@ std::string to_string(const Operation& op) {
     text += name_of(op.border);
   }
   return text + " of layer " + std::to_string(op.layer) + ", chunk " +
-         std::to_string(op.chunk) + ", sequence " + std::to_string(op.sequence);
+         std::to_string(op.chunk) + ", micro-batch " +
+         std::to_string(op.micro_batch);
 }
 
 }  // namespace
@@ -47,7 +48,8 @@ void VirtualLanes::check_fits(int rank, const Operation& op) const {
   const Crossing x = crossing_of(op);
   check(rank, op, crossings_.exists(x), "nothing crosses there");
   check(rank, op, op.peer != rank, "message to itself");
-  check(rank, op, op.bytes == shape_.bytes(x.border), "wrong size");
+  check(rank, op, op.bytes == shape_.bytes(op.micro_batch, x.border),
+        "wrong size");
   const bool send = op.kind == Kind::kSend;
   const int giver = crossings_.giver(x), reader = crossings_.reader(x);
   check(rank, op, rank == (send ? giver : reader), "border of another rank");

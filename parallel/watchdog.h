@@ -16,7 +16,7 @@ class Watchdog {
   struct Operation {
     std::function<bool()> over;
     int rank;          // this rank, in the world
-    std::string text;  // "state of layer 2, chunk 5, sequence 0 from rank 1"
+    std::string text;  // "state of layer 2, chunk 5, micro-batch 0 from rank 1"
   };
 
   void expect(Operation operation);

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <omp.h>
+
+#include <concepts>
 #include <cstdint>
 
 namespace timepipe {
@@ -8,9 +11,21 @@ namespace timepipe {
 // outputs, and what it computes must not depend on the number of threads: then
 // the result has the same bits for any number of threads. f must not throw.
 template <class F>
+requires std::invocable<F&, int64_t>
 void parallel_for(int64_t count, F&& f) {
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < count; ++i) f(i);
+}
+
+inline int64_t max_threads() { return omp_get_max_threads(); }
+
+// The same with f(i, thread), thread in [0, min(count, max_threads())): calls
+// of one thread follow each other.
+template <class F>
+requires std::invocable<F&, int64_t, int64_t>
+void parallel_for(int64_t count, F&& f) {
+#pragma omp parallel for schedule(static, 1)
+  for (int64_t i = 0; i < count; ++i) f(i, int64_t{omp_get_thread_num()});
 }
 
 // Splits [0, n) into pieces of `piece` (the last may be short), whose borders

@@ -12,19 +12,23 @@
 namespace timepipe::cpu {
 namespace {
 
-// First row that windows of the segment may read; below 0: in the halo.
+// First row that windows of the segment may read; before its own: in the halo.
 int64_t first_row(const Segment& s, int64_t k) {
   return s.row - std::min(k - 1, s.context);
 }
 
-// The chunk's rows with the halo before them. Row s >= -(k-1).
+// The chunk's rows with the halos, [members,k-1,C], before those of members.
 template <class T>
 struct Rows {
-  T *chunk, *halo;
+  T *chunk, *halos;
   int64_t k, C;
 
-  T* at(int64_t s) const {
-    return s < 0 ? halo + (s + k - 1) * C : chunk + s * C;
+  // Row t of the segment, which is its first or follows that; or one of the k-1
+  // before.
+  T* at(const Segment& segment, int64_t t) const {
+    if (t >= segment.row) return chunk + t * C;
+    const int64_t in_halo = t - segment.row + k - 1;
+    return halos + (segment.member * (k - 1) + in_halo) * C;
   }
 };
 
@@ -52,13 +56,13 @@ template <class T>
 void forward_segment(const Segment& segment, const Rows<const T>& x,
                      const T* taps, const T* bias, T* y) {
   const int64_t k = x.k, C = x.C, first = first_row(segment, k);
-  parallel_for(segment.rows, [=, &x](int64_t i) {
+  parallel_for(segment.rows, [=, &x, &segment](int64_t i) {
     const int64_t t = segment.row + i;
     T* __restrict out = y + t * C;
     std::copy_n(bias, C, out);
     for (int64_t j = 0; j < k; ++j) {
       if (t - k + 1 + j < first) continue;
-      const T *in = x.at(t - k + 1 + j), *tap = taps + j * C;
+      const T *in = x.at(segment, t - k + 1 + j), *tap = taps + j * C;
       for (int64_t c = 0; c < C; ++c) out[c] += tap[c] * in[c];
     }
   });
@@ -70,9 +74,9 @@ void backward_segment_x(const Segment& segment, const T* dy, const T* taps,
                         Write write, const Rows<T>& dx) {
   const int64_t k = dx.k, C = dx.C, first = first_row(segment, k);
   const int64_t end = segment.end_row();
-  parallel_for(end - first, [=, &dx](int64_t i) {
+  parallel_for(end - first, [=, &dx, &segment](int64_t i) {
     const int64_t s = first + i;
-    T* __restrict out = dx.at(s);
+    T* __restrict out = dx.at(segment, s);
     if (write == Write::kOverwrite) std::fill_n(out, C, T(0));
     for (int64_t j = 0; j < k; ++j) {
       const int64_t t = s + k - 1 - j;
@@ -100,12 +104,12 @@ void sum_parameters(const Segment& segment, const T* dy, const Rows<const T>& x,
   for (int64_t j = 0; j < k; ++j) {
     const int64_t delay = k - 1 - j;  // row t of dy meets row t - delay of x
     const int64_t t = std::max(segment.row, first_row(segment, k) + delay);
-    const int64_t t_chunk = std::max(t, delay);
+    const int64_t t_chunk = std::max(t, segment.row + delay);
     if (t < std::min(t_chunk, last)) {
-      add(t, std::min(t_chunk, last), x.at(t - delay), sums + j * C);
+      add(t, std::min(t_chunk, last), x.at(segment, t - delay), sums + j * C);
     }
     if (t_chunk < last) {
-      add(t_chunk, last, x.at(t_chunk - delay), sums + j * C);
+      add(t_chunk, last, x.at(segment, t_chunk - delay), sums + j * C);
     }
   }
   add_columns(
@@ -168,7 +172,7 @@ void causal_conv_backward(Context& ctx, const Tensor& dy, const Tensor& x,
     const T* g = elements<T>(dy);
     if (write_dx == Write::kOverwrite) {
       zero_padding(segments, x.dim(0), C, out.chunk);
-      std::fill_n(out.halo, dhalo.numel(), T(0));
+      std::fill_n(out.halos, dhalo.numel(), T(0));
     }
     for (const Segment& segment : segments) {
       backward_segment_x(segment, g, elements<T>(taps), write_dx, out);

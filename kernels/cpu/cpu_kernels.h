@@ -78,13 +78,14 @@ void token_scale_backward(Context& ctx, const Tensor& dtok,
                           const Tensor& learnable, Tensor& dlearnable);
 
 // Without gradients if dx and dtable are null.
-void cross_entropy(Context& ctx, const CrossEntropy& args, Tensor& loss,
+void cross_entropy(Context& ctx, const CrossEntropy& args, Tensor& losses,
                    Tensor* dx, Tensor* dtable);
 void token_losses(Context& ctx, const Tensor& logits, const Tensor& targets,
                   Tensor& losses);
 
-int64_t ttt_scan_kept_elements(const TttShape& shape, int64_t tokens);
-int64_t ttt_scan_scratch_bytes(const TttShape& shape, DType dtype);
+int64_t ttt_scan_kept_elements(const TttShape& shape, const ChunkRows& rows);
+int64_t ttt_scan_scratch_bytes(const TttShape& shape, int64_t members,
+                               DType dtype);
 void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
                       const Tensor& state_in, Tensor& state_out);
 void ttt_scan_backward(Context& ctx, const TttScan& scan, TttScanGradients d,
@@ -93,7 +94,10 @@ void ttt_scan_backward(Context& ctx, const TttScan& scan, TttScanGradients d,
 void ttt_decode_forward(Context& ctx, const TttDecodeForward& args);
 void ttt_decode_backward(Context& ctx, const TttDecodeBackward& args);
 
-void push_rows(Context& ctx, const Tensor& x, Tensor& halo);
+void push_rows(Context& ctx, const Tensor& x, const ChunkRows& rows,
+               Tensor& halo);
+void push_rows_backward(Context& ctx, const Tensor& dhalo,
+                        const ChunkRows& rows, Tensor& dx);
 void take_elements(Context& ctx, const Tensor& from, const Tensor& index,
                    Tensor& to);
 bool all_finite(Context& ctx, const Tensor& x);

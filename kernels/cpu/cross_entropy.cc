@@ -52,34 +52,51 @@ double row_gradient(int64_t vocab, T* z, int64_t target, double scale) {
   return std::log(sum) + (static_cast<double>(top) - at_target);
 }
 
-// Sum of the losses of a tile's rows, in order. losses: scratch, [rows].
+// Rows [row, row + logits.dim(0)) of a chunk. Their losses, and in place of the
+// logits the gradients if `with_gradient`.
 template <class T>
-double tile_loss(Tensor& logits, const int64_t* targets, double scale,
+void tile_losses(const CrossEntropy& args, int64_t row, Tensor& logits,
                  bool with_gradient, double* losses) {
-  const int64_t rows = logits.dim(0), vocab = logits.dim(1);
+  const int64_t vocab = logits.dim(1), stride = args.rows.stride;
+  const int64_t* targets = elements<int64_t>(args.targets);
+  const double* scales = elements<double>(args.scales);
   T* z = elements<T>(logits);
-  parallel_for(rows, [=](int64_t r) {
-    losses[r] = with_gradient
-                    ? row_gradient(vocab, z + r * vocab, targets[r], scale)
-                    : row_loss(vocab, z + r * vocab, targets[r]);
+  parallel_for(logits.dim(0), [=](int64_t r) {
+    const int64_t target = targets[row + r];
+    losses[r] = with_gradient ? row_gradient(vocab, z + r * vocab, target,
+                                             scales[(row + r) / stride])
+                              : row_loss(vocab, z + r * vocab, target);
   });
-  double sum = 0;
-  for (int64_t r = 0; r < rows; ++r) sum += losses[r];
-  return sum;
+}
+
+// Adds the sum of a tile's losses to that of its member, or of each of them its
+// part.
+void add_losses(const ChunkRows& rows, int64_t row, int64_t end,
+                const double* losses, double* sums) {
+  while (row < end) {
+    const int64_t member = row / rows.stride;
+    const int64_t piece = std::min(end, (member + 1) * rows.stride) - row;
+    double sum = 0;
+    for (int64_t r = 0; r < piece; ++r) sum += losses[r];
+    sums[member] += sum;
+    losses += piece;
+    row += piece;
+  }
 }
 
 }  // namespace
 
-void cross_entropy(Context& ctx, const CrossEntropy& args, Tensor& loss,
+void cross_entropy(Context& ctx, const CrossEntropy& args, Tensor& losses,
                    Tensor* dx, Tensor* dtable) {
   const int64_t rows = args.x.dim(0), vocab = args.table.dim(0);
   const int64_t tile_rows = std::min(rows, cross_entropy_tile_rows(vocab));
   const Tensor memory = ctx.allocate({tile_rows, vocab}, args.x.dtype());
-  Tensor losses = ctx.allocate({tile_rows}, DType::kF64);
+  Tensor row_losses = ctx.allocate({tile_rows}, DType::kF64);
   if (dtable != nullptr && rows == 0 && !dtable->empty()) {
     std::ranges::fill(element_bytes(*dtable), std::byte{0});
   }
-  double sum = 0;
+  double* sums = elements<double>(losses);
+  std::fill_n(sums, args.rows.members, 0.);
   for (int64_t row = 0; row < rows; row += tile_rows) {
     const int64_t end = std::min(row + tile_rows, rows);
     const Tensor x = args.x.slice(row, end);
@@ -87,17 +104,19 @@ void cross_entropy(Context& ctx, const CrossEntropy& args, Tensor& loss,
     cpu::matmul(ctx, Form::kNT, x, args.table, logits, Write::kOverwrite);
     if (args.sink) args.sink(row, logits);
     dispatch(logits.dtype(), [&](auto zero) {
-      sum += tile_loss<decltype(zero)>(
-          logits, elements<int64_t>(args.targets) + row, args.scale,
-          dx != nullptr, elements<double>(losses));
+      tile_losses<decltype(zero)>(args, row, logits, dx != nullptr,
+                                  elements<double>(row_losses));
     });
+    add_losses(args.rows, row, end, elements<double>(row_losses), sums);
     if (dx == nullptr) continue;
     Tensor dx_rows = dx->slice(row, end);
     cpu::matmul(ctx, Form::kNN, logits, args.table, dx_rows, Write::kOverwrite);
     cpu::matmul(ctx, Form::kTN, logits, x, *dtable,
                 row == 0 ? Write::kOverwrite : Write::kAdd);
   }
-  *elements<double>(loss) = args.scale * sum;
+  for (int64_t member = 0; member < args.rows.members; ++member) {
+    sums[member] *= elements<double>(args.scales)[member];
+  }
 }
 
 void token_losses(Context&, const Tensor& logits, const Tensor& targets,

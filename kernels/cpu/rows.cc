@@ -9,14 +9,48 @@
 
 namespace timepipe::cpu {
 
-void push_rows(Context&, const Tensor& x, Tensor& halo) {
-  const int64_t taken = std::min(x.dim(0), halo.dim(0));
-  const Tensor last = x.slice(x.dim(0) - taken, x.dim(0));
-  const ConstBytes from = element_bytes(last);
-  const Bytes to = element_bytes(halo);
-  const std::size_t kept = to.size() - from.size();
-  std::memmove(to.data(), to.data() + from.size(), kept);
-  std::memcpy(to.data() + kept, from.data(), from.size());
+namespace {
+
+// The last n rows of a member.
+Tensor last_rows(const Tensor& x, const ChunkRows& rows, int64_t member,
+                 int64_t n) {
+  const int64_t end = member * rows.stride + rows.tokens;
+  return x.slice(end - n, end);
+}
+
+Tensor halo_of(const Tensor& halos, const ChunkRows& rows, int64_t member) {
+  const int64_t n = halos.dim(0) / rows.members;
+  return halos.slice(member * n, (member + 1) * n);
+}
+
+}  // namespace
+
+void push_rows(Context&, const Tensor& x, const ChunkRows& rows,
+               Tensor& halos) {
+  for (int64_t member = 0; member < rows.members; ++member) {
+    Tensor halo = halo_of(halos, rows, member);
+    const int64_t taken = std::min(rows.tokens, halo.dim(0));
+    const Tensor last = last_rows(x, rows, member, taken);
+    const ConstBytes from = element_bytes(last);
+    const Bytes to = element_bytes(halo);
+    const std::size_t kept = to.size() - from.size();
+    std::memmove(to.data(), to.data() + from.size(), kept);
+    std::memcpy(to.data() + kept, from.data(), from.size());
+  }
+}
+
+void push_rows_backward(Context&, const Tensor& dhalos, const ChunkRows& rows,
+                        Tensor& dx) {
+  dispatch(dx.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    for (int64_t member = 0; member < rows.members; ++member) {
+      const Tensor dhalo = halo_of(dhalos, rows, member);
+      Tensor last = last_rows(dx, rows, member, dhalo.dim(0));
+      const T* in = elements<T>(dhalo);
+      T* out = elements<T>(last);
+      for (int64_t i = 0; i < dhalo.numel(); ++i) out[i] += in[i];
+    }
+  });
 }
 
 void take_elements(Context&, const Tensor& from, const Tensor& index,

@@ -174,7 +174,7 @@ void backward(Context& ctx, const TttDecodeBackward& args) {
     backward_head<T, Model>(args, h, blocks + h * arena.size(),
                             head_sums + h * n);
   });
-  write_sums<T>(shape, args, head_sums);
+  write_sums<T>(shape, /*members=*/1, args, head_sums);
 }
 
 // f(T, Model) for the element type and the inner model of a problem.

@@ -17,16 +17,6 @@ struct Cut {
   bool resets;  // the state restarts before it
 };
 
-inline std::vector<Cut> cut_segments(Segments segments, int64_t b) {
-  std::vector<Cut> cuts;
-  for (const Segment& s : segments) {
-    for (int64_t i = 0; i < s.rows; i += b) {
-      cuts.push_back({s.row + i, std::min(b, s.rows - i), s.resets && i == 0});
-    }
-  }
-  return cuts;
-}
-
 // Zeros in the rows of [T, ...] outside every segment.
 inline void clear_padding(Segments segments, Tensor& tensor) {
   for_padding(segments, tensor.dim(0), [&](int64_t begin, int64_t end) {
@@ -35,11 +25,12 @@ inline void clear_padding(Segments segments, Tensor& tensor) {
   });
 }
 
-// One head's columns of token-major tensors and its piece of flat states.
+// One head's columns of token-major tensors and its piece of flat states, of a
+// member if those of several lie one after the other.
 template <class T>
 struct Head {
   const TttShape& shape;
-  int64_t head;
+  int64_t head, member = 0;
 
   // Rows of the mini-batch in x [T, H*D].
   Matrix<const T> rows(const Tensor& x, const Cut& cut) const {
@@ -48,12 +39,8 @@ struct Head {
   Matrix<T> rows(Tensor& x, const Cut& cut) const {
     return rows_at(elements<T>(x), cut);
   }
-  State<const T> state(const Tensor& flat) const {
-    return state_of_head(shape, elements<T>(flat), head);
-  }
-  State<T> state(Tensor& flat) const {
-    return state_of_head(shape, elements<T>(flat), head);
-  }
+  State<const T> state(const Tensor& flat) const { return state(flat, member); }
+  State<T> state(Tensor& flat) const { return state(flat, member); }
   // The piece of the i-th of several flat states.
   State<const T> state(const Tensor& flat, int64_t i) const {
     return state_of_head(shape, elements<T>(flat) + i * shape.state_size(),

@@ -163,20 +163,27 @@ void mini_batch_backward(Gradients& d, const Head<T>& head, const Cut& cut,
   write_gradients(d, head, cut, s);
 }
 
-// dln_w, dln_b: each head's own. dtok: over heads in order.
+// sums: of each member's heads. dln_w, dln_b: each head's own, over members in
+// order. dtok: over members and their heads in order.
 template <class T, class Gradients>
-void write_sums(const TttShape& shape, Gradients& d, const double* sums) {
+void write_sums(const TttShape& shape, int64_t members, Gradients& d,
+                const double* sums) {
   const int64_t D = shape.head_size, H = shape.heads;
   const int64_t n = HeadSums::size(shape);
+  const auto over_members = [=](int64_t h, int64_t j) {
+    double sum = 0;
+    for (int64_t m = 0; m < members; ++m) sum += sums[(m * H + h) * n + j];
+    return static_cast<T>(sum);
+  };
   for (int64_t h = 0; h < H; ++h) {
     for (int64_t j = 0; j < D; ++j) {
-      elements<T>(d.dln_w)[h * D + j] = static_cast<T>(sums[h * n + j]);
-      elements<T>(d.dln_b)[h * D + j] = static_cast<T>(sums[h * n + D + j]);
+      elements<T>(d.dln_w)[h * D + j] = over_members(h, j);
+      elements<T>(d.dln_b)[h * D + j] = over_members(h, D + j);
     }
   }
   for (int64_t i = 0; i < d.dtok.numel(); ++i) {
     double sum = 0;
-    for (int64_t h = 0; h < H; ++h) sum += sums[h * n + 2 * D + i];
+    for (int64_t k = 0; k < members * H; ++k) sum += sums[k * n + 2 * D + i];
     elements<T>(d.dtok)[i] = static_cast<T>(sum);
   }
 }

@@ -24,18 +24,44 @@ int64_t num_groups(int64_t mini_batches) {
   return (mini_batches + kGroup - 1) / kGroup;
 }
 
+// The chain of mini-batches of one member, and where its kept states begin.
+struct Chain {
+  std::vector<Cut> cuts;
+  int64_t first_group = 0;
+
+  int64_t end_group() const {
+    return first_group + num_groups(std::ssize(cuts));
+  }
+};
+
+// Of each member.
+std::vector<Chain> chains_of(const TttScan& scan) {
+  const int64_t b = scan.shape.mini_batch;
+  std::vector<Chain> chains(scan.rows.members);
+  for (const Segment& s : scan.segments) {
+    for (int64_t i = 0; i < s.rows; i += b) {
+      chains[s.member].cuts.push_back(
+          {s.row + i, std::min(b, s.rows - i), s.resets && i == 0});
+    }
+  }
+  for (std::size_t m = 1; m < chains.size(); ++m) {
+    chains[m].first_group = chains[m - 1].end_group();
+  }
+  return chains;
+}
+
 template <class T, class Model>
-void forward_head(TttScan& scan, const Tensor& start, const Tensor& state_in,
-                  Tensor& state_out, std::span<const Cut> cuts, int64_t h,
+void forward_head(TttScan& scan, const Tensor& start, const Tensor& states_in,
+                  Tensor& states_out, const Chain& chain, const Head<T>& head,
                   T* block) {
-  const Head<T> head{scan.shape, h};
-  const Norm<T> norm = norm_of_head<T>(scan.ln_w, scan.ln_b, h);
-  const State<T> state = head.state(state_out);
-  if (cuts.empty() || !cuts[0].resets) copy(head.state(state_in), state);
+  const Norm<T> norm = norm_of_head<T>(scan.ln_w, scan.ln_b, head.head);
+  const State<T> state = head.state(states_out);
+  const std::vector<Cut>& cuts = chain.cuts;
+  if (cuts.empty() || !cuts[0].resets) copy(head.state(states_in), state);
   for (std::size_t n = 0; n < cuts.size(); ++n) {
-    if (cuts[n].resets) copy(head.state(start), state);
+    if (cuts[n].resets) copy(head.state(start, 0), state);
     if (n % kGroup == 0) {
-      copy(state, head.state(scan.kept, n / kGroup));
+      copy(state, head.state(scan.kept, chain.first_group + n / kGroup));
     }
     Arena<T> arena(block);
     ForwardScratch<T, Model> s(arena, scan.shape, cuts[n].rows);
@@ -65,29 +91,31 @@ struct Step {
 template <class T, class Model>
 class BackwardOfHead {
  public:
+  // dstart: of this member alone.
   BackwardOfHead(const TttScan& scan, TttScanGradients& d, const Tensor& start,
-                 Tensor& dstate_in, Tensor& dstart, std::span<const Cut> cuts,
-                 int64_t head, T* block, double* sums)
+                 Tensor& dstates_in, Tensor& dstart, const Chain& chain,
+                 const Head<T>& head, T* block, double* sums)
       : scan_(scan),
         d_(d),
-        cuts_(cuts),
-        head_{scan.shape, head},
-        norm_(norm_of_head<T>(scan.ln_w, scan.ln_b, head)),
-        start_(head_.state(start)),
-        dstate_(head_.state(dstate_in)),
-        dstart_(head_.state(dstart)),
+        chain_(chain),
+        head_(head),
+        norm_(norm_of_head<T>(scan.ln_w, scan.ln_b, head.head)),
+        start_(head.state(start, 0)),
+        dstate_(head.state(dstates_in)),
+        dstart_(head.state(dstart, 0)),
         sums_(scan.shape, sums),
         block_(block) {}
 
   void run() {
-    const int64_t N = std::ssize(cuts_);
+    const std::span<const Cut> cuts = chain_.cuts;
+    const int64_t N = std::ssize(cuts);
     for (int64_t group = num_groups(N) - 1; group >= 0; --group) {
       const int64_t begin = group * kGroup, end = std::min(N, begin + kGroup);
       Arena<T> arena(block_);
-      run_forward(group, cuts_.subspan(begin, end - begin), arena);
+      run_forward(group, cuts.subspan(begin, end - begin), arena);
       for (int64_t n = end - 1; n >= begin; --n) {
-        run_backward(cuts_[n], steps_[n - begin], arena);
-        if (cuts_[n].resets) hand_to_start();
+        run_backward(cuts[n], steps_[n - begin], arena);
+        if (cuts[n].resets) hand_to_start();
       }
     }
   }
@@ -109,7 +137,7 @@ class BackwardOfHead {
       Step<T, Model>& step = steps_[n];
       step = Step<T, Model>(arena, scan_.shape, cuts[n].rows);
       if (n == 0) {
-        copy(head_.state(scan_.kept, group), step.state);
+        copy(head_.state(scan_.kept, chain_.first_group + group), step.state);
       } else if (cuts[n].resets) {
         copy(start_, step.state);
       } else {
@@ -151,112 +179,139 @@ class BackwardOfHead {
 
   const TttScan& scan_;
   TttScanGradients& d_;
-  std::span<const Cut> cuts_;
+  const Chain& chain_;
   Head<T> head_;
   Norm<T> norm_;
   State<const T> start_;
-  State<T> dstate_;  // the gradient of the running state, in dstate_in
+  State<T> dstate_;  // the gradient of the running state, in dstates_in
   State<T> dstart_;
   HeadSums sums_;
   T* block_;
   std::array<Step<T, Model>, kGroup> steps_;
 };
 
+// Blocks of scratch, one for each thread that takes part in so many chains.
+template <class T>
+Tensor take_scratch(Context& ctx, int64_t chains, int64_t block_size) {
+  return ctx.allocate({std::min(chains, max_threads()), block_size},
+                      dtype_of<T>());
+}
+
 template <class T, class Model>
 void forward(Context& ctx, TttScan scan, const Tensor& start,
-             const Tensor& state_in, Tensor& state_out) {
+             const Tensor& states_in, Tensor& states_out) {
   const TttShape& shape = scan.shape;
-  const std::vector<Cut> cuts = cut_segments(scan.segments, shape.mini_batch);
+  const std::vector<Chain> chains = chains_of(scan);
   clear_padding(scan.segments, scan.y);
-  Arena<T> arena;
-  ForwardScratch<T, Model>(arena, shape, shape.mini_batch);
-  Tensor scratch = ctx.allocate({shape.heads, arena.size()}, dtype_of<T>());
-  const int64_t used = num_groups(std::ssize(cuts)) * shape.state_size();
+  const int64_t used = chains.back().end_group() * shape.state_size();
   T* kept = elements<T>(scan.kept);
   std::fill(kept + used, kept + scan.kept.numel(), T(0));
+  Arena<T> arena;
+  ForwardScratch<T, Model>(arena, shape, shape.mini_batch);
+  const int64_t n = scan.rows.members * shape.heads;
+  Tensor scratch = take_scratch<T>(ctx, n, arena.size());
   T* blocks = elements<T>(scratch);
-  parallel_for(shape.heads, [&](int64_t h) {
-    forward_head<T, Model>(scan, start, state_in, state_out, cuts, h,
-                           blocks + h * arena.size());
+  parallel_for(n, [&](int64_t i, int64_t thread) {
+    const Head<T> head{shape, i % shape.heads, i / shape.heads};
+    forward_head<T, Model>(scan, start, states_in, states_out,
+                           chains[head.member], head,
+                           blocks + thread * arena.size());
   });
 }
 
 template <class T, class Model>
 void backward(Context& ctx, const TttScan& scan, TttScanGradients& d,
-              const Tensor& start, const Tensor& dstate_out, Tensor& dstate_in,
-              Tensor& dstart) {
+              const Tensor& start, const Tensor& dstates_out,
+              Tensor& dstates_in, Tensor& dstart) {
   const TttShape& shape = scan.shape;
-  const std::vector<Cut> cuts = cut_segments(scan.segments, shape.mini_batch);
+  const std::vector<Chain> chains = chains_of(scan);
   for (Tensor* t : {&d.dxq, &d.dxk, &d.dxv, &d.dlr}) {
     clear_padding(scan.segments, *t);
   }
-  std::fill_n(elements<T>(dstart), dstart.numel(), T(0));
-  if (dstate_out.empty()) {
-    std::fill_n(elements<T>(dstate_in), dstate_in.numel(), T(0));
-  } else {
-    std::copy_n(elements<T>(dstate_out), dstate_out.numel(),
-                elements<T>(dstate_in));
+  // The first member's is dstart itself.
+  std::vector<Tensor> dstarts{dstart};
+  while (dstarts.size() < chains.size()) {
+    dstarts.push_back(ctx.allocate(dstart.shape(), dstart.dtype()));
   }
+  for (Tensor& t : dstarts) std::fill_n(elements<T>(t), t.numel(), T(0));
+  if (dstates_out.empty()) {
+    std::fill_n(elements<T>(dstates_in), dstates_in.numel(), T(0));
+  } else {
+    std::copy_n(elements<T>(dstates_out), dstates_out.numel(),
+                elements<T>(dstates_in));
+  }
+  const int64_t n = scan.rows.members * shape.heads;
   const int64_t block_size = BackwardOfHead<T, Model>::block_size(shape);
-  const int64_t n = HeadSums::size(shape);
-  Tensor scratch = ctx.allocate({shape.heads, block_size}, dtype_of<T>());
-  Tensor sums = ctx.zeros({shape.heads, n}, DType::kF64);
+  const int64_t sums_size = HeadSums::size(shape);
+  Tensor scratch = take_scratch<T>(ctx, n, block_size);
+  Tensor sums = ctx.zeros({n, sums_size}, DType::kF64);
   T* blocks = elements<T>(scratch);
   double* head_sums = elements<double>(sums);
-  parallel_for(shape.heads, [&](int64_t h) {
-    BackwardOfHead<T, Model>(scan, d, start, dstate_in, dstart, cuts, h,
-                             blocks + h * block_size, head_sums + h * n)
+  parallel_for(n, [&](int64_t i, int64_t thread) {
+    const Head<T> head{shape, i % shape.heads, i / shape.heads};
+    BackwardOfHead<T, Model>(
+        scan, d, start, dstates_in, dstarts[head.member], chains[head.member],
+        head, blocks + thread * block_size, head_sums + i * sums_size)
         .run();
   });
-  write_sums<T>(shape, d, head_sums);
+  write_sums<T>(shape, scan.rows.members, d, head_sums);
+  for (std::size_t m = 1; m < dstarts.size(); ++m) {
+    const T* more = elements<T>(std::as_const(dstarts[m]));
+    T* sum = elements<T>(dstart);
+    for (int64_t i = 0; i < dstart.numel(); ++i) sum[i] += more[i];
+  }
 }
 
 }  // namespace
 
-int64_t ttt_scan_kept_elements(const TttShape& shape, int64_t tokens) {
-  const int64_t b = shape.mini_batch;
-  return num_groups((tokens + b - 1) / b) * shape.state_size();
+int64_t ttt_scan_kept_elements(const TttShape& shape, const ChunkRows& rows) {
+  const int64_t mini_batches =
+      (rows.tokens + shape.mini_batch - 1) / shape.mini_batch;
+  return rows.members * num_groups(mini_batches) * shape.state_size();
 }
 
 void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
-                      const Tensor& state_in, Tensor& state_out) {
+                      const Tensor& states_in, Tensor& states_out) {
   dispatch(scan.xq.dtype(), [&](auto zero) {
     using T = decltype(zero);
     if (scan.shape.inner == InnerModel::kLinear) {
-      forward<T, LinearModel<T>>(ctx, scan, start, state_in, state_out);
+      forward<T, LinearModel<T>>(ctx, scan, start, states_in, states_out);
     } else {
-      forward<T, MlpModel<T>>(ctx, scan, start, state_in, state_out);
+      forward<T, MlpModel<T>>(ctx, scan, start, states_in, states_out);
     }
   });
 }
 
 void ttt_scan_backward(Context& ctx, const TttScan& scan, TttScanGradients d,
-                       const Tensor& start, const Tensor& dstate_out,
-                       Tensor& dstate_in, Tensor& dstart) {
+                       const Tensor& start, const Tensor& dstates_out,
+                       Tensor& dstates_in, Tensor& dstart) {
   dispatch(scan.xq.dtype(), [&](auto zero) {
     using T = decltype(zero);
     if (scan.shape.inner == InnerModel::kLinear) {
-      backward<T, LinearModel<T>>(ctx, scan, d, start, dstate_out, dstate_in,
+      backward<T, LinearModel<T>>(ctx, scan, d, start, dstates_out, dstates_in,
                                   dstart);
     } else {
-      backward<T, MlpModel<T>>(ctx, scan, d, start, dstate_out, dstate_in,
+      backward<T, MlpModel<T>>(ctx, scan, d, start, dstates_out, dstates_in,
                                dstart);
     }
   });
 }
 
-int64_t ttt_scan_scratch_bytes(const TttShape& shape, DType dtype) {
-  int64_t head_bytes = 0;
+int64_t ttt_scan_scratch_bytes(const TttShape& shape, int64_t members,
+                               DType dtype) {
+  int64_t bytes = 0;
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
     const int64_t block =
         shape.inner == InnerModel::kLinear
             ? BackwardOfHead<T, LinearModel<T>>::block_size(shape)
             : BackwardOfHead<T, MlpModel<T>>::block_size(shape);
-    head_bytes =
-        block * size_of(dtype) + HeadSums::size(shape) * size_of(DType::kF64);
+    const int64_t chains = members * shape.heads;
+    bytes = std::min(chains, max_threads()) * block * size_of(dtype) +
+            chains * HeadSums::size(shape) * size_of(DType::kF64) +
+            (members - 1) * shape.state_size() * size_of(dtype);
   });
-  return shape.heads * head_bytes;
+  return bytes;
 }
 
 }  // namespace timepipe::cpu

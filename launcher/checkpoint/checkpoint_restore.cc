@@ -33,9 +33,10 @@ void require_possible(const std::string& where,
   const auto layers = static_cast<int64_t>(shape.layers.size());
   const LayerBorder border = border_of(carried);
   const bool first_halo = border.border == Border::kHaloX && border.layer == 0;
-  const int64_t count = carried.layer < layers && !first_halo
-                            ? shape.bytes(border) / size_of(dtype)
-                            : 0;
+  const int64_t count =
+      carried.layer < layers && !first_halo
+          ? shape.layers[carried.layer].bytes(border.border) / size_of(dtype)
+          : 0;
   require(carried.sequence < sequences && carried.count == count,
           where + ": " + carried.tensor() + ": " +
               std::to_string(carried.count) + " elements, expected " +
@@ -60,7 +61,7 @@ void require_complete(const std::string& where, const Manifest& manifest,
         if (border != Border::kState && carried.steps != manifest.steps) {
           continue;
         }
-        if (shape.bytes({border, carried.layer}) == 0) continue;
+        if (shape.layers[l].bytes(border) == 0) continue;
         carried.border = name_of(border);
         require(there.contains(carried.tensor()),
                 where + ": " + carried.tensor() + ": missing");
@@ -80,13 +81,13 @@ void restore_carried(Context& ctx, const CheckpointReader& checkpoint,
     const LayerBorder border = border_of(carried);
     Tensor value;
     if (trainer.carried().takes(carried.sequence)) {
-      value = trainer.model().make_border(ctx, border);
+      value = trainer.model().make_borders(ctx, 1, border);
       upload(ctx, checkpoint.read(carried), value);
     }
     borders.push_back({carried.sequence, carried.steps, border, value});
   }
   require_complete(checkpoint.folder(), manifest, shape);
-  trainer.carried().restore(borders);
+  trainer.carried().restore(borders, sequences);
 }
 
 // Elements [begin, end) of `kind` to `out`, which has as many, in its type.
@@ -194,7 +195,7 @@ void start_from_state(Context& ctx, const std::string& path, Trainer& trainer,
                                       : Tensor()});
     }
   }
-  trainer.carried().restore(borders);
+  trainer.carried().restore(borders, sequences);
 }
 
 }  // namespace timepipe

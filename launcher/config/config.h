@@ -68,6 +68,7 @@ struct OptimizerConfig {
 };
 
 struct TrainConfig {
+  int64_t micro_batch = 1;  // data.micro_batch
   int64_t chunk_tokens = 0;
   int64_t hot_rounds = 1;
   int64_t detach_every_chunks = 0;
@@ -96,6 +97,10 @@ struct RunConfig {
   // Chunks of one sequence; the last one may be short.
   int64_t num_chunks() const {
     return (data.sequence_length + train.chunk_tokens - 1) / train.chunk_tokens;
+  }
+  // Of a step; the last one may be smaller.
+  int64_t num_micro_batches() const {
+    return (data.batch + train.micro_batch - 1) / train.micro_batch;
   }
 };
 

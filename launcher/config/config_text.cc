@@ -60,6 +60,7 @@ void each_field(Config& c, F&& field) {
   field("data.held_out", c.data.held_out);
   field("data.sequence_length", c.data.sequence_length);
   field("data.batch", c.data.batch);
+  field("data.micro_batch", c.train.micro_batch);
   field("data.seed", c.data.seed);
   field("data.documents", c.data.documents);
   field("data.carry_state", c.data.carry_state);

@@ -180,11 +180,13 @@ void validate_ranks(const RunConfig& config) {
   const ParallelConfig& p = config.parallel;
   expect_range("parallel.time", p.time, 1, kMostRanks);
   expect_range("parallel.data", p.data, 1, kMostRanks);
-  const int64_t batch = config.data.batch;
-  expect(p.data <= batch, "parallel.data", p.data,
-         "at most data.batch = " + std::to_string(batch) +
-             ": data ranks take whole sequences");
-  const int64_t chunks = config.num_chunks() * (batch / p.data);
+  const int64_t micro_batches = config.num_micro_batches();
+  expect(p.data <= micro_batches, "parallel.data", p.data,
+         "at most " + std::to_string(micro_batches) +
+             ", data.batch in micro-batches of data.micro_batch = " +
+             std::to_string(config.train.micro_batch) +
+             ": data ranks take whole ones");
+  const int64_t chunks = config.num_chunks() * (micro_batches / p.data);
   expect(p.time <= chunks, "parallel.time", p.time,
          "at most " + std::to_string(chunks) +
              ", the chunks that a group of time ranks has in a step");
@@ -202,10 +204,10 @@ void validate_room(const RunConfig& config) {
   const int64_t most_chunks =
       (config.train.dtype == DType::kF32 ? int64_t{1} << 39 : 1 << 15) /
       (config.model.tie_word_embeddings ? 2 : 1);
-  expect(config.data.batch <= most_chunks / chunks, tokens,
+  expect(config.num_micro_batches() <= most_chunks / chunks, tokens,
          config.train.chunk_tokens,
          "so many that a step has at most " + std::to_string(most_chunks) +
-             " chunks in all its sequences");
+             " chunks in all its micro-batches");
 }
 
 }  // namespace
@@ -215,6 +217,8 @@ void validate(const RunConfig& config) {
   expect_range("data.sequence_length", config.data.sequence_length, 2,
                kMostTokens);
   expect_range("data.batch", config.data.batch, 1, kMostRanks);
+  expect_range("data.micro_batch", config.train.micro_batch, 1,
+               config.data.batch);
   validate_optimizer(config.optimizer, config.model.ttt_base_lr);
   validate_chunks(config);
   validate_data(config);

@@ -148,9 +148,9 @@ void Progress::within(int64_t step, const StepPosition& position) {
   line += std::string(": ") + name_of(position.phase) + " of chunk " +
           std::to_string(position.chunk + 1) + "/" +
           std::to_string(position.chunks);
-  if (position.sequences > 1) {
-    line += " of sequence " + std::to_string(position.sequence + 1) + "/" +
-            std::to_string(position.sequences);
+  if (position.micro_batches > 1) {
+    line += " of micro-batch " + std::to_string(position.micro_batch + 1) +
+            "/" + std::to_string(position.micro_batches);
   }
   char rest[64];
   std::snprintf(rest, sizeof(rest), ", %.0f %% done, left %s%s",

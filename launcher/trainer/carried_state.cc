@@ -1,8 +1,22 @@
 #include "launcher/trainer/carried_state.h"
 
+#include <algorithm>
+#include <map>
+#include <tuple>
 #include <utility>
 
+#include "runtime/transfer.h"
+
 namespace timepipe {
+namespace {
+
+// Of a border of all sequences of a micro-batch, that of one.
+Tensor piece_of(const Tensor& border, int64_t member, int64_t members) {
+  const int64_t n = border.dim(0) / members;
+  return border.slice(member * n, (member + 1) * n);
+}
+
+}  // namespace
 
 void CarriedState::begin_step(Batch& batch, int64_t step) const {
   for (std::size_t s = 0; s < batch.size(); ++s) {
@@ -32,13 +46,22 @@ void CarriedState::end_step(const Batch& batch, int64_t step, bool finite) {
   }
 }
 
+int64_t CarriedState::members(int64_t micro_batch) const {
+  const int64_t first = grid_.share().sequence_at(micro_batch);
+  return std::min(grid_.micro_batch_size, std::ssize(left_after_) - first);
+}
+
 std::vector<CarriedState::Border> CarriedState::borders() const {
   std::vector<Border> borders;
   for (const CarriedBorders::Entry& entry : between_runs_.entries()) {
-    const int64_t s = grid_.share().sequence_at(entry.sequence);
-    if (entry.value.empty() || s >= std::ssize(left_after_)) continue;
-    if (left_after_[s] < 0) continue;
-    borders.push_back({s, left_after_[s], entry.border, entry.value});
+    if (entry.value.empty()) continue;
+    const int64_t first = grid_.share().sequence_at(entry.micro_batch);
+    for (int64_t m = 0; m < members(entry.micro_batch); ++m) {
+      const int64_t steps = left_after_[first + m];
+      if (steps < 0) continue;
+      borders.push_back({first + m, steps, entry.border,
+                         piece_of(entry.value, m, members(entry.micro_batch))});
+    }
   }
   return borders;
 }
@@ -49,19 +72,35 @@ bool CarriedState::takes(int64_t sequence) const {
          share.place_of(sequence) % grid_.time_ranks == grid_.time_rank;
 }
 
-void CarriedState::restore(const std::vector<Border>& borders) {
-  std::vector<CarriedBorders::Entry> mine;
-  left_after_.clear();
+void CarriedState::restore(const std::vector<Border>& borders,
+                           int64_t sequences) {
+  const DataShare share = grid_.share();
+  left_after_.assign(sequences, -1);
+  std::map<std::tuple<int64_t, int64_t, timepipe::Border>,
+           CarriedBorders::Entry>
+      mine;
   for (const Border& border : borders) {
     const int64_t s = border.sequence;
-    if (s >= std::ssize(left_after_)) left_after_.resize(s + 1, -1);
-    left_after_[s] = border.steps;
-    if (!grid_.share().takes(s)) continue;
-    const int64_t local = grid_.share().place_of(s);
-    mine.push_back({local, border.border,
-                    static_cast<int>(local % grid_.time_ranks), border.value});
+    left_after_.at(s) = border.steps;
+    if (!share.takes(s)) continue;
+    const int64_t place = share.place_of(s);
+    auto& entry = mine[{place, border.border.layer, border.border.border}];
+    entry.micro_batch = place;
+    entry.border = border.border;
+    entry.rank = static_cast<int>(place % grid_.time_ranks);
+    if (border.value.empty()) continue;
+    if (entry.value.empty()) {
+      Shape shape = border.value.shape();
+      shape[0] *= members(place);
+      entry.value =
+          ctx_.zeros(shape, border.value.dtype(), MemoryUse::kBorders);
+    }
+    copy(ctx_, border.value,
+         piece_of(entry.value, s - share.sequence_at(place), members(place)));
   }
-  between_runs_.set(std::move(mine));
+  std::vector<CarriedBorders::Entry> entries;
+  for (auto& [_, entry] : mine) entries.push_back(std::move(entry));
+  between_runs_.set(std::move(entries));
 }
 
 }  // namespace timepipe

@@ -28,7 +28,8 @@ namespace timepipe {
 // all, so that any layout goes on from any other's.
 class CarriedState {
  public:
-  explicit CarriedState(const ProcessGrid& grid) : grid_(grid) {}
+  CarriedState(Context& ctx, const ProcessGrid& grid)
+      : ctx_(ctx), grid_(grid) {}
 
   // Before step `step` (0-based): sequences for which nothing was left start
   // afresh.
@@ -46,15 +47,20 @@ class CarriedState {
   std::vector<Border> borders() const;
   // Whether this rank takes those of a sequence.
   bool takes(int64_t sequence) const;
-  // Replaces everything, on all ranks; `value` where the sequence is taken.
-  void restore(const std::vector<Border>& borders);
+  // Replaces everything, on all ranks; `value` where the sequence is taken, one
+  // of so many of the batch.
+  void restore(const std::vector<Border>& borders, int64_t sequences);
 
   // For the schedule that runs a step.
   CarriedBorders& between_runs() { return between_runs_; }
 
  private:
+  // Sequences of a micro-batch of this data rank, and of all.
+  int64_t members(int64_t micro_batch) const;
+
+  Context& ctx_;
   const ProcessGrid& grid_;
-  CarriedBorders between_runs_;  // of this data rank's sequences
+  CarriedBorders between_runs_;  // of this data rank's micro-batches
   // Of each sequence of the batch: the steps that were done when it left
   // something; -1: it left nothing.
   std::vector<int64_t> left_after_;

@@ -20,9 +20,10 @@ namespace {
 // The greediest of the places that take scratch: the backward passes of MLP,
 // inner loop and head on a chunk, and the reduction of the gradient.
 int64_t scratch_bytes(const LanguageModel& model, int64_t shard_elements,
-                      int64_t tokens) {
+                      const SlabSize& slab) {
   const ModelConfig& config = model.config();
   const DType dtype = model.weights().dtype();
+  const int64_t tokens = slab.members * slab.tokens;
   const int64_t element = size_of(dtype);
   const int64_t C = config.hidden_size, F = config.intermediate_size;
   const int64_t mlp = tokens * (4 * F + 2 * C) + C * F;
@@ -31,8 +32,8 @@ int64_t scratch_bytes(const LanguageModel& model, int64_t shard_elements,
       std::min(tokens, cross_entropy_tile_rows(config.vocab_size)) *
           config.vocab_size;
   const TttShape inner = config.ttt_shape();
-  const int64_t scan =
-      ttt_scan_scratch_bytes(inner, dtype) + 3 * inner.state_size() * element;
+  const int64_t scan = ttt_scan_scratch_bytes(inner, slab.members, dtype) +
+                       (1 + 2 * slab.members) * inner.state_size() * element;
   const int64_t words = element == size_of(DType::kF32) ? 1 : 2;
   return std::max({mlp * element, head * element, scan,
                    shard_elements * words * size_of(DType::kI64)});
@@ -48,10 +49,12 @@ int64_t step_bytes(const ScheduleShape& shape, int64_t own_operations,
                                sizeof(Segment) + sizeof(double);
   int64_t bytes = 2 * own_operations * (sizeof(Operation) + sizeof(int64_t)) +
                   all_operations * sizeof(Operation);
-  for (const SequenceShape& sequence : shape.sequences) {
+  for (const MicroBatchShape& micro_batch : shape.micro_batches) {
     int64_t tokens = 0;
-    for (const ChunkShape& chunk : sequence) tokens += chunk.tokens;
-    bytes += std::ssize(sequence) * kOfChunk + 2 * 2 * kId * tokens;
+    for (const ChunkShape& chunk : micro_batch) {
+      tokens += chunk.members * chunk.tokens;
+    }
+    bytes += std::ssize(micro_batch) * kOfChunk + 2 * 2 * kId * tokens;
   }
   return bytes;
 }
@@ -60,14 +63,14 @@ int64_t step_bytes(const ScheduleShape& shape, int64_t own_operations,
 // they are on the rank of the sequence's last chunk.
 int64_t carried_bytes(const ScheduleShape& shape, int rank) {
   int64_t bytes = 0;
-  for (int64_t s = 0; s < std::ssize(shape.sequences); ++s) {
-    const int64_t last = std::ssize(shape.sequences[s]) - 1;
-    if (shape.rank_of(s, last) != rank) continue;
+  for (int64_t i = 0; i < std::ssize(shape.micro_batches); ++i) {
+    const int64_t last = std::ssize(shape.micro_batches[i]) - 1;
+    if (shape.rank_of(i, last) != rank) continue;
     for (int64_t layer = 0; layer < std::ssize(shape.layers); ++layer) {
       for (int b = 0; b < kBorders; ++b) {
         const LayerBorder border{static_cast<Border>(b), layer};
-        if (!shape.keeps(s, last, border)) continue;
-        bytes += MemoryPool::block_bytes(shape.bytes(border));
+        if (!shape.keeps(i, last, border)) continue;
+        bytes += MemoryPool::block_bytes(shape.bytes(i, border));
       }
     }
   }
@@ -95,26 +98,30 @@ int64_t MemoryPlan::total() const {
 }
 
 MemoryPlanInput plan_input(const RunConfig& config, int data_rank) {
-  SequenceShape sequence;
+  MemoryPlanInput input{.model = config.model,
+                        .train = config.train,
+                        .parallel = config.parallel,
+                        .data_rank = data_rank,
+                        .micro_batches = {},
+                        .keeps_borders = config.data.carry_state,
+                        .saves = !config.run_dir.empty()};
   const int64_t chunk = config.train.chunk_tokens;
   const int64_t detach = config.train.detach_every_chunks;
-  for (int64_t c = 0; c < config.num_chunks(); ++c) {
-    const bool goes_on = c > 0 || config.data.carry_state;
-    sequence.push_back(
-        {.tokens = std::min(chunk, config.data.sequence_length - c * chunk),
-         .takes_state = goes_on,
-         .takes_halo = goes_on,
-         .detached = c == 0 ? goes_on : detach > 0 && c % detach == 0});
+  const int64_t size = config.train.micro_batch;
+  for (int64_t i = data_rank; i < config.num_micro_batches();
+       i += config.parallel.data) {
+    MicroBatchShape& shape = input.micro_batches.emplace_back();
+    for (int64_t c = 0; c < config.num_chunks(); ++c) {
+      const bool goes_on = c > 0 || config.data.carry_state;
+      shape.push_back(
+          {.tokens = std::min(chunk, config.data.sequence_length - c * chunk),
+           .takes_state = goes_on,
+           .takes_halo = goes_on,
+           .detached = c == 0 ? goes_on : detach > 0 && c % detach == 0,
+           .members = std::min(size, config.data.batch - i * size)});
+    }
   }
-  const int64_t ranks = config.parallel.data;
-  const int64_t mine = (config.data.batch - data_rank + ranks - 1) / ranks;
-  return {.model = config.model,
-          .train = config.train,
-          .parallel = config.parallel,
-          .data_rank = data_rank,
-          .sequences = std::vector(static_cast<std::size_t>(mine), sequence),
-          .keeps_borders = config.data.carry_state,
-          .saves = !config.run_dir.empty()};
+  return input;
 }
 
 std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
@@ -123,10 +130,10 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
   const LanguageModel model(counts, input.model, dtype);
   const ParameterLayout& layout = model.weights().layout();
   ScheduleShape shape = model.schedule_shape();
-  shape.sequences = input.sequences;
+  shape.micro_batches = input.micro_batches;
   shape.keeps_borders = input.keeps_borders;
   const int time_ranks = static_cast<int>(input.parallel.time);
-  const int64_t slab_tokens =
+  const SlabSize slab =
       complete_shape(shape, time_ranks, input.train.hot_rounds);
   shape.carried_from = ranks_of_last_chunks(shape);
   const std::vector<OperationList> lists = make_schedule(shape);
@@ -155,10 +162,11 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
     plan.step = step_bytes(shape, std::ssize(own), operations);
     if (own.empty()) continue;
     const ListMemory list = list_memory(shape, rank, own);
-    plan.activations = model.slab_bytes(shape.num_slabs(), slab_tokens) +
-                       list.open_backwards * model.backward_bytes(slab_tokens);
+    plan.activations =
+        model.slab_bytes(shape.num_slabs(), slab.members, slab.tokens) +
+        list.open_backwards * model.backward_bytes(slab.members, slab.tokens);
     plan.borders = list.border_bytes;
-    plan.scratch = scratch_bytes(model, shard, slab_tokens);
+    plan.scratch = scratch_bytes(model, shard, slab);
   }
   return plans;
 }

@@ -36,9 +36,9 @@ struct MemoryPlanInput {
   const TrainConfig& train;
   const ParallelConfig& parallel;
   int data_rank;
-  std::vector<SequenceShape> sequences;  // of a step, on this data rank
-  bool keeps_borders;                    // sequences go on in the next step
-  bool saves;                            // keeps a copy while it is written
+  std::vector<MicroBatchShape> micro_batches;  // of a step, on this data rank
+  bool keeps_borders;  // sequences go on in the next step
+  bool saves;          // keeps a copy while it is written
 };
 // That of a configuration whose sequences are one document each; documents that
 // start at a chunk's first token take less.

@@ -21,11 +21,11 @@ namespace {
 void set_carried_from(ScheduleShape& shape, const std::vector<int>& ranks) {
   bool continues = false;
   std::vector<int> from;
-  for (std::size_t s = 0; s < shape.sequences.size(); ++s) {
-    const ChunkShape& first = shape.sequences[s].front();
+  for (std::size_t i = 0; i < shape.micro_batches.size(); ++i) {
+    const ChunkShape& first = shape.micro_batches[i].front();
     const bool goes_on = first.takes_state || first.takes_halo;
-    from.push_back(goes_on ? ranks[s]
-                           : shape.rank_of(static_cast<int64_t>(s), 0));
+    from.push_back(goes_on ? ranks[i]
+                           : shape.rank_of(static_cast<int64_t>(i), 0));
     continues |= goes_on;
   }
   if (continues) shape.carried_from = std::move(from);
@@ -35,17 +35,19 @@ void set_carried_from(ScheduleShape& shape, const std::vector<int>& ranks) {
 // hold twice otherwise. There they are elsewhere then, all else is kept.
 Batch take_sequences(Batch& batch, const DataShare& share) {
   Batch mine;
-  for (int64_t s = share.rank; s < std::ssize(batch); s += share.ranks) {
+  for (int64_t s = 0; s < std::ssize(batch); ++s) {
+    if (!share.takes(s)) continue;
     batch[s].tokens_elsewhere = batch[s].tokens();
     mine.push_back(std::move(batch[s]));
   }
   return mine;
 }
 
-int64_t total_chunks(const Batch& batch, int64_t chunk_tokens) {
+// Of all micro-batches.
+int64_t total_chunks(const Batch& batch, const ChunkGrid& grid) {
   int64_t chunks = 0;
-  for (const Sequence& sequence : batch) {
-    chunks += num_chunks(sequence.tokens(), chunk_tokens);
+  for (int64_t i = 0; i < num_micro_batches(batch, grid); ++i) {
+    chunks += num_chunks(sequences_of(batch, i, grid), grid);
   }
   return chunks;
 }
@@ -58,11 +60,11 @@ Trainer::Trainer(Context& ctx, Communicator& world, const ModelConfig& model,
     : ctx_(ctx),
       train_(train),
       grid_(ctx, world, static_cast<int>(parallel.time),
-            static_cast<int>(parallel.data)),
+            static_cast<int>(parallel.data), train.micro_batch),
       model_(ctx, model, train.dtype),
       gradients_(ctx, model_.weights().layout(), train.dtype),
       optimizer_(ctx, *grid_.between_all, model_.weights(), optimizer),
-      carried_(grid_),
+      carried_(ctx, grid_),
       runner_(ctx, *grid_.between_time_ranks, model_,
               &carried_.between_runs()) {}
 
@@ -104,12 +106,12 @@ double Trainer::sum_on_host(const Tensor& losses) {
 
 Tensor Trainer::run(Batch& batch, bool training) {
   if (training) {
-    gradients_.start(ctx_, total_chunks(batch, train_.chunk_tokens) *
-                               model_.addends_per_chunk());
+    gradients_.start(
+        ctx_, total_chunks(batch, chunk_grid()) * model_.addends_per_chunk());
   }
   ScheduleShape shape = shape_of_step(batch, training);
-  set_carried_from(shape,
-                   carried_.between_runs().ranks(std::ssize(shape.sequences)));
+  set_carried_from(
+      shape, carried_.between_runs().ranks(std::ssize(shape.micro_batches)));
   set_batch(batch);
   runner_.run(std::move(shape), train_.hot_rounds, gradients_);
   Tensor losses = gather_slots(ctx_, *grid_.between_all, model_.losses(),
@@ -130,19 +132,27 @@ ScheduleShape Trainer::shape_of_step(const Batch& batch, bool training) const {
   ScheduleShape shape = model_.schedule_shape();
   shape.ranks = grid_.time_ranks;
   shape.training = training;
-  for (int64_t s = share.rank; s < std::ssize(batch); s += share.ranks) {
-    shape.sequences.push_back(
-        shape_of(batch[s], train_.chunk_tokens, train_.detach_every_chunks));
-    shape.keeps_borders |= training && batch[s].hands_on;
+  const ChunkGrid chunks = chunk_grid();
+  for (int64_t i = share.rank; i < num_micro_batches(batch, chunks);
+       i += share.ranks) {
+    const auto sequences = sequences_of(batch, i, chunks);
+    shape.micro_batches.push_back(shape_of(sequences, chunks));
+    shape.keeps_borders |=
+        training && std::ranges::any_of(sequences, &Sequence::hands_on);
   }
   return shape;
 }
 
 void Trainer::set_batch(Batch& batch) {
   model_.set_batch(
-      ctx_, ChunkedBatch(take_sequences(batch, grid_.share()),
-                         train_.chunk_tokens, model_.config().mini_batch_size,
-                         train_.detach_every_chunks));
+      ctx_, ChunkedBatch(take_sequences(batch, grid_.share()), chunk_grid()));
+}
+
+ChunkGrid Trainer::chunk_grid() const {
+  return {.chunk_tokens = train_.chunk_tokens,
+          .mini_batch_size = model_.config().mini_batch_size,
+          .detach_every = train_.detach_every_chunks,
+          .micro_batch_size = train_.micro_batch};
 }
 
 int64_t Trainer::count_labels(const Batch& batch) const {
@@ -158,17 +168,23 @@ std::vector<SlotPlace> Trainer::loss_places(const Batch& batch) const {
   std::vector<SlotPlace> places;
   std::vector<ScheduleShape> rings(grid_.data_ranks);
   std::vector<int64_t> slots(grid_.data_ranks);  // of each so far
-  for (std::size_t s = 0; s < batch.size(); ++s) {
-    const int data_rank = static_cast<int>(s) % grid_.data_ranks;
+  const ChunkGrid grid = chunk_grid();
+  for (int64_t i = 0; i < num_micro_batches(batch, grid); ++i) {
+    const auto sequences = sequences_of(batch, i, grid);
+    const auto members = std::ssize(sequences);
+    const int data_rank = static_cast<int>(i % grid_.data_ranks);
     ScheduleShape& ring = rings[data_rank];
     ring.ranks = grid_.time_ranks;
-    const auto local = static_cast<int64_t>(ring.sequences.size());
-    const int64_t chunks = num_chunks(batch[s].tokens(), train_.chunk_tokens);
-    ring.sequences.emplace_back(chunks);
-    for (int64_t c = 0; c < chunks; ++c) {
-      places.push_back({data_rank * grid_.time_ranks + ring.rank_of(local, c),
-                        slots[data_rank]++});
+    const auto local = std::ssize(ring.micro_batches);
+    const int64_t chunks = num_chunks(sequences, grid);
+    ring.micro_batches.emplace_back(chunks);
+    for (int64_t m = 0; m < members; ++m) {
+      for (int64_t c = 0; c < chunks; ++c) {
+        places.push_back({data_rank * grid_.time_ranks + ring.rank_of(local, c),
+                          slots[data_rank] + c * members + m});
+      }
     }
+    slots[data_rank] += chunks * members;
   }
   return places;
 }

@@ -66,6 +66,7 @@ class Trainer {
   // The losses of all chunks in the order of sequences, f64.
   Tensor run(Batch& batch, bool training);
   void set_batch(Batch& batch);
+  ChunkGrid chunk_grid() const;
   // Of this rank's sequences, of which `batch` is what all ranks have.
   ScheduleShape shape_of_step(const Batch& batch, bool training) const;
   double sum_on_host(const Tensor& losses);

@@ -1,7 +1,5 @@
 #include "models/layers/sequence_layer.h"
 
-#include "kernels/pointwise.h"
-
 namespace timepipe {
 
 void add_gradient(Context& ctx, const ParameterStore& weights,
@@ -24,11 +22,6 @@ void linear_backward(Context& ctx, const Tensor& dy, const Tensor& x,
   matmul(ctx, Form::kNN, dy, weights.value(w), dx, write_dx);
   add_gradient(ctx, weights, w, gradients,
                [&](Tensor& dw) { matmul(ctx, Form::kTN, dy, x, dw); });
-}
-
-void add_to_last_rows(Context& ctx, const Tensor& dhalo, Tensor& dx) {
-  Tensor last = dx.slice(dx.dim(0) - dhalo.dim(0), dx.dim(0));
-  add(ctx, dhalo, last);
 }
 
 }  // namespace timepipe

@@ -13,9 +13,10 @@ namespace timepipe {
 
 // The layer of a block that mixes positions: the one place where block kinds
 // differ. It runs on a chunk in parts, between which its borders cross: rows
-// that its convolutions look back to, halo_qk [conv_kernel-1,C], and the state.
-// Tensors are [T,C] unless said; T tokens of the chunk, C width. An empty *_in
-// isn't there, an empty *_out or d*_in isn't wanted, an empty d*_out is zero.
+// that its convolutions look back to, halo_qk [members*(conv_kernel-1),C], and
+// the state. Tensors are [T,C] unless said; T rows of the chunk, C width. An
+// empty *_in isn't there, an empty *_out or d*_in isn't wanted, an empty d*_out
+// is zero.
 class SequenceLayer {
  public:
   virtual ~SequenceLayer() = default;
@@ -32,10 +33,11 @@ class SequenceLayer {
     virtual ~Slab() = default;
   };
   virtual std::unique_ptr<Slab> make_slab(Context& ctx,
-                                          int64_t tokens) const = 0;
+                                          const ChunkRows& rows) const = 0;
 
-  // Of kHaloQk and kState; no elements: nothing crosses.
-  virtual Shape border_shape(Border border) const = 0;
+  // Of kHaloQk and kState of one sequence, of several one after the other; no
+  // elements: nothing crosses.
+  virtual Shape border_shape(Border border, int64_t members) const = 0;
 
   // u: the layer's input. First what the convolutions run over, if the layer
   // has any; then all else that needs no state.
@@ -67,7 +69,7 @@ class SequenceLayer {
 
   // What the backward parts leave for each other; taken before the first,
   // project_qk_backward() gives it back.
-  virtual void take_gradients(Context& ctx, int64_t tokens,
+  virtual void take_gradients(Context& ctx, const ChunkRows& rows,
                               Slab& slab) const = 0;
 
   // The parts in reverse. project_backward() overwrites du,
@@ -88,9 +90,9 @@ class SequenceLayer {
                                    GradientSum& gradients) const = 0;
 };
 
-// Rows [0, view.tokens) of a slab's tensor: the last chunk may be short.
+// A slab's tensor as far as the chunk goes: the last one may be short.
 inline Tensor rows(const Tensor& tensor, const ChunkView& view) {
-  return tensor.slice(0, view.tokens);
+  return tensor.slice(0, view.rows.count());
 }
 
 // Makes scratch for the gradient of a parameter, lets `compute` overwrite it
@@ -106,9 +108,5 @@ void linear_forward(Context& ctx, const Tensor& x, const Tensor& w, Tensor& y,
 void linear_backward(Context& ctx, const Tensor& dy, const Tensor& x,
                      const ParameterStore& weights, int64_t w, Tensor& dx,
                      Write write_dx, GradientSum& gradients);
-
-// The backward of push_rows() (kernels/rows.h) for an x that has as many rows
-// as the halo, or more.
-void add_to_last_rows(Context& ctx, const Tensor& dhalo, Tensor& dx);
 
 }  // namespace timepipe

@@ -49,29 +49,30 @@ TttLayer::TttLayer(const ModelConfig& config, const std::string& prefix,
   post_b_ = add("post_norm.bias", {C});
 }
 
-std::unique_ptr<SequenceLayer::Slab> TttLayer::make_slab(Context& ctx,
-                                                         int64_t tokens) const {
+std::unique_ptr<SequenceLayer::Slab> TttLayer::make_slab(
+    Context& ctx, const ChunkRows& chunk) const {
   auto slab = std::make_unique<TttSlab>();
   const auto take = [&](Shape shape) {
     return ctx.allocate(std::move(shape), weights_->dtype(),
                         MemoryUse::kActivations);
   };
-  const Shape rows{tokens, config_.hidden_size};
-  const Shape heads{tokens, config_.num_heads};
+  const int64_t T = chunk.count();
+  const Shape rows{T, config_.hidden_size};
+  const Shape heads{T, config_.num_heads};
   for (Tensor* t : {&slab->xq, &slab->xk, &slab->xv, &slab->o}) *t = take(rows);
   for (Tensor* t : {&slab->gate, &slab->lr}) *t = take(heads);
   if (config_.share_qk) slab->p = take(rows);
   if (config_.use_gate) slab->g = take(rows);
   slab->tok = take({shape_.mini_batch});
-  slab->o_mean = take({tokens});
-  slab->o_rstd = take({tokens});
-  slab->kept = take({ttt_scan_kept_elements(shape_, tokens)});
+  slab->o_mean = take({T});
+  slab->o_rstd = take({T});
+  slab->kept = take({ttt_scan_kept_elements(shape_, chunk)});
   return slab;
 }
 
-Shape TttLayer::border_shape(Border border) const {
-  if (border == Border::kState) return {shape_.state_size()};
-  return config_.share_qk ? config_.halo_shape() : Shape{0};
+Shape TttLayer::border_shape(Border border, int64_t members) const {
+  if (border == Border::kState) return {members * shape_.state_size()};
+  return config_.share_qk ? config_.halo_shape(members) : Shape{0};
 }
 
 // p = Wq u.
@@ -80,7 +81,7 @@ void TttLayer::project_qk(Context& ctx, const ChunkView& view, const Tensor& u,
   if (!config_.share_qk) return;
   Tensor p = rows(static_cast<TttSlab&>(base).p, view);
   linear_forward(ctx, u, weight(wq_), p);
-  if (!halo_qk_out.empty()) push_rows(ctx, p, halo_qk_out);
+  if (!halo_qk_out.empty()) push_rows(ctx, p, view.rows, halo_qk_out);
 }
 
 void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
@@ -118,7 +119,8 @@ void TttLayer::scan(Context& ctx, const ChunkView& view, Slab& base,
                     const Tensor& state_in, Tensor& state_out) const {
   auto& slab = static_cast<TttSlab&>(base);
   if (state_out.empty()) {
-    state_out = ctx.allocate({shape_.state_size()}, weights_->dtype());
+    state_out = ctx.allocate(border_shape(Border::kState, view.rows.members),
+                             weights_->dtype());
   }
   ttt_scan_forward(ctx, scan_of(slab, view), learned_start(ctx), state_in,
                    state_out);
@@ -127,7 +129,7 @@ void TttLayer::scan(Context& ctx, const ChunkView& view, Slab& base,
 void TttLayer::scan_part(Context& ctx, const ChunkView& view, Slab& base,
                          Tensor& state, Tensor& gradient_sum) const {
   auto& slab = static_cast<TttSlab&>(base);
-  const int64_t place = view.place.value(), end = place + view.tokens;
+  const int64_t place = view.place.value(), end = place + view.rows.tokens;
   const bool completes = end == shape_.mini_batch;
   Tensor o = rows(slab.o, view), unwanted;
   ttt_decode_forward(ctx, {.shape = shape_,
@@ -175,8 +177,9 @@ void TttLayer::inspect(
 }
 
 TttScan TttLayer::scan_of(const TttSlab& slab, const ChunkView& view) const {
-  const int64_t kept = ttt_scan_kept_elements(shape_, view.tokens);
+  const int64_t kept = ttt_scan_kept_elements(shape_, view.rows);
   return {.shape = shape_,
+          .rows = view.rows,
           .segments = view.segments,
           .xq = rows(slab.xq, view),
           .xk = rows(slab.xk, view),

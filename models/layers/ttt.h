@@ -24,8 +24,9 @@ class TttLayer : public SequenceLayer {
     multiplier_ = multiplier;
   }
 
-  std::unique_ptr<Slab> make_slab(Context& ctx, int64_t tokens) const override;
-  Shape border_shape(Border border) const override;
+  std::unique_ptr<Slab> make_slab(Context& ctx,
+                                  const ChunkRows& rows) const override;
+  Shape border_shape(Border border, int64_t members) const override;
   void project_qk(Context& ctx, const ChunkView& view, const Tensor& u,
                   Slab& slab, Tensor& halo_qk_out) const override;
   void project(Context& ctx, const ChunkView& view, const Tensor& u, Slab& slab,
@@ -40,7 +41,8 @@ class TttLayer : public SequenceLayer {
   void inspect(const Slab& slab, const ChunkView& view,
                const std::function<void(const char* name, const Tensor& value)>&
                    see) const override;
-  void take_gradients(Context& ctx, int64_t tokens, Slab& slab) const override;
+  void take_gradients(Context& ctx, const ChunkRows& rows,
+                      Slab& slab) const override;
   void output_backward(Context& ctx, const ChunkView& view, Slab& slab,
                        const Tensor& dy, GradientSum& gradients) const override;
   void scan_backward(Context& ctx, const ChunkView& view, Slab& slab,

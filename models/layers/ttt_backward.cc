@@ -11,15 +11,17 @@
 
 namespace timepipe {
 
-void TttLayer::take_gradients(Context& ctx, int64_t tokens, Slab& base) const {
+void TttLayer::take_gradients(Context& ctx, const ChunkRows& chunk,
+                              Slab& base) const {
   auto& d = static_cast<TttSlab&>(base).d;
   const auto take = [&](Shape shape) {
     return ctx.allocate(std::move(shape), weights_->dtype(),
                         MemoryUse::kActivations);
   };
-  const Shape rows{tokens, config_.hidden_size};
+  const int64_t T = chunk.count();
+  const Shape rows{T, config_.hidden_size};
   for (Tensor* t : {&d.xq, &d.xk, &d.xv, &d.o}) *t = take(rows);
-  d.lr = take({tokens, config_.num_heads});
+  d.lr = take({T, config_.num_heads});
   if (config_.share_qk) d.p = take(rows);
   if (config_.use_gate) d.g = take(rows);
   d.tok = take({shape_.mini_batch});
@@ -75,7 +77,8 @@ void TttLayer::scan_backward(Context& ctx, const ChunkView& view, Slab& base,
   Tensor dstart = ctx.allocate({shape_.state_size()}, weights_->dtype());
   Tensor unwanted;  // of a state that no chunk takes the gradient of
   if (dstate_in.empty()) {
-    unwanted = ctx.allocate(dstart.shape(), dstart.dtype());
+    unwanted = ctx.allocate(border_shape(Border::kState, view.rows.members),
+                            dstart.dtype());
   }
   ttt_scan_backward(ctx, scan_of(slab, view), scan_gradients_of(slab),
                     learned_start(ctx), dstate_out,
@@ -123,9 +126,10 @@ void TttLayer::project_backward(Context& ctx, const ChunkView& view,
                     gradients);
     return;
   }
-  Tensor dhalo = dhalo_qk_in.empty()
-                     ? ctx.allocate(config_.halo_shape(), u.dtype())
-                     : dhalo_qk_in;
+  Tensor dhalo =
+      dhalo_qk_in.empty()
+          ? ctx.allocate(config_.halo_shape(view.rows.members), u.dtype())
+          : dhalo_qk_in;
   const Tensor p = rows(slab.p, view);
   const auto conv_backward = [&](const Tensor& dx, int64_t w, int64_t b,
                                  Write write) {
@@ -140,13 +144,14 @@ void TttLayer::project_backward(Context& ctx, const ChunkView& view,
   conv_backward(slab.d.xk, conv_k_w_, conv_k_b_, Write::kAdd);
 }
 
-void TttLayer::project_qk_backward(Context& ctx, const ChunkView&,
+void TttLayer::project_qk_backward(Context& ctx, const ChunkView& view,
                                    const Tensor& u, Slab& base,
                                    const Tensor& dhalo_qk_out, Tensor& du,
                                    GradientSum& gradients) const {
   auto& d = static_cast<TttSlab&>(base).d;
   if (config_.share_qk) {
-    if (!dhalo_qk_out.empty()) add_to_last_rows(ctx, dhalo_qk_out, d.p);
+    if (!dhalo_qk_out.empty())
+      push_rows_backward(ctx, dhalo_qk_out, view.rows, d.p);
     linear_backward(ctx, d.p, u, *weights_, wq_, du, Write::kAdd, gradients);
   }
   d = {};

@@ -15,13 +15,14 @@ using namespace timepipe::testing;
 struct Layout {
   int64_t rows, C, k;
   std::vector<Segment> segments;
+  int64_t members = 1;
 };
 
 struct Operands {
   Operands(Context& ctx, const Layout& l, DType dtype, uint64_t seed) {
     Generator rng(seed);
     x = normal(ctx, rng, {l.rows, l.C}, dtype);
-    halo = normal(ctx, rng, {l.k - 1, l.C}, dtype);
+    halo = normal(ctx, rng, {l.members * (l.k - 1), l.C}, dtype);
     w = normal(ctx, rng, {l.C, 1, l.k}, dtype);
     bias = normal(ctx, rng, {l.C}, dtype);
     dy = normal(ctx, rng, {l.rows, l.C}, dtype);
@@ -58,9 +59,9 @@ std::vector<double> reference(Context& ctx, const Operands& o,
         for (int64_t j = 0; j < l.k; ++j) {
           const int64_t from = t - l.k + 1 + j;
           if (from < s.row - s.context) continue;
-          sum +=
-              w[c * l.k + j] * (from >= 0 ? x[from * l.C + c]
-                                          : halo[(from + l.k - 1) * l.C + c]);
+          const int64_t in_halo = s.member * (l.k - 1) + from - s.row + l.k - 1;
+          sum += w[c * l.k + j] *
+                 (from >= s.row ? x[from * l.C + c] : halo[in_halo * l.C + c]);
         }
         y[t * l.C + c] = sum;
       }
@@ -79,6 +80,12 @@ const Layout kLayouts[] = {
     {4, 3, 4, {}},
     {5, 3, 1, {{0, 5, 9, false}}},
     {0, 3, 4, {}},
+    {18,
+     5,
+     4,
+     {{0, 4, 5, false}, {6, 6, 1, false, 1}, {12, 6, 9, false, 2}},
+     3},
+    {11, 3, 3, {{0, 2, 0, true}, {4, 1, 0, true, 1}, {8, 3, 2, false, 2}}, 4},
 };
 
 using Case = std::tuple<DType, int>;
@@ -295,9 +302,16 @@ TEST(CausalConvArguments, AreChecked) {
               refuses("segments[1]: rows [3,5), expected inside [4,8)"));
   EXPECT_THAT(forward_with({{0, 4, 0, true}, {4, 2, 1, true}}),
               refuses("segments[1]: context 1"));
+  EXPECT_THAT(forward_with({{0, 4, 0, true}, {4, 2, 1, true, 1}}),
+              refuses("halo: shape [3,3], expected [6,3]"));
+  EXPECT_THAT(forward_with({{4, 4, 1, true}}),
+              refuses("segments[0]: context 1"));
   o.halo = Tensor();
   EXPECT_THAT(forward_with(l.segments),
               refuses("halo: shape [0], expected [3,3]"));
+  o.halo = nans(ctx, {4, 3}, DType::kF32);
+  EXPECT_THAT(forward_with(l.segments),
+              refuses("halo: 4 rows, expected a multiple of 3"));
   o = Operands(ctx, l, DType::kF32, 9);
   o.dhalo = nans(ctx, {2, 3}, DType::kF32);
   EXPECT_THAT([&] { o.backward(ctx, l.segments); },

@@ -120,7 +120,7 @@ TEST(ThreadRanksTest, ARankThatNeverAnswersIsNamed) {
                   0.1);
             }),
             "rank 1, step 12: waited 0.1 s for state of layer 2, chunk 5, "
-            "sequence 0 from rank 2");
+            "micro-batch 0 from rank 2");
 }
 
 TEST(ThreadRanksTest, CollectivesThatDisagreeAreRefused) {
@@ -136,10 +136,10 @@ TEST(ThreadRanksTest, CollectivesThatDisagreeAreRefused) {
 
 TEST(TagTest, NamesEverything) {
   const Tag tag{Border::kState, Lane::kForward, 0, 5, 2};
-  EXPECT_EQ(tag.to_string(), "state of layer 2, chunk 5, sequence 0");
+  EXPECT_EQ(tag.to_string(), "state of layer 2, chunk 5, micro-batch 0");
   const Tag gradient{Border::kHaloQk, Lane::kGradient, 1, 3, 4};
   EXPECT_EQ(gradient.to_string(),
-            "gradient of halo_qk of layer 4, chunk 3, sequence 1");
+            "gradient of halo_qk of layer 4, chunk 3, micro-batch 1");
 }
 
 // Complete after `polls` polls; then it may raise a signal.

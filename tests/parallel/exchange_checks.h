@@ -129,7 +129,7 @@ inline void names_misplaced_messages(Station& at) {
   }
   Expected third = expect(at, 0, state_tag(3), {1});
   EXPECT_EQ(text_thrown<Misplaced>([&] { third.arrival.wait(); }),
-            "state of layer 2, chunk 3, sequence 0 from rank 0: message 4 of "
+            "state of layer 2, chunk 3, micro-batch 0 from rank 0: message 4 of "
             "its lane came, expected message 3");
 }
 
@@ -144,7 +144,7 @@ inline void names_both_sizes(Station& at) {
   }
   Expected longer = expect(at, 0, tag, {1, 2});
   EXPECT_EQ(text_thrown<InvalidArgument>([&] { longer.arrival.wait(); }),
-            "state of layer 2, chunk 3, sequence 0 from rank 0: 8 bytes sent, "
+            "state of layer 2, chunk 3, micro-batch 0 from rank 0: 8 bytes sent, "
             "16 expected");
 }
 
@@ -153,7 +153,7 @@ inline void refuses_what_cannot_be_sent(Station& at) {
   for (const int peer : {at.comm.rank(), -1, at.comm.size()}) {
     EXPECT_THAT(text_thrown<InvalidArgument>(
                     [&] { at.exchange->send(t, peer, state_tag(4)); }),
-                HasSubstr("state of layer 2, chunk 4, sequence 0: peer " +
+                HasSubstr("state of layer 2, chunk 4, micro-batch 0: peer " +
                           std::to_string(peer)));
     EXPECT_THROW(at.exchange->receive(t, peer, state_tag(4)), InvalidArgument);
   }
@@ -268,7 +268,7 @@ inline void blocked_receive_is_named(Station& at) {
   Expected state;
   if (at.comm.rank() > 0) state = expect(at, 0, state_tag(5), {8});
   expect_blocked(
-      at, "state of layer 2, chunk 5, sequence 0 from rank 0",
+      at, "state of layer 2, chunk 5, micro-batch 0 from rank 0",
       [&] { state.check(at.ctx); },
       [&] {
         for (const int peer : other_ranks(at.comm)) {
@@ -286,7 +286,7 @@ inline void oldest_blocked_send_is_named(Station& at) {
                       state_tag(chunk, Lane::kGradient));
   }
   expect_blocked(
-      at, "rank 0 to take gradient of state of layer 2, chunk 6, sequence 0",
+      at, "rank 0 to take gradient of state of layer 2, chunk 6, micro-batch 0",
       [&] { at.exchange->finish(); },
       [&] {
         for (const int peer : other_ranks(at.comm)) {

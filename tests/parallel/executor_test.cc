@@ -23,8 +23,8 @@ class NoProgram final : public ChunkProgram {
  public:
   explicit NoProgram(const ScheduleShape& shape) : shape_(shape) {}
   void reserve_slabs(Context&, int64_t, int64_t) override {}
-  ChunkView view(int64_t sequence, int64_t chunk) const override {
-    return {.sequence = sequence,
+  ChunkView view(int64_t micro_batch, int64_t chunk) const override {
+    return {.micro_batch = micro_batch,
             .chunk = chunk,
             .first = 0,
             .tokens = 1,
@@ -50,7 +50,7 @@ std::vector<CarriedBorders::Entry> carried_into(Context& ctx,
                                                 const ScheduleShape& shape,
                                                 int rank) {
   std::vector<CarriedBorders::Entry> entries;
-  for (int64_t s = 0; s < std::ssize(shape.sequences); ++s) {
+  for (int64_t s = 0; s < std::ssize(shape.micro_batches); ++s) {
     for (int64_t l = 0; l < std::ssize(shape.layers); ++l) {
       for (const Border border :
            {Border::kHaloX, Border::kHaloQk, Border::kState}) {
@@ -111,13 +111,13 @@ TEST(Executor, NamesTwoMessagesThatChangedPlaces) {
     return text_thrown<InvalidArgument>([&] { run_lists(shape, lists); });
   };
   EXPECT_EQ(swapped(0, Phase::kForward, 1, 3),
-            "state of layer 0, chunk 1, sequence 0 from rank 0: message 1 of "
+            "state of layer 0, chunk 1, micro-batch 0 from rank 0: message 1 of "
             "its lane came, expected message 0: it is state of layer 0, "
-            "chunk 3, sequence 0");
+            "chunk 3, micro-batch 0");
   EXPECT_EQ(swapped(0, Phase::kBackward, 2, 4),
-            "gradient of state of layer 0, chunk 4, sequence 0 from rank 0: "
+            "gradient of state of layer 0, chunk 4, micro-batch 0 from rank 0: "
             "message 1 of its lane came, expected message 0: it is "
-            "gradient of state of layer 0, chunk 2, sequence 0");
+            "gradient of state of layer 0, chunk 2, micro-batch 0");
 }
 
 // Rank 1 has what two layers carry to the next run, and sends it in another
@@ -125,15 +125,15 @@ TEST(Executor, NamesTwoMessagesThatChangedPlaces) {
 TEST(CarriedBorders, NameTwoMessagesThatChangedPlaces) {
   ScheduleShape shape = whole_layers(2, 2, 3, 0);
   for (LayerShape& layer : shape.layers) layer.border_bytes = {0, 0, 1000};
-  shape.sequences[0].front().takes_state = true;
+  shape.micro_batches[0].front().takes_state = true;
   shape.carried_from = {1};
   auto lists = make_schedule(shape);
   std::swap(lists[1][0].number, lists[1][1].number);
   EXPECT_EQ(
       text_thrown<InvalidArgument>([&] { run_lists(shape, lists); }),
-      "state of layer 0, chunk 0, sequence 0 from rank 1: message 1 of its "
+      "state of layer 0, chunk 0, micro-batch 0 from rank 1: message 1 of its "
       "lane came, expected message 0: it is state of layer 1, chunk 0, "
-      "sequence 0");
+      "micro-batch 0");
 }
 
 }  // namespace

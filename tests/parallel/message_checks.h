@@ -26,7 +26,7 @@ constexpr int64_t kUnbuffered = 300'000;        // bytes: MPI waits for a place
 
 // The message whose number is that of the chunk.
 constexpr Tag state_tag(int32_t chunk, Lane lane = Lane::kForward) {
-  return {Border::kState, lane, /*sequence=*/0, chunk, /*layer=*/2, chunk};
+  return {Border::kState, lane, /*micro_batch=*/0, chunk, /*layer=*/2, chunk};
 }
 
 // Bytes that tell their place and `seed`.
@@ -155,7 +155,7 @@ inline void names_misplaced_messages(Communicator& comm) {
   const auto text = [](int32_t chunk, Lane lane, int64_t came) {
     return std::string(lane == Lane::kGradient ? "gradient of " : "") +
            "state of layer 2, chunk " + std::to_string(chunk) +
-           ", sequence 0 from rank 0: message " + std::to_string(came) +
+           ", micro-batch 0 from rank 0: message " + std::to_string(came) +
            " of its lane came, expected message " + std::to_string(chunk);
   };
   for (const Lane lane : {Lane::kForward, Lane::kGradient, Lane::kCarried}) {
@@ -227,7 +227,7 @@ inline void refuses_bad_peers(Communicator& comm) {
   for (const int peer : {comm.rank(), -1, comm.size()}) {
     EXPECT_THAT(text_thrown<InvalidArgument>(
                     [&] { comm.transport().isend(bytes, peer, state_tag(4)); }),
-                HasSubstr("state of layer 2, chunk 4, sequence 0: peer " +
+                HasSubstr("state of layer 2, chunk 4, micro-batch 0: peer " +
                           std::to_string(peer)));
     EXPECT_THROW(comm.transport().irecv(bytes, peer, state_tag(4)),
                  InvalidArgument);
@@ -251,7 +251,7 @@ inline void names_both_sizes_if_they_differ(Communicator& comm) {
       std::vector<std::byte> received(expected);
       Request receive = comm.transport().irecv(received, 0, state_tag(3));
       EXPECT_EQ(text_thrown<InvalidArgument>([&] { receive.wait(); }),
-                "state of layer 2, chunk 3, sequence 0 from rank 0: " +
+                "state of layer 2, chunk 3, micro-batch 0 from rank 0: " +
                     std::to_string(size) + " bytes sent, " +
                     std::to_string(expected) + " expected");
     }
@@ -271,7 +271,7 @@ inline void blocked_names_ranks_of_the_world(Communicator& comm) {
     EXPECT_EQ(text_thrown<Blocked>([&] { receive.wait(); }),
               "rank " + std::to_string(comm.rank()) +
                   ", step 4: waited 0.2 s for state of layer 2, chunk 5, "
-                  "sequence 0 from rank " +
+                  "micro-batch 0 from rank " +
                   std::to_string(comm.rank() - 1));
     pair->transport().isend(nothing, 0, state_tag(0)).wait();
     wait_by_polling(*pair, receive);
@@ -308,7 +308,7 @@ void expect_blocked(Communicator& comm, const std::string& waited_for,
 
 inline void blocked_receive_tells_what_it_waited_for(Communicator& comm) {
   std::vector<std::byte> state(10);
-  expect_blocked(comm, "state of layer 2, chunk 5, sequence 0 from rank 0",
+  expect_blocked(comm, "state of layer 2, chunk 5, micro-batch 0 from rank 0",
                  [&] {
                    std::vector<Request> requests;
                    for (const int peer : other_ranks(comm)) {
@@ -328,7 +328,7 @@ inline void blocked_send_tells_what_it_waited_for(Communicator& comm) {
   const std::vector<std::byte> sent = pattern(kUnbuffered, 0);
   std::vector<std::vector<std::byte>> received(comm.size());
   expect_blocked(
-      comm, "rank 0 to take gradient of state of layer 2, chunk 5, sequence 0",
+      comm, "rank 0 to take gradient of state of layer 2, chunk 5, micro-batch 0",
       [&] {
         std::vector<Request> requests;
         for (const int peer : other_ranks(comm)) {

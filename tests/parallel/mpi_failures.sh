@@ -31,7 +31,7 @@ check() {
   printf '%s\n' "$output"
 }
 
-missing='state of layer 2, chunk 5, sequence 0 from rank 2'
+missing='state of layer 2, chunk 5, micro-batch 0 from rank 2'
 waited="(, step 7: waited 1 s|: SIGTERM while waiting) for"
 end=': leaves at once'
 forever=100000

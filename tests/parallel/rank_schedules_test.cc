@@ -64,7 +64,7 @@ TEST(RankSchedules, OtherThanThoseMadeAheadAreMade) {
 TEST(RankSchedules, ThrowWhatMakingThemAheadDid) {
   RankSchedules schedules(0);
   ScheduleShape shape = of_chunks(3);
-  shape.sequences.push_back({});
+  shape.micro_batches.push_back({});
   schedules.make_ahead(shape);
   EXPECT_THROW(schedules.of(shape), InvalidArgument);
 }

@@ -50,7 +50,7 @@ bool reads(const Operation& op, const Operation& receive) {
   const bool gradient = receive.phase == Phase::kBackward;
   const bool of_next_layer = gradient && receive.border == Border::kHaloX;
   return op.kind == Kind::kCompute && op.phase == receive.phase &&
-         op.part == receive.part && op.sequence == receive.sequence &&
+         op.part == receive.part && op.micro_batch == receive.micro_batch &&
          op.chunk == receive.chunk - (gradient ? 1 : 0) &&
          op.layer == receive.layer - (of_next_layer ? 1 : 0);
 }

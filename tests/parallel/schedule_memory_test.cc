@@ -36,8 +36,8 @@ TEST(ListMemory, CountsCarriedBordersWhereTheyLieAndWhereTheyAreRead) {
   const int64_t L = 5;
   for (const bool training : {false, true}) {
     ScheduleShape shape = states(2, L, 1, training);
-    shape.sequences[0].front().takes_state = true;
-    shape.sequences[0].front().detached = true;
+    shape.micro_batches[0].front().takes_state = true;
+    shape.micro_batches[0].front().detached = true;
     shape.carried_from = {1};
     EXPECT_EQ(num_states(shape, 0), training ? L : 1);
     EXPECT_EQ(num_states(shape, 1), L);
@@ -52,8 +52,8 @@ TEST(ListMemory, CountsCarriedBordersWhereTheyLieAndWhereTheyAreRead) {
 TEST(ListMemory, KeepsCarriedBordersThatWereSent) {
   const int64_t L = 5;
   ScheduleShape shape = states(2, L, 1, false);
-  shape.sequences[0].front().takes_state = true;
-  shape.sequences.push_back(document(2));
+  shape.micro_batches[0].front().takes_state = true;
+  shape.micro_batches.push_back(document(2));
   shape.carried_from = {1, 1};
   EXPECT_EQ(num_states(shape, 1), 2 * L);
 }

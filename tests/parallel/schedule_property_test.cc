@@ -46,9 +46,9 @@ WorkCount expected_work(const ScheduleShape& shape, bool cold) {
 }
 
 // Whether a chunk is cold: hot_rounds or more of its rank's chunks of the same
-// sequence come after it.
-bool is_cold(const ScheduleShape& shape, int64_t sequence, int64_t chunk) {
-  const auto chunks = static_cast<int64_t>(shape.sequences[sequence].size());
+// micro-batch come after it.
+bool is_cold(const ScheduleShape& shape, int64_t micro_batch, int64_t chunk) {
+  const auto chunks = static_cast<int64_t>(shape.micro_batches[micro_batch].size());
   int64_t after_it = 0;
   for (int64_t c = chunk + shape.ranks; c < chunks; c += shape.ranks) {
     ++after_it;
@@ -59,9 +59,9 @@ bool is_cold(const ScheduleShape& shape, int64_t sequence, int64_t chunk) {
 int64_t expected_bytes(const ScheduleShape& shape) {
   int64_t total = 0;
   if (shape.ranks == 1) return total;
-  for (size_t s = 0; s < shape.sequences.size(); ++s) {
-    for (size_t c = 1; c < shape.sequences[s].size(); ++c) {
-      const ChunkShape& chunk = shape.sequences[s][c];
+  for (size_t s = 0; s < shape.micro_batches.size(); ++s) {
+    for (size_t c = 1; c < shape.micro_batches[s].size(); ++c) {
+      const ChunkShape& chunk = shape.micro_batches[s][c];
       int64_t bytes = 0;
       for (size_t l = 0; l < shape.layers.size(); ++l) {
         const auto& border = shape.layers[l].border_bytes;
@@ -81,16 +81,16 @@ void expect_complete(const ScheduleShape& shape,
   for (int r = 0; r < shape.ranks; ++r) {
     for (const Operation& op : lists[r]) {
       if (op.kind != Kind::kCompute) continue;
-      EXPECT_EQ(shape.rank_of(op.sequence, op.chunk), r);
+      EXPECT_EQ(shape.rank_of(op.micro_batch, op.chunk), r);
       const bool slab =
           op.phase != Phase::kForward ||
-          (shape.training && !is_cold(shape, op.sequence, op.chunk));
+          (shape.training && !is_cold(shape, op.micro_batch, op.chunk));
       EXPECT_EQ(op.slab != kColdSlab, slab);
-      ++work[{op.sequence, op.chunk}][{op.phase, op.part, op.layer}];
+      ++work[{op.micro_batch, op.chunk}][{op.phase, op.part, op.layer}];
     }
   }
-  for (size_t s = 0; s < shape.sequences.size(); ++s) {
-    for (size_t c = 0; c < shape.sequences[s].size(); ++c) {
+  for (size_t s = 0; s < shape.micro_batches.size(); ++s) {
+    for (size_t c = 0; c < shape.micro_batches[s].size(); ++c) {
       EXPECT_EQ((work[{s, c}]), expected_work(shape, is_cold(shape, s, c)));
     }
   }
@@ -98,8 +98,8 @@ void expect_complete(const ScheduleShape& shape,
 
 void expect_balanced(const ScheduleShape& shape) {
   std::vector<int64_t> chunks(shape.ranks);
-  for (size_t s = 0; s < shape.sequences.size(); ++s) {
-    for (size_t c = 0; c < shape.sequences[s].size(); ++c) {
+  for (size_t s = 0; s < shape.micro_batches.size(); ++s) {
+    for (size_t c = 0; c < shape.micro_batches[s].size(); ++c) {
       ++chunks[shape.rank_of(s, c)];
     }
   }
@@ -108,22 +108,22 @@ void expect_balanced(const ScheduleShape& shape) {
 }
 
 // Work in progress opens in order: per rank forward ascending over all
-// sequences, in a sequence recomputations and backward visits descending.
+// micro-batches, in a micro-batch recomputations and backward visits descending.
 void expect_ordered(const OperationList& list) {
   std::pair<int32_t, int32_t> forward = {-1, -1}, recompute = {-1, -1};
   std::map<int32_t, int32_t> backward;
   for (const Operation& op : list) {
     if (op.kind != Kind::kCompute) continue;
     if (op.part == Part::kEmbed && op.phase == Phase::kForward) {
-      EXPECT_LT(forward, std::pair(op.sequence, op.chunk));
-      forward = {op.sequence, op.chunk};
+      EXPECT_LT(forward, std::pair(op.micro_batch, op.chunk));
+      forward = {op.micro_batch, op.chunk};
     } else if (op.part == Part::kEmbed && op.phase == Phase::kRecompute) {
-      EXPECT_LT(recompute, std::pair(op.sequence, -op.chunk));
-      recompute = {op.sequence, -op.chunk};
+      EXPECT_LT(recompute, std::pair(op.micro_batch, -op.chunk));
+      recompute = {op.micro_batch, -op.chunk};
     } else if (op.part == Part::kHead && op.phase == Phase::kBackward) {
-      const auto last = backward.find(op.sequence);
+      const auto last = backward.find(op.micro_batch);
       EXPECT_TRUE(last == backward.end() || op.chunk < last->second);
-      backward[op.sequence] = op.chunk;
+      backward[op.micro_batch] = op.chunk;
     }
   }
 }

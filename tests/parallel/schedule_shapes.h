@@ -17,13 +17,13 @@ inline constexpr LaneRule kLaneRules[] = {LaneRule::kFree, LaneRule::kHolding,
                                           LaneRule::kOneOutstanding};
 
 // One document of equal chunks of one token.
-inline SequenceShape document(int64_t chunks) {
-  SequenceShape sequence(chunks, {.tokens = 1,
+inline MicroBatchShape document(int64_t chunks) {
+  MicroBatchShape micro_batch(chunks, {.tokens = 1,
                                   .takes_state = true,
                                   .takes_halo = true,
                                   .detached = false});
-  sequence.front().takes_state = sequence.front().takes_halo = false;
-  return sequence;
+  micro_batch.front().takes_state = micro_batch.front().takes_halo = false;
+  return micro_batch;
 }
 
 // One document whose layers cost 1 forward and 2 backward, all in the scan.
@@ -36,7 +36,7 @@ inline ScheduleShape whole_layers(int ranks, int64_t layers, int64_t chunks,
   ScheduleShape shape;
   shape.ranks = ranks;
   shape.layers.assign(layers, layer);
-  shape.sequences = {document(chunks)};
+  shape.micro_batches = {document(chunks)};
   shape.hot_rounds = hot_rounds;
   shape.training = training;
   return shape;
@@ -58,15 +58,15 @@ class RandomShapes {
     shape.hot_rounds = number(0, 5);
     shape.training = chance(85);
     shape.layers.resize(number(1, 4));
-    shape.sequences.resize(number(1, 4));
+    shape.micro_batches.resize(number(1, 4));
     const bool equal_layers = chance(50);
     for (LayerShape& layer : shape.layers) {
       for (int64_t& bytes : layer.border_bytes) bytes = 8 * number(0, 3);
       if (equal_layers) layer.border_bytes = shape.layers[0].border_bytes;
     }
-    for (SequenceShape& sequence : shape.sequences) {
-      sequence.resize(number(1, 12));
-      for (ChunkShape& chunk : sequence) {
+    for (MicroBatchShape& micro_batch : shape.micro_batches) {
+      micro_batch.resize(number(1, 12));
+      for (ChunkShape& chunk : micro_batch) {
         chunk = {.tokens = chance(70) ? 8 : number(0, 8),
                  .takes_state = chance(85),
                  .takes_halo = chance(85),
@@ -80,11 +80,11 @@ class RandomShapes {
   // What first chunks continue lies anywhere, and last chunks leave it.
   void draw_carried(ScheduleShape& shape) {
     shape.keeps_borders = chance(50);
-    for (SequenceShape& sequence : shape.sequences) {
+    for (MicroBatchShape& micro_batch : shape.micro_batches) {
       shape.carried_from.push_back(
           static_cast<int>(number(0, shape.ranks - 1)));
       if (!chance(50)) continue;
-      sequence.front().takes_state = sequence.front().takes_halo = true;
+      micro_batch.front().takes_state = micro_batch.front().takes_halo = true;
     }
   }
 

@@ -28,10 +28,10 @@ int64_t num_messages(const OperationList& list) {
   });
 }
 
-// "forward scan 0.2 slab 1": sequence 0, chunk 2; "send state 0.2 to 1".
+// "forward scan 0.2 slab 1": micro-batch 0, chunk 2; "send state 0.2 to 1".
 std::string text_of(const Operation& op) {
   const std::string chunk =
-      std::to_string(op.sequence) + "." + std::to_string(op.chunk);
+      std::to_string(op.micro_batch) + "." + std::to_string(op.chunk);
   if (op.kind == Kind::kCompute) {
     return std::string(name_of(op.phase)) + " " + name_of(op.part) + " " +
            chunk + " slab " + std::to_string(op.slab);
@@ -56,7 +56,7 @@ std::vector<std::string> visits_of(const OperationList& list) {
         op.phase == Phase::kBackward ? Part::kHead : Part::kEmbed;
     if (op.kind != Kind::kCompute || op.part != first) continue;
     visits.push_back(std::string(name_of(op.phase)) + " " +
-                     std::to_string(op.sequence) + "." +
+                     std::to_string(op.micro_batch) + "." +
                      std::to_string(op.chunk));
   }
   return visits;
@@ -108,11 +108,11 @@ TEST(Schedule, GoesForwardThenRecomputesBackwards) {
                           "recompute 0.0", "backward 0.0"));
 }
 
-// Forward work of the next sequence goes before recomputation, but its hot
-// chunk waits until all of the first sequence have had their slab.
-TEST(Schedule, TakesSlabsInTheOrderOfSequences) {
+// Forward work of the next micro-batch goes before recomputation, but its hot
+// chunk waits until all of the first micro-batch have had their slab.
+TEST(Schedule, TakesSlabsInTheOrderOfMicroBatches) {
   ScheduleShape shape = whole_layers(1, 2, 2, 1);
-  shape.sequences.push_back(document(2));
+  shape.micro_batches.push_back(document(2));
   EXPECT_THAT(
       visits_of(make_schedule(shape)[0]),
       ElementsAre("forward 0.0", "forward 0.1", "backward 0.1", "forward 1.0",
@@ -126,8 +126,8 @@ TEST(Schedule, FillsInTheTimeOfTheLongestDocument) {
   for (const bool training : {false, true}) {
     ScheduleShape shape = whole_layers(8, L, 8, 0, training);
     for (const int64_t start : {3, 7}) {
-      shape.sequences[0][start].takes_state = false;
-      shape.sequences[0][start].takes_halo = false;
+      shape.micro_batches[0][start].takes_state = false;
+      shape.micro_batches[0][start].takes_halo = false;
     }
     // Its four chunks: three hops of 1 forward, of 2 backward.
     const int64_t fill = training ? 3 + 6 : 3;
@@ -137,7 +137,7 @@ TEST(Schedule, FillsInTheTimeOfTheLongestDocument) {
 
 TEST(Schedule, OfDocumentsOfOneChunkHasNoBubble) {
   ScheduleShape shape = whole_layers(4, 6, 12, 1);
-  for (ChunkShape& chunk : shape.sequences[0]) {
+  for (ChunkShape& chunk : shape.micro_batches[0]) {
     chunk.takes_state = chunk.takes_halo = false;
   }
   const auto lists = make_schedule(shape);
@@ -155,7 +155,7 @@ TEST(Schedule, SendsEachBorderOnceInEachDirection) {
 
 TEST(Schedule, SendsNoGradientsToTheLeftOfADetachedChunk) {
   ScheduleShape shape = whole_layers(3, 2, 7, 1);
-  shape.sequences[0][4].detached = true;
+  shape.micro_batches[0][4].detached = true;
   for (const OperationList& list : make_schedule(shape)) {
     for (const Operation& op : list) {
       if (op.kind == Kind::kCompute || op.chunk != 4) continue;
@@ -179,11 +179,11 @@ TEST(Schedule, SendsRightAfterTheWork) {
   }
 }
 
-// A sequence of one chunk on rank 0; rank 1 has what it goes on from.
+// A micro-batch of one chunk on rank 0; rank 1 has what it goes on from.
 TEST(Schedule, SendsCarriedBordersBeforeAllWork) {
   ScheduleShape shape = whole_layers(2, 1, 1, 0, false);
-  shape.sequences.push_back(document(1));
-  shape.sequences[0][0].takes_state = shape.sequences[0][0].takes_halo = true;
+  shape.micro_batches.push_back(document(1));
+  shape.micro_batches[0][0].takes_state = shape.micro_batches[0][0].takes_halo = true;
   shape.carried_from = {1, 1};
   const auto lists = make_schedule(shape);
   EXPECT_THAT(
@@ -206,7 +206,7 @@ TEST(Schedule, SendsCarriedBordersBeforeAllWork) {
 
 TEST(Schedule, OfOneRankHasNoMessages) {
   ScheduleShape shape = whole_layers(1, 3, 5, 2);
-  shape.sequences.push_back(document(4));
+  shape.micro_batches.push_back(document(4));
   const auto lists = make_schedule(shape);
   EXPECT_EQ(num_messages(lists[0]), 0);
   EXPECT_EQ(run_virtual_clock(shape, lists).efficiency(), 1);
@@ -214,7 +214,7 @@ TEST(Schedule, OfOneRankHasNoMessages) {
 
 TEST(Schedule, LeavesRanksWithoutAChunkEmpty) {
   ScheduleShape shape = whole_layers(7, 2, 2, 1);
-  shape.sequences.push_back(document(1));
+  shape.micro_batches.push_back(document(1));
   const auto lists = make_schedule(shape);
   ASSERT_EQ(lists.size(), 7u);
   for (int r = 0; r < 7; ++r) EXPECT_EQ(lists[r].empty(), r >= 3);
@@ -222,10 +222,10 @@ TEST(Schedule, LeavesRanksWithoutAChunkEmpty) {
   EXPECT_THAT(timeline.peak_slabs, ElementsAre(1, 1, 1, 0, 0, 0, 0));
 }
 
-TEST(Schedule, DealsTheNextSequenceWhereTheLastEnded) {
+TEST(Schedule, DealsTheNextMicroBatchWhereTheLastEnded) {
   ScheduleShape shape = whole_layers(3, 1, 4, 0);
-  shape.sequences.push_back(document(5));
-  shape.sequences.push_back(document(1));
+  shape.micro_batches.push_back(document(5));
+  shape.micro_batches.push_back(document(1));
   EXPECT_EQ(shape.rank_of(0, 3), 0);
   EXPECT_EQ(shape.rank_of(1, 0), 1);
   EXPECT_EQ(shape.rank_of(1, 4), 2);
@@ -233,10 +233,10 @@ TEST(Schedule, DealsTheNextSequenceWhereTheLastEnded) {
   EXPECT_EQ(run(shape).busy, std::vector<int64_t>({16, 12, 12}));
 }
 
-// Sequences of one chunk each: data parallelism without any message.
-TEST(Schedule, OfSequencesOfOneChunkHasNoBubble) {
+// Micro-batches of one chunk each: data parallelism without any message.
+TEST(Schedule, OfMicroBatchesOfOneChunkHasNoBubble) {
   ScheduleShape shape = whole_layers(4, 3, 1, 1);
-  shape.sequences.assign(12, document(1));
+  shape.micro_batches.assign(12, document(1));
   const auto lists = make_schedule(shape);
   for (const OperationList& list : lists) EXPECT_EQ(num_messages(list), 0);
   EXPECT_EQ(run_virtual_clock(shape, lists).efficiency(), 1);
@@ -255,10 +255,10 @@ TEST(Schedule, RefusesShapesThatMakeNoSense) {
   shape.layers.clear();
   expect_refused(shape, "layers: 0");
   shape = good;
-  shape.sequences.emplace_back();
-  expect_refused(shape, "chunks of a sequence: 0");
+  shape.micro_batches.emplace_back();
+  expect_refused(shape, "chunks of a micro-batch: 0");
   shape = good;
-  shape.sequences[0][1].tokens = -1;
+  shape.micro_batches[0][1].tokens = -1;
   expect_refused(shape, "tokens of a chunk: -1");
   shape = good;
   shape.layers[0].border_bytes[2] = -8;
@@ -279,9 +279,9 @@ TEST(Schedule, RefusesShapesThatMakeNoSense) {
   expect_refused(shape, "carried_from: 2, expected [0,2)");
 }
 
-TEST(Schedule, OfNoSequenceIsEmpty) {
+TEST(Schedule, OfNoMicroBatchIsEmpty) {
   ScheduleShape shape = whole_layers(3, 2, 1, 1);
-  shape.sequences.clear();
+  shape.micro_batches.clear();
   for (const OperationList& list : make_schedule(shape)) {
     EXPECT_TRUE(list.empty());
   }

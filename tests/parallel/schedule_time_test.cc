@@ -94,7 +94,7 @@ int64_t closed_form(int64_t P, int64_t k, int64_t h, const Prices& p,
   return t;
 }
 
-// Where no rank stalls in mid-sequence (P hops fit into a chunk's forward), the
+// Where no rank stalls in mid-micro-batch (P hops fit into a chunk's forward), the
 // step takes exactly that time: a cold chunk skips the last layer's kOutput. A
 // planner that doesn't know how a layer's work is split, and takes all but the
 // scan as skipped, is within 3 %.
@@ -144,11 +144,11 @@ TEST(ScheduleTime, StallsForTheTimeOfTheClosedForm) {
   }
 }
 
-// The next sequence comes forward while one goes back.
-TEST(ScheduleTime, OfManySequencesFillsTheirBubbles) {
+// The next micro-batch comes forward while one goes back.
+TEST(ScheduleTime, OfManyMicroBatchesFillsTheirBubbles) {
   ScheduleShape shape = whole_layers(8, 24, 8, 2);
   EXPECT_LT(run(shape).efficiency(), 0.78);
-  shape.sequences.assign(40, document(8));
+  shape.micro_batches.assign(40, document(8));
   EXPECT_GT(run(shape).efficiency(), 0.99);
 }
 
@@ -162,10 +162,10 @@ TEST(ScheduleTime, MindsTheLatencyOfMessages) {
               .scan_backward = 500,
               .message = 500};
   ScheduleShape shape = split_layers(8, 1, 4, p);
-  shape.sequences.assign(6, document(8));
+  shape.micro_batches.assign(6, document(8));
   p.message = 0;
   ScheduleShape instant = split_layers(8, 1, 4, p);
-  instant.sequences = shape.sequences;
+  instant.micro_batches = shape.micro_batches;
   EXPECT_LT(run(shape).makespan,
             run_virtual_clock(shape, make_schedule(instant)).makespan);
 }

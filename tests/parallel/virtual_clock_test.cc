@@ -65,13 +65,13 @@ TEST(VirtualClock, LetsAMessageHoldItsLane) {
   }
 }
 
-// Three sequences of a chunk, a rank each; rank 2 has what they go on from.
+// Three micro-batches of a chunk, a rank each; rank 2 has what they go on from.
 ScheduleShape carried() {
   ScheduleShape shape = whole_layers(3, 1, 1, 0, false);
   shape.layers[0].border_bytes = {0, 0, 1000};
-  shape.sequences.assign(3, shape.sequences[0]);
-  for (SequenceShape& sequence : shape.sequences) {
-    sequence.front().takes_state = true;
+  shape.micro_batches.assign(3, shape.micro_batches[0]);
+  for (MicroBatchShape& micro_batch : shape.micro_batches) {
+    micro_batch.front().takes_state = true;
   }
   shape.carried_from = {2, 2, 2};
   shape.message_price = 10;
@@ -116,7 +116,7 @@ TEST(VirtualClock, FindsCarriedBordersThatDoNotCome) {
 
 TEST(VirtualClock, PricesTokensEmbeddingAndHead) {
   ScheduleShape shape = whole_layers(1, 2, 1, 1);
-  shape.sequences[0][0].tokens = 10;
+  shape.micro_batches[0][0].tokens = 10;
   shape.embed_price = 100;
   shape.head_price = 1000;
   // Forward 2 layers, backward 2, embedding both ways, head once.
@@ -126,7 +126,7 @@ TEST(VirtualClock, PricesTokensEmbeddingAndHead) {
 
 TEST(VirtualClock, OfNoWorkLosesNothing) {
   ScheduleShape shape = small(1);
-  shape.sequences.clear();
+  shape.micro_batches.clear();
   const Timeline timeline = run_virtual_clock(shape, {{}, {}});
   EXPECT_EQ(timeline.makespan, 0);
   EXPECT_EQ(timeline.efficiency(), 1);
@@ -152,7 +152,7 @@ TEST(VirtualClock, FindsMissingMessages) {
     return lists;
   };
   expect_refused(shape, without(0, Kind::kSend),
-                 "rank 1: forward scan of layer 0, chunk 1, sequence 0",
+                 "rank 1: forward scan of layer 0, chunk 1, micro-batch 0",
                  "deadlock");
   expect_refused(shape, without(1, Kind::kReceive), "rank 1: forward scan",
                  "no receive was posted");
@@ -315,8 +315,8 @@ TEST(VirtualClock, FindsWorkThatIsNotTheRanks) {
   expect_refused(shape, lists, "rank 0: forward embed", "computed twice");
   lists[0].back().chunk = 2;
   expect_refused(shape, lists, "rank 0: forward embed", "no such chunk");
-  lists[0].back().sequence = 1;
-  expect_refused(shape, lists, "rank 0: forward embed", "no such sequence");
+  lists[0].back().micro_batch = 1;
+  expect_refused(shape, lists, "rank 0: forward embed", "no such micro-batch");
   lists.pop_back();
   expect_refused(shape, lists, "1 lists", "expected 2");
 }
