@@ -15,6 +15,9 @@ struct ChunkRows {
   bool operator==(const ChunkRows&) const = default;
 };
 
+// Those of a chunk of one sequence.
+inline ChunkRows rows_of_one(int64_t tokens) { return {1, tokens, tokens}; }
+
 // A piece of one document inside a chunk. A chunk is a list of segments in
 // order; rows between two segments are padding: kernels that mix rows (the
 // convolution, the scan) neither read nor write through them, and give them

@@ -102,6 +102,10 @@ Sequence sequence_elsewhere(int64_t tokens) {
   return sequence;
 }
 
+int64_t num_chunks(int64_t tokens, int64_t chunk_tokens) {
+  return (tokens + chunk_tokens - 1) / chunk_tokens;
+}
+
 int64_t num_micro_batches(const Batch& batch, const ChunkGrid& grid) {
   return (std::ssize(batch) + grid.micro_batch_size - 1) /
          grid.micro_batch_size;
@@ -150,7 +154,7 @@ void check_lengths(std::span<const Sequence> sequences, int64_t first) {
 }  // namespace
 
 int64_t num_chunks(std::span<const Sequence> sequences, const ChunkGrid& grid) {
-  return (longest(sequences) + grid.chunk_tokens - 1) / grid.chunk_tokens;
+  return num_chunks(longest(sequences), grid.chunk_tokens);
 }
 
 ChunkedBatch::ChunkedBatch(Batch batch, const ChunkGrid& grid)

@@ -49,6 +49,8 @@ Sequence make_sequence(const std::vector<int64_t>& ids_and_last_target,
 
 Sequence sequence_elsewhere(int64_t tokens);
 
+int64_t num_chunks(int64_t tokens, int64_t chunk_tokens);
+
 // How the sequences of a batch are cut and put together.
 struct ChunkGrid {
   int64_t chunk_tokens;

@@ -22,8 +22,7 @@ Decoder::Decoder(Context& ctx, LanguageModel& model, int64_t chunk_tokens)
           "chunk_tokens: " + std::to_string(chunk_tokens) +
               ", expected a multiple of the mini-batch, " + std::to_string(b));
   model.set_inner_rate_multiplier(1.0);
-  slab_ = model.blocks().front().make_slab(
-      ctx, {.members = 1, .tokens = chunk_tokens, .stride = chunk_tokens});
+  slab_ = model.blocks().front().make_slab(ctx, rows_of_one(chunk_tokens));
   restart();
 }
 
@@ -87,7 +86,7 @@ int64_t Decoder::read_some(std::span<const int64_t> ids, bool last) {
   const ChunkView view{.micro_batch = 0,
                        .chunk = 0,
                        .first = state_.tokens_read,
-                       .rows = {.members = 1, .tokens = rows, .stride = rows},
+                       .rows = rows_of_one(rows),
                        .segments = segments,
                        .detached = true,
                        .place = dual ? std::nullopt : std::optional(place)};

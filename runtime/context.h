@@ -43,8 +43,13 @@ class Context {
 
   MemoryPool& pool() { return pool_; }
 
+  // Kernels that were run so far.
+  int64_t kernels_run() const { return kernels_run_; }
+  void count_kernel() { ++kernels_run_; }
+
  private:
   Device device_;
+  int64_t kernels_run_ = 0;
   MemoryPool pool_;
 };
 

@@ -14,6 +14,7 @@ namespace timepipe {
 class KernelScope {
  public:
   explicit KernelScope(Context& ctx) : guard_(ctx.pool().guard()) {
+    ctx.count_kernel();
     guard_.enter();
   }
   ~KernelScope() { guard_.leave(); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/batch.h"
 #include "runtime/error.h"
 
 namespace timepipe {
@@ -41,8 +42,7 @@ std::vector<PackedPiece> SequencePacker::fill(Place& place) const {
                       .tokens = tokens,
                       .starts = place.token == begin,
                       .ends = place.token + tokens == end});
-    const int64_t b = mini_batch_size_;
-    row = (row + tokens + b - 1) / b * b;
+    row = num_chunks(row + tokens, mini_batch_size_) * mini_batch_size_;
     place.token += tokens;
     if (place.token == end) ++place.document;
   }

@@ -35,6 +35,7 @@ void run(Context& ctx, Scan& scan, int64_t chunk, int64_t mid) {
     segments[c] = {0, n, c * chunk + 1, false};
     cuts.push_back(
         {.shape = scan.shape,
+         .rows = rows_of_one(n),
          .segments = {&segments[c], 1},
          .xq = cut(scan.xq, c),
          .xk = cut(scan.xk, c),
@@ -43,7 +44,8 @@ void run(Context& ctx, Scan& scan, int64_t chunk, int64_t mid) {
          .tok = scan.tok,
          .ln_w = scan.ln_w,
          .ln_b = scan.ln_b,
-         .kept = ctx.allocate({ttt_scan_kept_elements(scan.shape, n)}, dtype),
+         .kept = ctx.allocate(
+             {ttt_scan_kept_elements(scan.shape, rows_of_one(n))}, dtype),
          .y = cut(scan.y, c)});
     Tensor state_out = ctx.allocate(state, dtype);
     ttt_scan_prepare(ctx, cuts[c]);

@@ -82,11 +82,11 @@ Observer record(Context& ctx, Pieces& pieces, const ProcessGrid& grid,
   return [&ctx, &pieces, &grid, &batch](const std::string& name,
                                         const ChunkView& view, int64_t row,
                                         const Tensor& value) {
-    const int64_t b = grid.data_rank + view.sequence * grid.data_ranks;
+    const int64_t b = grid.share().sequence_at(view.micro_batch);
     const auto B = static_cast<int64_t>(batch.size());
     const int64_t tokens = batch[b].tokens();
     if (name.starts_with("state.")) {
-      if (view.first + view.tokens == tokens) {
+      if (view.first + view.rows.tokens == tokens) {
         pieces.put(name, B, b, 1, 0, download(ctx, value));
       }
     } else {

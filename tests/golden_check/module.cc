@@ -40,36 +40,38 @@ class ModuleProgram : public ChunkProgram {
                        .documents = {{0, tokens, true}},
                        .loss_scale = 0});
     }
-    chunks_ = ChunkedBatch(std::move(batch), chunk_tokens,
-                           config_.mini_batch_size, 0);
+    chunks_ =
+        ChunkedBatch(std::move(batch), {chunk_tokens, config_.mini_batch_size});
     LayerShape layer;
     for (const Border border : {Border::kHaloQk, Border::kState}) {
       layer.border_bytes[static_cast<std::size_t>(border)] =
-          make_border(ctx, {border, 0}).size_bytes();
+          make_border(ctx, 0, {border, 0}).size_bytes();
     }
     ScheduleShape shape;
     shape.layers = {layer};
-    shape.sequences = chunks_.shapes();
+    shape.micro_batches = chunks_.shapes();
     return shape;
   }
 
-  void reserve_slabs(Context& ctx, int64_t num_slabs, int64_t n) override {
+  void reserve_slabs(Context& ctx, int64_t num_slabs, int64_t,
+                     int64_t n) override {
     slabs_.clear();
     for (int64_t i = -1; i < num_slabs; ++i) {
       const auto take = [&] {
         return ctx.allocate({n, config_.hidden_size}, weights_->dtype());
       };
-      slabs_.push_back({take(), take(), layer_->make_slab(ctx, n)});
+      slabs_.push_back(
+          {take(), take(), layer_->make_slab(ctx, rows_of_one(n))});
     }
   }
 
-  ChunkView view(int64_t sequence, int64_t chunk) const override {
-    return chunks_.view(sequence, chunk);
+  ChunkView view(int64_t micro_batch, int64_t chunk) const override {
+    return chunks_.view(micro_batch, chunk);
   }
 
-  Tensor make_border(Context& ctx, LayerBorder border) const override {
-    return ctx.allocate(layer_->border_shape(border.border), weights_->dtype(),
-                        MemoryUse::kBorders);
+  Tensor make_border(Context& ctx, int64_t, LayerBorder border) const override {
+    return ctx.allocate(layer_->border_shape(border.border, 1),
+                        weights_->dtype(), MemoryUse::kBorders);
   }
 
   void forward(Context& ctx, Part part, int64_t, const ChunkView& view,
@@ -87,8 +89,8 @@ class ModuleProgram : public ChunkProgram {
         return layer_->project(ctx, view, u, *slab.layer, border_in);
       case Part::kScan:
         layer_->scan(ctx, view, *slab.layer, border_in, border_out);
-        if (view.first + view.tokens == tokens) {
-          pieces.put("state", batch_size, view.sequence, 1, 0,
+        if (view.first + view.rows.tokens == tokens) {
+          pieces.put("state", batch_size, view.micro_batch, 1, 0,
                      download(ctx, border_out));
         }
         return;
@@ -113,7 +115,7 @@ class ModuleProgram : public ChunkProgram {
     Tensor du = rows(slab.du, view);
     switch (part) {
       case Part::kOutput:
-        layer_->take_gradients(ctx, view.tokens, *slab.layer);
+        layer_->take_gradients(ctx, view.rows, *slab.layer);
         return layer_->output_backward(ctx, view, *slab.layer, input(dy_, view),
                                        gradients);
       case Part::kScan:
@@ -142,12 +144,12 @@ class ModuleProgram : public ChunkProgram {
   };
 
   Tensor input(const Tensor& x, const ChunkView& view) const {
-    const int64_t first = view.sequence * tokens + view.first;
-    return x.slice(first, first + view.tokens);
+    const int64_t first = view.micro_batch * tokens + view.first;
+    return x.slice(first, first + view.rows.tokens);
   }
   void put(Context& ctx, const std::string& name, const ChunkView& view,
            const Tensor& value) {
-    pieces.put(name, batch_size, view.sequence, tokens, view.first,
+    pieces.put(name, batch_size, view.micro_batch, tokens, view.first,
                download(ctx, value));
   }
 

@@ -14,7 +14,8 @@ struct Sizes {
 };
 
 struct Operands {
-  Operands(Context& ctx, const Sizes& s, DType dtype, uint64_t seed) {
+  Operands(Context& ctx, const Sizes& s, DType dtype, uint64_t seed)
+      : rows(rows_of_one(s.rows)) {
     Generator rng(seed);
     x = normal(ctx, rng, {s.rows, s.C}, dtype);
     table = normal(ctx, rng, {s.vocab, s.C}, dtype);
@@ -26,11 +27,13 @@ struct Operands {
       labels[t] = kIgnoredTarget;
     }
     targets = from_ids(ctx, labels);
+    scales = from_f64(ctx, {0.25}, {1}, DType::kF64);
     dx = nans(ctx, {s.rows, s.C}, dtype);
     dtable = nans(ctx, {s.vocab, s.C}, dtype);
   }
-  CrossEntropy args() const { return {x, table, targets, 0.25}; }
-  Tensor x, table, targets, dx, dtable;
+  CrossEntropy args() const { return {rows, x, table, targets, scales}; }
+  ChunkRows rows;
+  Tensor x, table, targets, scales, dx, dtable;
 };
 
 double loss_of(Context& ctx, const CrossEntropy& args) {
@@ -143,7 +146,7 @@ TEST_P(CrossEntropyLoss, IsTheSumOfTokenLosses) {
     }
   };
   const double loss = loss_of(ctx, args);
-  EXPECT_NEAR(loss, args.scale * sum, rounding(DType::kF64, s.rows) * loss);
+  EXPECT_NEAR(loss, 0.25 * sum, rounding(DType::kF64, s.rows) * loss);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, CrossEntropyLoss,
@@ -159,6 +162,45 @@ TEST(CrossEntropyGradient, AgreesWithFiniteDifferences) {
   const auto objective = [&] { return loss_of(ctx, o.args()); };
   EXPECT_TRUE(gradients_agree(
       ctx, objective, {{"x", o.x, o.dx}, {"table", o.table, o.dtable}}));
+}
+
+// Sequences side by side, over several tiles, with rows of padding between.
+TEST(CrossEntropyMembers, HaveLossesAndScalesOfTheirOwn) {
+  const ChunkRows rows{.members = 3, .tokens = 90, .stride = 96};
+  Context ctx;
+  for (const DType dtype : {DType::kF32, DType::kF64}) {
+    Operands all(ctx, {rows.count(), 4, 9}, dtype, 9);
+    const std::vector<double> scales = {0.25, 2, 0.5};
+    all.rows = rows;
+    all.scales = from_f64(ctx, scales, {3}, DType::kF64);
+    std::vector<int64_t> targets = to_i64(ctx, all.targets);
+    for (std::size_t r = 0; r < targets.size(); ++r) {
+      if (r % rows.stride >= 90) targets[r] = kIgnoredTarget;
+    }
+    all.targets = from_ids(ctx, targets);
+    Tensor losses = nans(ctx, {3}, DType::kF64);
+    cross_entropy_forward_backward(ctx, all.args(), losses, all.dx, all.dtable);
+    std::vector<double> dtable(9 * 4, 0), alone_losses;
+    for (int64_t m = 0; m < 3; ++m) {
+      const auto own = [&](const Tensor& t) {
+        return t.slice(m * rows.stride, m * rows.stride + 90);
+      };
+      Operands one = all;
+      one.rows = rows_of_one(90);
+      one.x = own(all.x), one.targets = own(all.targets);
+      one.scales = all.scales.slice(m, m + 1);
+      one.dx = nans(ctx, one.x.shape(), dtype);
+      one.dtable = nans(ctx, all.table.shape(), dtype);
+      alone_losses.push_back(backward(ctx, one.args(), one.dx, one.dtable));
+      EXPECT_TRUE(close(ctx, own(all.dx), one.dx, rounding(dtype, 9 * 4)));
+      const std::vector<double> more = to_f64(ctx, one.dtable);
+      for (std::size_t i = 0; i < dtable.size(); ++i) dtable[i] += more[i];
+    }
+    EXPECT_TRUE(close(to_f64(ctx, losses), alone_losses, rounding(dtype, 90)));
+    EXPECT_TRUE(close(ctx, all.dtable, dtable, rounding(dtype, 270 * 4)));
+    EXPECT_TRUE(
+        close(ctx, all.dx.slice(90, 96), std::vector<double>(24, 0), 0));
+  }
 }
 
 TEST(CrossEntropyMask, MaskedRowsContributeExactlyZero) {
@@ -186,7 +228,9 @@ TEST(CrossEntropyRange, LargeLogitsGiveFiniteLosses) {
   const Tensor targets = from_ids(ctx, {2, 0});
   Tensor dx = nans(ctx, {2, 1}, DType::kF32),
          dtable = nans(ctx, {3, 1}, dx.dtype());
-  EXPECT_EQ(backward(ctx, {x, table, targets, 1}, dx, dtable), 4e4);
+  const ChunkRows rows = rows_of_one(2);
+  const Tensor scales = from_f64(ctx, {1}, {1}, DType::kF64);
+  EXPECT_EQ(backward(ctx, {rows, x, table, targets, scales}, dx, dtable), 4e4);
   EXPECT_TRUE(close(ctx, dx, {2, -2}, rounding(DType::kF32, 3)));
 }
 
@@ -232,7 +276,11 @@ TEST(CrossEntropyArguments, AreChecked) {
               refuses("dtable: shape [3,2], expected [5,2]"));
   Tensor loss = nans(ctx, {2}, DType::kF64);
   EXPECT_THAT([&] { cross_entropy_forward(ctx, o.args(), loss); },
-              refuses("loss: shape [2], expected [1]"));
+              refuses("losses: shape [2], expected [1]"));
+  o.rows.members = 2;
+  EXPECT_THAT([&] { loss_of(ctx, o.args()); },
+              refuses("x: shape [3,2], expected [6,2]"));
+  o.rows.members = 1;
   o.table = filled(ctx, 1, {5, 3}, DType::kF32);
   EXPECT_THAT([&] { loss_of(ctx, o.args()); }, refuses("table: shape [5,3]"));
 }

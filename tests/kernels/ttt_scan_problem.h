@@ -26,15 +26,22 @@ struct ScanProblem {
   Tensor xq, xk, xv, lr, tok, ln_w, ln_b, start, state_in;
   Tensor dy, dstate_out;
 
+  int64_t members = 1, stride = 0;  // of several sequences side by side
+
   int64_t tokens() const { return xq.dim(0); }
+  ChunkRows rows() const {
+    return members == 1
+               ? rows_of_one(tokens())
+               : ChunkRows{members, tokens() - (members - 1) * stride, stride};
+  }
 };
 
 struct ScanOutputs {
   Tensor y, state_out, kept;
 
   TttScan of(const ScanProblem& p) const {
-    return {p.shape, p.segments, p.xq,   p.xk, p.xv, p.lr,
-            p.tok,   p.ln_w,     p.ln_b, kept, y};
+    return {p.shape, p.rows(), p.segments, p.xq,   p.xk, p.xv,
+            p.lr,    p.tok,    p.ln_w,     p.ln_b, kept, y};
   }
 
   std::vector<Tensor> all() const { return {y, state_out, kept}; }
@@ -71,7 +78,7 @@ struct InputGradients {
 struct ScanGradients : InputGradients {
   ScanGradients(Context& ctx, const ScanProblem& p)
       : InputGradients(ctx, p),
-        dstate_in(nans_like(ctx, p.start)),
+        dstate_in(nans(ctx, {p.members * p.shape.state_size()}, p.xq.dtype())),
         dstart(nans_like(ctx, p.start)) {}
   TttScanGradients of(const ScanProblem& p) const {
     return {p.dy, dxq, dxk, dxv, dlr, dtok, dln_w, dln_b};
@@ -122,8 +129,8 @@ inline ScanOutputs run_forward(Context& ctx, const ScanProblem& p) {
   const DType dtype = p.xq.dtype();
   const int64_t size = p.shape.state_size();
   ScanOutputs out{
-      nans(ctx, p.xq.shape(), dtype), nans(ctx, {size}, dtype),
-      nans(ctx, {ttt_scan_kept_elements(p.shape, p.tokens())}, dtype)};
+      nans(ctx, p.xq.shape(), dtype), nans(ctx, {p.members * size}, dtype),
+      nans(ctx, {ttt_scan_kept_elements(p.shape, p.rows())}, dtype)};
   forward_into(ctx, p, out);
   return out;
 }

@@ -109,7 +109,8 @@ TEST_P(TttScanOf, GradientsAgreeOverSeveralKeptStates) {
       random_problem(ctx, shape, 76,
                      {{.row = 0, .rows = 32, .context = 8, .resets = false},
                       {.row = 32, .rows = 44, .context = 0, .resets = true}});
-  EXPECT_EQ(ttt_scan_kept_elements(shape, 76), 3 * shape.state_size());
+  EXPECT_EQ(ttt_scan_kept_elements(shape, rows_of_one(76)),
+            3 * shape.state_size());
   EXPECT_TRUE(all_gradients_agree(ctx, p, 12));
 }
 
@@ -171,6 +172,85 @@ TEST_P(TttScanOf, PackedDocumentsEqualSeparateRuns) {
   EXPECT_TRUE(close_l2(ctx, d.dstart, dstart, kSameF64));
 }
 
+std::vector<Tensor> run_both(Context& ctx, const ScanProblem& p) {
+  const ScanOutputs out = run_forward(ctx, p);
+  std::vector<Tensor> all = out.all();
+  for (const Tensor& t : run_backward(ctx, p, out).all()) {
+    all.push_back(t);
+  }
+  return all;
+}
+
+// One that goes on and starts a document, one that starts afresh, one of
+// padding only, one that goes on in the last rows of its chunk.
+ScanProblem of_members(Context& ctx, InnerModel inner) {
+  ScanProblem p = random_problem(ctx, {inner, 2, 4, 3}, 3 * 12 + 11,
+                                 {{0, 4, 3, false, 0},
+                                  {6, 5, 0, true, 0},
+                                  {12, 7, 0, true, 1},
+                                  {36, 11, 9, false, 3}});
+  p.members = 4, p.stride = 12;
+  const Shape states{4 * p.shape.state_size()};
+  p.state_in = normal(ctx, 20, states, DType::kF64, 0.5);
+  p.dstate_out = normal(ctx, 21, states, DType::kF64);
+  return p;
+}
+
+TEST_P(TttScanOf, MembersEqualSeparateRuns) {
+  Context ctx;
+  const ScanProblem all = of_members(ctx, GetParam());
+  const ScanOutputs out = run_forward(ctx, all);
+  const ScanGradients d = run_backward(ctx, all, out);
+  const int64_t S = all.shape.state_size();
+  std::vector<double> dtok, dln_w, dln_b, dstart;
+  for (int64_t m = 0; m < all.members; ++m) {
+    const auto rows = [&](const Tensor& t) {
+      return t.slice(12 * m, 12 * m + 11);
+    };
+    const auto state = [&](const Tensor& t) {
+      return t.slice(m * S, (m + 1) * S);
+    };
+    ScanProblem one = all;
+    one.members = 1;
+    one.segments.clear();
+    for (Segment s : all.segments) {
+      if (s.member != m) continue;
+      s.row -= 12 * m, s.member = 0;
+      one.segments.push_back(s);
+    }
+    for (Tensor* t : {&one.xq, &one.xk, &one.xv, &one.lr, &one.dy}) {
+      *t = rows(*t);
+    }
+    one.state_in = state(all.state_in), one.dstate_out = state(all.dstate_out);
+    const ScanOutputs alone = run_forward(ctx, one);
+    const ScanGradients alone_d = run_backward(ctx, one, alone);
+    EXPECT_TRUE(same_bits(ctx, rows(out.y), alone.y)) << m;
+    EXPECT_TRUE(same_bits(ctx, state(out.state_out), alone.state_out)) << m;
+    EXPECT_TRUE(same_bits(ctx, rows(d.dxq), alone_d.dxq)) << m;
+    EXPECT_TRUE(same_bits(ctx, rows(d.dxk), alone_d.dxk)) << m;
+    EXPECT_TRUE(same_bits(ctx, rows(d.dxv), alone_d.dxv)) << m;
+    EXPECT_TRUE(same_bits(ctx, rows(d.dlr), alone_d.dlr)) << m;
+    EXPECT_TRUE(same_bits(ctx, state(d.dstate_in), alone_d.dstate_in)) << m;
+    accumulate(ctx, dtok, alone_d.dtok);
+    accumulate(ctx, dln_w, alone_d.dln_w);
+    accumulate(ctx, dln_b, alone_d.dln_b);
+    accumulate(ctx, dstart, alone_d.dstart);
+  }
+  EXPECT_TRUE(close_l2(to_f64(ctx, d.dtok), dtok, kSameF64));
+  EXPECT_TRUE(close_l2(to_f64(ctx, d.dln_w), dln_w, kSameF64));
+  EXPECT_TRUE(close_l2(to_f64(ctx, d.dln_b), dln_b, kSameF64));
+  EXPECT_TRUE(close_l2(to_f64(ctx, d.dstart), dstart, kSameF64));
+  for (const Tensor& t : {out.y, d.dxq, d.dlr}) {
+    EXPECT_EQ(norm(to_f64(ctx, t.slice(24, 36))), 0);  // padding only
+  }
+}
+
+TEST_P(TttScanOf, MembersHaveTheSameBitsOnAnyThreads) {
+  Context ctx;
+  const ScanProblem p = of_members(ctx, GetParam());
+  EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] { return run_both(ctx, p); }));
+}
+
 TEST_P(TttScanOf, RowsOutsideSegmentsAreZero) {
   Context ctx;
   ScanProblem p = random_problem(ctx, {GetParam(), 2, 4, 3}, packed_tokens(3),
@@ -194,15 +274,6 @@ TEST_P(TttScanOf, WithoutSegmentsTheStatePassesThrough) {
   for (const Tensor& t : {out.y, d.dxq, d.dtok, d.dln_w, d.dstart}) {
     EXPECT_EQ(norm(to_f64(ctx, t)), 0);
   }
-}
-
-std::vector<Tensor> run_both(Context& ctx, const ScanProblem& p) {
-  const ScanOutputs out = run_forward(ctx, p);
-  std::vector<Tensor> all = out.all();
-  for (const Tensor& t : run_backward(ctx, p, out).all()) {
-    all.push_back(t);
-  }
-  return all;
 }
 
 TEST_P(TttScanOf, BitsDoNotDependOnThreadsOrRepetition) {
@@ -275,6 +346,9 @@ std::vector<Mistake> mistakes() {
       segment({7, 3, 0, true}, "segments[1].row: 7, expected a multiple of 3"),
       segment({6, 7, 0, true}, "segments[1].rows: 7, expected 1 to 6"),
       segment({6, 0, 0, true}, "segments[1].rows: 0, expected 1 to 6"),
+      segment({6, 3, 0, true, 1},
+              "segments[1].member: 1 of row 6, expected that of the row, "
+              "below 1"),
   };
 }
 
@@ -348,7 +422,8 @@ TEST(TttShape, CountsStatesAndKeepsEverySixteenth) {
   const TttShape mlp{InnerModel::kMlp, 3, 4, 5};
   EXPECT_EQ(mlp.state_size(), 3 * (4 * 16 + 16 + 16 * 4 + 4));
   const auto kept = [&](int64_t tokens) {
-    return ttt_scan_kept_elements(linear, tokens) / linear.state_size();
+    return ttt_scan_kept_elements(linear, rows_of_one(tokens)) /
+           linear.state_size();
   };
   EXPECT_EQ(kept(0), 0);
   EXPECT_EQ(kept(1), 1);

@@ -39,8 +39,11 @@ Sequence sequence_of(int64_t tokens, std::vector<Document> documents) {
 // A correct sequence, and then the one in question.
 void expect_refused(Sequence sequence, const char* message) {
   const Batch batch = {sequence_of(4, {{0, 4, true}}), std::move(sequence)};
-  EXPECT_THAT([&] { ChunkedBatch(batch, 8, kMiniBatch, 0); },
-              ThrowsMessage<InvalidArgument>(message));
+  EXPECT_THAT(
+      [&] {
+        ChunkedBatch(batch, {8, kMiniBatch, 0});
+      },
+      ThrowsMessage<InvalidArgument>(message));
 }
 
 using Row = std::tuple<int64_t, int64_t, int64_t, bool>;
@@ -83,17 +86,17 @@ TEST(ChunkedBatch, CutsDocumentsIntoSegments) {
   const ChunkedBatch batch(
       {sequence_of(
           27, {{0, 5, true}, {8, 9, false}, {20, 1, true}, {24, 3, true}})},
-      8, kMiniBatch, 0);
+      {8, kMiniBatch});
   EXPECT_THAT(segments(batch, 0), ElementsAre(Row{0, 5, 0, true}));
   EXPECT_THAT(segments(batch, 1), ElementsAre(Row{0, 8, 0, false}));
   EXPECT_THAT(segments(batch, 2),
               ElementsAre(Row{0, 1, 8, false}, Row{4, 1, 0, true}));
   EXPECT_THAT(segments(batch, 3), ElementsAre(Row{0, 3, 0, true}));
   const ChunkView last = batch.view(0, 3);
-  EXPECT_EQ(last.sequence, 0);
+  EXPECT_EQ(last.micro_batch, 0);
   EXPECT_EQ(last.chunk, 3);
   EXPECT_EQ(last.first, 24);
-  EXPECT_EQ(last.tokens, 3);
+  EXPECT_EQ(last.rows.tokens, 3);
 }
 
 TEST(ChunkedBatch, RefusesLabelsOnPadding) {
@@ -108,8 +111,8 @@ TEST(ChunkedBatch, RefusesLabelsOnPadding) {
 
 TEST(ChunkedBatch, TellsWhatCrossesTheBorders) {
   const ChunkedBatch batch(
-      {sequence_of(23, {{0, 6, true}, {8, 1, false}, {16, 7, true}})}, 4,
-      kMiniBatch, 0);
+      {sequence_of(23, {{0, 6, true}, {8, 1, false}, {16, 7, true}})},
+      {4, kMiniBatch});
   const auto chunk = [](int64_t tokens, bool takes_state, bool takes_halo) {
     return ChunkShape{tokens, takes_state, takes_halo, false};
   };
@@ -124,10 +127,10 @@ TEST(ChunkedBatch, TellsWhatCrossesTheBorders) {
 
 TEST(ChunkedBatch, DetachesEverySoManyChunks) {
   const auto detached = [](int64_t every) {
-    const ChunkedBatch batch({sequence_of(17, {{0, 17, true}})}, 4, kMiniBatch,
-                             every);
+    const ChunkedBatch batch({sequence_of(17, {{0, 17, true}})},
+                             {4, kMiniBatch, every});
     std::vector<bool> result;
-    const SequenceShape shape = batch.shapes().at(0);
+    const MicroBatchShape shape = batch.shapes().at(0);
     for (std::size_t c = 0; c < shape.size(); ++c) {
       result.push_back(shape[c].detached);
       EXPECT_EQ(batch.view(0, c).detached, result[c]);
@@ -143,7 +146,8 @@ TEST(ChunkedBatch, RefusesChunksThatCutMiniBatches) {
   for (const int64_t tokens : {0, 6, -4}) {
     EXPECT_THAT(
         [&] {
-          ChunkedBatch({sequence_of(4, {{0, 4, true}})}, tokens, kMiniBatch, 0);
+          ChunkedBatch({sequence_of(4, {{0, 4, true}})},
+                       {tokens, kMiniBatch, 0});
         },
         ThrowsMessage<InvalidArgument>(
             "chunk_tokens: " + std::to_string(tokens) +

@@ -82,10 +82,10 @@ class BlockOnChunk {
     testing::randomise(ctx_, 1, *weights_);
     block_->bind(*weights_);
     block_->layer().set_inner_rate_multiplier(0.7);
-    view_ = {.sequence = 0,
+    view_ = {.micro_batch = 0,
              .chunk = 1,
              .first = 8,
-             .tokens = chunk.tokens,
+             .rows = rows_of_one(chunk.tokens),
              .segments = chunk.segments,
              .detached = false};
     fill_inputs();
@@ -94,7 +94,7 @@ class BlockOnChunk {
   // Whether this border comes in on the left (parallel/schedule.h).
   bool crosses(Border b) const {
     const bool empty = view_.segments.empty();
-    const Shape shape = block_->border_shape(b);
+    const Shape shape = block_->border_shape(b, 1);
     if (std::ranges::count(shape, 0) > 0) return false;  // not in this block
     if (b == Border::kState) return empty || !view_.segments[0].resets;
     return !empty && view_.segments[0].context > 0;
@@ -166,13 +166,13 @@ class BlockOnChunk {
   // Slabs may be longer than the chunk; nothing may depend on the rest.
   void fill_inputs() {
     Generator rng(2);
-    slab_ = block_->make_slab(ctx_, view_.tokens + 3);
+    slab_ = block_->make_slab(ctx_, rows_of_one(view_.rows.tokens + 3));
     x_ = rows(slab_.x, view_);
     copy(ctx_, normal(ctx_, rng, x_.shape(), kF64), x_);
     y_ = nans(ctx_, x_.shape(), kF64);
     dy_ = normal(ctx_, rng, x_.shape(), kF64);
     for (const Border b : {Border::kHaloX, Border::kHaloQk, Border::kState}) {
-      const Shape shape = block_->border_shape(b);
+      const Shape shape = block_->border_shape(b, 1);
       if (crosses(b)) at(in_, b) = normal(ctx_, rng, shape, kF64, 0.5);
       if (b == Border::kHaloX) continue;
       at(out_, b) = nans(ctx_, shape, kF64);

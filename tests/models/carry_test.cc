@@ -41,6 +41,13 @@ struct TwoSteps {
   ModelRun whole;
   int64_t chunk_tokens;  // of the two
   int64_t first_tokens;  // of the first: the cut, or less, then padding
+  int64_t micro_batch = 1;
+
+  TrainConfig train(int64_t hot_rounds) const {
+    TrainConfig train = in_chunks(chunk_tokens, hot_rounds);
+    train.micro_batch = micro_batch;
+    return train;
+  }
 };
 
 class CarryTest : public ::testing::TestWithParam<ModelOptions> {
@@ -56,7 +63,8 @@ class CarryTest : public ::testing::TestWithParam<ModelOptions> {
     // It ends in a mini-batch of 2 rows, which padding would fill.
     TwoSteps partial{run, 8, kCut - 2};
     partial.whole.batch.erase(partial.whole.batch.begin());
-    return {{run, 8, kCut}, short_chunk, partial};
+    const TwoSteps side_by_side{run, 8, kCut, /*micro_batch=*/2};
+    return {{run, 8, kCut}, short_chunk, partial, side_by_side};
   }
   static double tolerance(const ModelConfig& config) {
     return testing::rounding(DType::kF64, 56 * config.hidden_size) *
@@ -75,8 +83,7 @@ class CarryTest : public ::testing::TestWithParam<ModelOptions> {
       const testing::Threads one_thread(1);
       Context ctx;
       const ModelConfig& config = two.whole.config;
-      Trainer trainer(ctx, world, config,
-                      in_chunks(two.chunk_tokens, hot_rounds), parallel, {});
+      Trainer trainer(ctx, world, config, two.train(hot_rounds), parallel, {});
       testing::randomise(ctx, 3, trainer.model().weights());
       const auto run = [&](int64_t begin, int64_t end) {
         Batch batch;
@@ -98,7 +105,7 @@ class CarryTest : public ::testing::TestWithParam<ModelOptions> {
 
 TEST_P(CarryTest, TwoStepsAreOneSequenceDetachedBetweenThem) {
   for (const TwoSteps& two : cases()) {
-    SCOPED_TRACE(two.chunk_tokens + two.first_tokens);
+    SCOPED_TRACE(two.chunk_tokens + two.first_tokens + two.micro_batch);
     const ModelResult whole = testing::run_model(two.whole);
     const Steps steps = run_steps(two, {}, 1);
     const double limit = tolerance(two.whole.config);
@@ -121,7 +128,8 @@ TEST_P(CarryTest, RanksAndHotRoundsDoNotChangeTheBits) {
          std::vector<std::pair<int64_t, int64_t>>{{2, 1}, {3, 1}, {2, 2}}) {
       for (const int64_t hot_rounds : {0, 2}) {
         SCOPED_TRACE(std::to_string(two.chunk_tokens + two.first_tokens) +
-                     " tokens: " + std::to_string(time) + "x" +
+                     " tokens, " + std::to_string(two.micro_batch) +
+                     " side by side: " + std::to_string(time) + "x" +
                      std::to_string(data) + ", hot rounds " +
                      std::to_string(hot_rounds));
         const Steps steps =

@@ -60,14 +60,16 @@ class FrozenBorders : public ChunkProgram {
         embedding_(model.weights().value("model.embed_tokens.weight")),
         kept_embedding_(testing::clone(ctx, embedding_)) {}
 
-  void reserve_slabs(Context& ctx, int64_t num_slabs, int64_t tokens) override {
-    model_.reserve_slabs(ctx, num_slabs, tokens);
+  void reserve_slabs(Context& ctx, int64_t num_slabs, int64_t members,
+                     int64_t tokens) override {
+    model_.reserve_slabs(ctx, num_slabs, members, tokens);
   }
-  ChunkView view(int64_t sequence, int64_t chunk) const override {
-    return model_.view(sequence, chunk);
+  ChunkView view(int64_t micro_batch, int64_t chunk) const override {
+    return model_.view(micro_batch, chunk);
   }
-  Tensor make_border(Context& ctx, LayerBorder border) const override {
-    return model_.make_border(ctx, border);
+  Tensor make_border(Context& ctx, int64_t micro_batch,
+                     LayerBorder border) const override {
+    return model_.make_border(ctx, micro_batch, border);
   }
   void forward(Context& ctx, Part part, int64_t layer, const ChunkView& view,
                int slab, const Tensor& border_in, Tensor& border_out) override {
@@ -75,7 +77,7 @@ class FrozenBorders : public ChunkProgram {
     Tensor in = border_in;
     if (frozen && !in.empty()) {
       const auto [kept, is_new] =
-          kept_.try_emplace({view.sequence, view.chunk, layer, part});
+          kept_.try_emplace({view.micro_batch, view.chunk, layer, part});
       if (is_new) kept->second = testing::clone(ctx, in);
       in = kept->second;
     }
@@ -90,7 +92,7 @@ class FrozenBorders : public ChunkProgram {
 
  private:
   void swap_rows_before(Context& ctx, const ChunkView& view) {
-    const auto before = ids_before(batch_[view.sequence], view.first,
+    const auto before = ids_before(batch_[view.micro_batch], view.first,
                                    model_.config().halo_rows());
     for (const int64_t id : std::set<int64_t>(before.begin(), before.end())) {
       const Tensor row = embedding_.slice(id, id + 1);
@@ -189,13 +191,13 @@ std::vector<std::pair<int, int>> gradient_messages(const ModelRun& run,
   LanguageModel model(ctx, run.config, DType::kF64);
   ScheduleShape shape = model.schedule_shape();
   shape.ranks = ranks;
-  shape.sequences = testing::chunks_of(run).shapes();
+  shape.micro_batches = testing::chunks_of(run).shapes();
   std::vector<std::pair<int, int>> chunks;
   for (const OperationList& list : make_schedule(shape)) {
     for (const Operation& op : list) {
       if (op.kind == Operation::Kind::kCompute) continue;
       if (op.phase != Phase::kBackward) continue;
-      chunks.emplace_back(op.sequence, op.chunk);
+      chunks.emplace_back(op.micro_batch, op.chunk);
     }
   }
   return chunks;

@@ -31,12 +31,25 @@ class Observations {
     return [this, &ctx, &grid, &batch](const std::string& name,
                                        const ChunkView& view, int64_t row,
                                        const Tensor& value) {
-      const int64_t sequence = grid.data_rank + view.sequence * grid.data_ranks;
-      const int64_t tokens = batch.at(sequence).tokens();
-      const bool is_state = name.starts_with("state.");
-      if (is_state && view.first + view.tokens != tokens) return;
-      put(name, {sequence, is_state ? 0 : view.first + row},
-          to_f64(ctx, value));
+      const int64_t first = grid.share().sequence_at(view.micro_batch);
+      if (name.starts_with("state.")) {
+        for (int64_t m = 0; m < view.rows.members; ++m) {
+          const int64_t tokens = batch.at(first + m).tokens();
+          if (view.first >= tokens || view.first + view.rows.tokens < tokens) {
+            continue;
+          }
+          const int64_t n = value.numel() / view.rows.members;
+          put(name, {first + m, 0},
+              to_f64(ctx, value.slice(m * n, (m + 1) * n)));
+        }
+        return;
+      }
+      for (int64_t r = 0; r < value.dim(0); ++r) {
+        const int64_t m = (row + r) / view.rows.stride;
+        const int64_t token = view.first + (row + r) % view.rows.stride;
+        if (token >= batch.at(first + m).tokens()) continue;  // padding
+        put(name, {first + m, token}, to_f64(ctx, value.slice(r, r + 1)));
+      }
     };
   }
 
@@ -55,7 +68,7 @@ class Observations {
   }
 
  private:
-  using Place = std::pair<int64_t, int64_t>;  // sequence, first row
+  using Place = std::pair<int64_t, int64_t>;  // sequence, token
 
   void put(const std::string& name, Place place,
            const std::vector<double>& piece) {
@@ -89,8 +102,11 @@ inline TrainConfig in_chunks(int64_t chunk_tokens, int64_t hot_rounds = 1,
 }
 
 inline ChunkedBatch chunks_of(const ModelRun& run) {
-  return {run.batch, run.train.chunk_tokens, run.config.mini_batch_size,
-          run.train.detach_every_chunks};
+  return {run.batch,
+          {.chunk_tokens = run.train.chunk_tokens,
+           .mini_batch_size = run.config.mini_batch_size,
+           .detach_every = run.train.detach_every_chunks,
+           .micro_batch_size = run.train.micro_batch}};
 }
 
 struct ModelResult {
@@ -168,7 +184,7 @@ class ForwardLoss {
 
   double operator()() {
     ScheduleShape shape = model_.schedule_shape();
-    shape.sequences = model_.batch().shapes();
+    shape.micro_batches = model_.batch().shapes();
     shape.training = false;
     runner_.run(shape, 0, unused_);
     const std::vector<double> losses = to_f64(ctx_, model_.losses());

@@ -128,9 +128,10 @@ inline void names_misplaced_messages(Station& at) {
     return;
   }
   Expected third = expect(at, 0, state_tag(3), {1});
-  EXPECT_EQ(text_thrown<Misplaced>([&] { third.arrival.wait(); }),
-            "state of layer 2, chunk 3, micro-batch 0 from rank 0: message 4 of "
-            "its lane came, expected message 3");
+  EXPECT_EQ(
+      text_thrown<Misplaced>([&] { third.arrival.wait(); }),
+      "state of layer 2, chunk 3, micro-batch 0 from rank 0: message 4 of "
+      "its lane came, expected message 3");
 }
 
 inline void names_both_sizes(Station& at) {
@@ -143,9 +144,10 @@ inline void names_both_sizes(Station& at) {
     return;
   }
   Expected longer = expect(at, 0, tag, {1, 2});
-  EXPECT_EQ(text_thrown<InvalidArgument>([&] { longer.arrival.wait(); }),
-            "state of layer 2, chunk 3, micro-batch 0 from rank 0: 8 bytes sent, "
-            "16 expected");
+  EXPECT_EQ(
+      text_thrown<InvalidArgument>([&] { longer.arrival.wait(); }),
+      "state of layer 2, chunk 3, micro-batch 0 from rank 0: 8 bytes sent, "
+      "16 expected");
 }
 
 inline void refuses_what_cannot_be_sent(Station& at) {

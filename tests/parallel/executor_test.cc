@@ -22,18 +22,20 @@ using Kind = Operation::Kind;
 class NoProgram final : public ChunkProgram {
  public:
   explicit NoProgram(const ScheduleShape& shape) : shape_(shape) {}
-  void reserve_slabs(Context&, int64_t, int64_t) override {}
+  void reserve_slabs(Context&, int64_t, int64_t, int64_t) override {}
   ChunkView view(int64_t micro_batch, int64_t chunk) const override {
     return {.micro_batch = micro_batch,
             .chunk = chunk,
             .first = 0,
-            .tokens = 1,
+            .rows = rows_of_one(1),
             .segments = {},
             .detached = false};
   }
-  Tensor make_border(Context& ctx, LayerBorder border) const override {
-    return ctx.allocate({shape_.bytes(border) / size_of(DType::kF32)},
-                        DType::kF32, MemoryUse::kBorders);
+  Tensor make_border(Context& ctx, int64_t micro_batch,
+                     LayerBorder border) const override {
+    return ctx.allocate(
+        {shape_.bytes(micro_batch, border) / size_of(DType::kF32)}, DType::kF32,
+        MemoryUse::kBorders);
   }
   void forward(Context&, Part, int64_t, const ChunkView&, int, const Tensor&,
                Tensor&) override {}
@@ -59,7 +61,7 @@ std::vector<CarriedBorders::Entry> carried_into(Context& ctx,
         const int from = shape.carried_rank(s);
         entries.push_back(
             {s, b, from,
-             from == rank ? program.make_border(ctx, b) : Tensor()});
+             from == rank ? program.make_border(ctx, s, b) : Tensor()});
       }
     }
   }
@@ -110,10 +112,11 @@ TEST(Executor, NamesTwoMessagesThatChangedPlaces) {
               find(lists[rank], Kind::kSend, phase, b).number);
     return text_thrown<InvalidArgument>([&] { run_lists(shape, lists); });
   };
-  EXPECT_EQ(swapped(0, Phase::kForward, 1, 3),
-            "state of layer 0, chunk 1, micro-batch 0 from rank 0: message 1 of "
-            "its lane came, expected message 0: it is state of layer 0, "
-            "chunk 3, micro-batch 0");
+  EXPECT_EQ(
+      swapped(0, Phase::kForward, 1, 3),
+      "state of layer 0, chunk 1, micro-batch 0 from rank 0: message 1 of "
+      "its lane came, expected message 0: it is state of layer 0, "
+      "chunk 3, micro-batch 0");
   EXPECT_EQ(swapped(0, Phase::kBackward, 2, 4),
             "gradient of state of layer 0, chunk 4, micro-batch 0 from rank 0: "
             "message 1 of its lane came, expected message 0: it is "

@@ -328,7 +328,8 @@ inline void blocked_send_tells_what_it_waited_for(Communicator& comm) {
   const std::vector<std::byte> sent = pattern(kUnbuffered, 0);
   std::vector<std::vector<std::byte>> received(comm.size());
   expect_blocked(
-      comm, "rank 0 to take gradient of state of layer 2, chunk 5, micro-batch 0",
+      comm,
+      "rank 0 to take gradient of state of layer 2, chunk 5, micro-batch 0",
       [&] {
         std::vector<Request> requests;
         for (const int peer : other_ranks(comm)) {

@@ -48,7 +48,8 @@ WorkCount expected_work(const ScheduleShape& shape, bool cold) {
 // Whether a chunk is cold: hot_rounds or more of its rank's chunks of the same
 // micro-batch come after it.
 bool is_cold(const ScheduleShape& shape, int64_t micro_batch, int64_t chunk) {
-  const auto chunks = static_cast<int64_t>(shape.micro_batches[micro_batch].size());
+  const auto chunks =
+      static_cast<int64_t>(shape.micro_batches[micro_batch].size());
   int64_t after_it = 0;
   for (int64_t c = chunk + shape.ranks; c < chunks; c += shape.ranks) {
     ++after_it;
@@ -108,7 +109,8 @@ void expect_balanced(const ScheduleShape& shape) {
 }
 
 // Work in progress opens in order: per rank forward ascending over all
-// micro-batches, in a micro-batch recomputations and backward visits descending.
+// micro-batches, in a micro-batch recomputations and backward visits
+// descending.
 void expect_ordered(const OperationList& list) {
   std::pair<int32_t, int32_t> forward = {-1, -1}, recompute = {-1, -1};
   std::map<int32_t, int32_t> backward;

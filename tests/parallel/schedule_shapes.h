@@ -19,9 +19,9 @@ inline constexpr LaneRule kLaneRules[] = {LaneRule::kFree, LaneRule::kHolding,
 // One document of equal chunks of one token.
 inline MicroBatchShape document(int64_t chunks) {
   MicroBatchShape micro_batch(chunks, {.tokens = 1,
-                                  .takes_state = true,
-                                  .takes_halo = true,
-                                  .detached = false});
+                                       .takes_state = true,
+                                       .takes_halo = true,
+                                       .detached = false});
   micro_batch.front().takes_state = micro_batch.front().takes_halo = false;
   return micro_batch;
 }

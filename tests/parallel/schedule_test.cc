@@ -183,7 +183,8 @@ TEST(Schedule, SendsRightAfterTheWork) {
 TEST(Schedule, SendsCarriedBordersBeforeAllWork) {
   ScheduleShape shape = whole_layers(2, 1, 1, 0, false);
   shape.micro_batches.push_back(document(1));
-  shape.micro_batches[0][0].takes_state = shape.micro_batches[0][0].takes_halo = true;
+  shape.micro_batches[0][0].takes_state = shape.micro_batches[0][0].takes_halo =
+      true;
   shape.carried_from = {1, 1};
   const auto lists = make_schedule(shape);
   EXPECT_THAT(

@@ -94,10 +94,10 @@ int64_t closed_form(int64_t P, int64_t k, int64_t h, const Prices& p,
   return t;
 }
 
-// Where no rank stalls in mid-micro-batch (P hops fit into a chunk's forward), the
-// step takes exactly that time: a cold chunk skips the last layer's kOutput. A
-// planner that doesn't know how a layer's work is split, and takes all but the
-// scan as skipped, is within 3 %.
+// Where no rank stalls in mid-micro-batch (P hops fit into a chunk's forward),
+// the step takes exactly that time: a cold chunk skips the last layer's
+// kOutput. A planner that doesn't know how a layer's work is split, and takes
+// all but the scan as skipped, is within 3 %.
 using Split = std::tuple<int, int64_t, int64_t, double, double, int64_t>;
 class SplitLayers : public ::testing::TestWithParam<Split> {};
 

@@ -140,7 +140,7 @@ TEST(PackedDocuments, EpochReadsEveryTokenOnceWithTheRightLabels) {
         }
         for (const char c : text_of(s)) --left[c];
         labels += s.tokens() - std::ranges::count(s.targets, kIgnoredTarget);
-        EXPECT_NO_THROW(ChunkedBatch({s}, 8, kMiniBatch, 0));
+        EXPECT_NO_THROW(ChunkedBatch({s}, {8, kMiniBatch}));
       }
       for (const auto& [c, n] : left) EXPECT_EQ(n, 0) << c;
       // All tokens but the documents' first are labels.
@@ -210,7 +210,7 @@ TEST(CarriedSequences, ReadTheFilesInTheirOrder) {
         if (documents == Documents::kReset) {
           EXPECT_EQ(next.continues, !next.ids_before.empty());
         }
-        EXPECT_NO_THROW(ChunkedBatch({next}, 8, kMiniBatch, 0));
+        EXPECT_NO_THROW(ChunkedBatch({next}, {8, kMiniBatch}));
         ended[s] = ended[s] || (step > 0 && now.ids == start);
         if (!ended[s]) read[s] += text_of(now);
       }
@@ -308,7 +308,7 @@ TEST(CarriedSequences, GoOnFromAStateThatIsGiven) {
     EXPECT_TRUE(sequence.continues);
     EXPECT_FALSE(sequence.documents[0].resets);
     EXPECT_THAT(sequence.ids_before, IsEmpty());
-    EXPECT_NO_THROW(ChunkedBatch({sequence}, 8, kMiniBatch, 0));
+    EXPECT_NO_THROW(ChunkedBatch({sequence}, {8, kMiniBatch}));
   }
 }
 

@@ -178,7 +178,7 @@ std::string start_after(const std::vector<bool>& finite, int64_t step) {
   const auto world = make_self_communicator();
   Context ctx;
   const ProcessGrid grid(ctx, *world, 1, 1);
-  CarriedState carried(grid);
+  CarriedState carried(ctx, grid);
   for (std::size_t i = 0; i < finite.size(); ++i) {
     Batch batch = {that_goes_on()};
     carried.begin_step(batch, static_cast<int64_t>(i));
@@ -205,14 +205,14 @@ TEST(CarriedStates, OfASkippedStepAreNotKept) {
   const auto world = make_self_communicator();
   Context ctx;
   const ProcessGrid grid(ctx, *world, 1, 1);
-  CarriedState carried(grid);
+  CarriedState carried(ctx, grid);
   ScheduleShape shape;
   shape.layers.resize(1);
   shape.layers[0].border_bytes = {0, 0, 8};
-  shape.sequences = {{{.tokens = 8,
-                       .takes_state = false,
-                       .takes_halo = false,
-                       .detached = false}}};
+  shape.micro_batches = {{{.tokens = 8,
+                           .takes_state = false,
+                           .takes_halo = false,
+                           .detached = false}}};
   shape.keeps_borders = true;
   carried.between_runs().keep(shape, 0, [&](int64_t, LayerBorder) {
     return ctx.zeros({2}, DType::kF32);

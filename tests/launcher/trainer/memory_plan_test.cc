@@ -29,16 +29,16 @@ MemoryPlan plan_of_step(const Scenario& scenario, const Layout& layout,
   const TrainConfig train{.chunk_tokens = scenario.chunk_tokens,
                           .hot_rounds = layout.hot_rounds};
   const ParallelConfig parallel{.time = layout.time, .data = layout.data};
-  return plan_memory(
-             {.model = scenario.model,
-              .train = train,
-              .parallel = parallel,
-              .data_rank = rank / time,
-              .sequences = ChunkedBatch(mine, scenario.chunk_tokens,
-                                        scenario.model.mini_batch_size, 0)
-                               .shapes(),
-              .keeps_borders = scenario.carries,
-              .saves = saves})
+  return plan_memory({.model = scenario.model,
+                      .train = train,
+                      .parallel = parallel,
+                      .data_rank = rank / time,
+                      .micro_batches =
+                          ChunkedBatch(mine, {scenario.chunk_tokens,
+                                              scenario.model.mini_batch_size})
+                              .shapes(),
+                      .keeps_borders = scenario.carries,
+                      .saves = saves})
       .at(rank % time);
 }
 
@@ -108,10 +108,10 @@ TEST(PlanInput, DealsSequencesAndCutsThem) {
   RunConfig config = small_run();
   config.data.sequence_length = 250;
   config.parallel.data = 2;
-  EXPECT_EQ(plan_input(config, 0).sequences.size(), 2);
+  EXPECT_EQ(plan_input(config, 0).micro_batches.size(), 2);
   const MemoryPlanInput second = plan_input(config, 1);
-  ASSERT_EQ(second.sequences.size(), 1);
-  const SequenceShape& chunks = second.sequences[0];
+  ASSERT_EQ(second.micro_batches.size(), 1);
+  const MicroBatchShape& chunks = second.micro_batches[0];
   ASSERT_EQ(chunks.size(), 8);
   EXPECT_EQ(chunks.back().tokens, 26);
   EXPECT_FALSE(chunks[0].takes_state);
@@ -122,9 +122,9 @@ TEST(PlanInput, DealsSequencesAndCutsThem) {
 TEST(PlanInput, IsThatOfPlainSequences) {
   const RunConfig config = small_run();
   const std::vector<int64_t> text(257, 1);
-  const ChunkedBatch batch(Batch(3, make_sequence(text, 1.0)), 32,
-                           config.model.mini_batch_size, 0);
-  EXPECT_EQ(plan_input(config, 0).sequences, batch.shapes());
+  const ChunkedBatch batch(Batch(3, make_sequence(text, 1.0)),
+                           {32, config.model.mini_batch_size});
+  EXPECT_EQ(plan_input(config, 0).micro_batches, batch.shapes());
 }
 
 TEST(PlanInput, KnowsWhatIsCarriedAndDetached) {
@@ -133,7 +133,7 @@ TEST(PlanInput, KnowsWhatIsCarriedAndDetached) {
   config.train.detach_every_chunks = 4;
   const MemoryPlanInput input = plan_input(config, 0);
   EXPECT_TRUE(input.keeps_borders);
-  const SequenceShape& chunks = input.sequences[0];
+  const MicroBatchShape& chunks = input.micro_batches[0];
   EXPECT_TRUE(chunks[0].takes_state && chunks[0].detached);
   EXPECT_TRUE(chunks[4].detached);
   EXPECT_FALSE(chunks[5].detached);

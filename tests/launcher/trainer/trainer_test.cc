@@ -235,7 +235,7 @@ TEST(Watch, TellsHowFarAStepIs) {
     ASSERT_FALSE(told.empty());
     EXPECT_EQ(told.back().share, 1.0);
     EXPECT_EQ(told.back().chunk, 0);  // backward, last chunk first
-    EXPECT_EQ(told.back().sequences, 2);
+    EXPECT_EQ(told.back().micro_batches, 2);
     EXPECT_TRUE(std::ranges::is_sorted(told, {}, &StepPosition::share));
     told.clear();
     trainer.evaluate(scenario_batch(scenario, 0));

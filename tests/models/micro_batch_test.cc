@@ -1,0 +1,146 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/models/model_runs.h"
+
+// Sequences that run side by side equal sequences that run one after the other,
+// up to rounding, and have the same bits in any layout.
+
+namespace timepipe {
+namespace {
+
+using testing::in_chunks;
+using testing::ModelOptions;
+using testing::ModelResult;
+using testing::ModelRun;
+using testing::Observations;
+using testing::same_bits;
+
+// Relative difference of two orders of the same sums in f64.
+constexpr double kSameF64 = 1e-12;
+constexpr int64_t kAllHot = 1000;
+
+// Of different lengths, with documents and weights of labels of their own: what
+// the shorter ones lack is padding. Micro-batches of 2 leave one of 1.
+Batch uneven_batch() {
+  Batch batch = testing::packed_batch(7);
+  testing::Generator rng(31);
+  batch.push_back(testing::pack(rng, {{0, 43, true}}, 43, 0.1));
+  batch.push_back(testing::pack(rng, {{0, 4, true}, {4, 29, false}}, 35, 0.02));
+  batch.push_back(testing::pack(rng, {{0, 6, true}, {20, 3, true}}, 30));
+  return batch;
+}
+
+class MicroBatchTest : public ::testing::TestWithParam<ModelOptions> {
+ protected:
+  static ModelRun run_of(int64_t micro_batch, int64_t detach_every = 0) {
+    ModelRun run{.config = testing::small_model(GetParam()),
+                 .batch = uneven_batch(),
+                 .train = in_chunks(8, 1, detach_every)};
+    run.train.micro_batch = micro_batch;
+    return run;
+  }
+};
+
+TEST_P(MicroBatchTest, EqualsSequencesOneAfterTheOther) {
+  for (const int64_t detach_every : {0, 2}) {
+    const ModelResult expected = run_model(run_of(1, detach_every));
+    for (const int64_t size : {2, 3, 5}) {
+      SCOPED_TRACE(size);
+      expect_close(run_of(size).config, run_model(run_of(size, detach_every)),
+                   expected, kSameF64);
+    }
+  }
+}
+
+TEST_P(MicroBatchTest, ActivationsEqualThoseOfSequencesAlone) {
+  Observations alone, together;
+  run_model(run_of(1), &alone);
+  run_model(run_of(3), &together);
+  ASSERT_EQ(together.names(), alone.names());
+  for (const std::string& name : alone.names()) {
+    EXPECT_TRUE(
+        testing::close_l2(together.values(name), alone.values(name), kSameF64))
+        << name;
+  }
+}
+
+TEST_P(MicroBatchTest, LayoutsLeaveNoTraceInTheBits) {
+  ModelRun run = run_of(2);
+  const ModelResult expected = run_model(run);
+  for (const int64_t data : {1, 2, 3}) {
+    for (const int64_t time : {1, 3}) {
+      for (const int64_t hot_rounds : {int64_t{0}, kAllHot}) {
+        run.parallel = {.time = time, .data = data};
+        run.train.hot_rounds = hot_rounds;
+        EXPECT_TRUE(same_bits(run_model(run), expected))
+            << time << " x " << data << " ranks, " << hot_rounds
+            << " hot rounds";
+      }
+    }
+  }
+}
+
+TEST_P(MicroBatchTest, EvaluatesToTheLossOfTheTraining) {
+  ModelRun run = run_of(3);
+  const double loss = run_model(run).loss;
+  run.trains = false;
+  EXPECT_EQ(run_model(run).loss, loss);
+}
+
+INSTANTIATE_TEST_SUITE_P(AllOptions, MicroBatchTest,
+                         ::testing::ValuesIn(testing::all_model_options()),
+                         testing::OptionsName());
+
+TEST(MicroBatchGradient, AgreesWithFiniteDifferences) {
+  for (const InnerModel inner : {InnerModel::kLinear, InnerModel::kMlp}) {
+    ModelRun run{.config = testing::small_model({inner, true, true, true}),
+                 .batch = uneven_batch(),
+                 .train = in_chunks(8)};
+    run.train.micro_batch = 3;
+    testing::check_gradient(run);
+  }
+}
+
+int64_t kernels_of_step(int64_t micro_batch) {
+  const auto world = make_self_communicator();
+  Context ctx;
+  ModelRun run{
+      .config = testing::small_model({InnerModel::kLinear, true, true, true}),
+      .batch = Batch(8, testing::packed_batch(7)[0]),
+      .train = in_chunks(8)};
+  run.train.micro_batch = micro_batch;
+  Trainer trainer(ctx, *world, run.config, run.train, {}, {});
+  run.weights(ctx, trainer.model().weights());
+  const int64_t before = ctx.kernels_run();
+  trainer.forward_backward(run.batch);
+  return ctx.kernels_run() - before;
+}
+
+TEST(MicroBatch, RunsOneKernelForAllItsSequences) {
+  const int64_t together = kernels_of_step(8);
+  EXPECT_GT(together, 100);
+  EXPECT_EQ(kernels_of_step(1), 8 * together);
+  EXPECT_EQ(kernels_of_step(4), 2 * together);
+}
+
+TEST(MicroBatch, OfSequencesThatHandOnNeedsEqualLengths) {
+  Batch batch = uneven_batch();
+  batch[1].hands_on = true;
+  EXPECT_NO_THROW(ChunkedBatch(batch, {8, 4}));
+  EXPECT_THAT(
+      [&] {
+        ChunkedBatch(batch, {8, 4, 0, 2});
+      },
+      ::testing::ThrowsMessage<InvalidArgument>(
+          "sequence 1: 13 tokens of a sequence that goes on in the next step, "
+          "expected those of the longest of its micro-batch, 43"));
+}
+
+}  // namespace
+}  // namespace timepipe
