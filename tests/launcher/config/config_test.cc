@@ -373,6 +373,12 @@ TEST_F(Config, RanksHaveChunks) {
                     {"parallel.time=8", "parallel.data=2", "data.batch=3"}),
             "parallel.time: 8, expected at most 4, the chunks that a group of "
             "time ranks has in a step");
+  EXPECT_EQ(mistake(kSmallest,
+                    {"parallel.data=3", "data.batch=5", "data.micro_batch=3"}),
+            "parallel.data: 3, expected at most 2, data.batch in micro-batches "
+            "of data.micro_batch = 3: data ranks take whole ones");
+  EXPECT_EQ(mistake(kSmallest, {"data.batch=5", "data.micro_batch=6"}),
+            "data.micro_batch: 6, expected 1 to 5");
 }
 
 }  // namespace

@@ -36,23 +36,28 @@ struct TrainerRun {
   Context ctx;
   Trainer trainer;
 
-  TrainerRun(const Layout& layout, Communicator& world)
-      : trainer(make_trainer(carried(), layout, ctx, world)) {
-    initialise(ctx, carried().model, 1, trainer.model().weights());
+  const Scenario scenario;
+
+  TrainerRun(const Scenario& scenario, const Layout& layout,
+             Communicator& world)
+      : trainer(make_trainer(scenario, layout, ctx, world)),
+        scenario(scenario) {
+    initialise(ctx, scenario.model, 1, trainer.model().weights());
   }
+  int64_t sequences() const { return std::ssize(scenario.lengths); }
 };
 
-RunConfig config_of(const std::string& folder) {
+RunConfig config_of(const TrainerRun& run, const std::string& folder) {
   RunConfig config;
-  config.model = carried().model;
+  config.model = run.scenario.model;
   config.run_dir = folder;
-  config.data.batch = 2;
+  config.data.batch = run.sequences();
   return config;
 }
 
 void save_after(TrainerRun& run, Communicator& world, const std::string& folder,
                 int64_t steps) {
-  const RunConfig config = config_of(folder);
+  const RunConfig config = config_of(run, folder);
   CheckpointWriter writer(run.ctx, world, config, run.trainer, {}, "");
   writer.save(steps, 0, run.trainer.optimizer().digest());
   ASSERT_EQ(writer.settle(true), CheckpointWriter::Outcome::kCommitted);
@@ -62,33 +67,40 @@ std::vector<uint64_t> digests_from(TrainerRun& run, int64_t first,
                                    int64_t last) {
   std::vector<uint64_t> digests;
   for (int64_t step = first; step < last; ++step) {
-    digests.push_back(run_step(run.trainer, carried(), step).digest);
+    digests.push_back(run_step(run.trainer, run.scenario, step).digest);
   }
   return digests;
 }
 
 // On ranks that are threads, of one OpenMP thread each.
 template <class F>
-void on_layout(const Layout& layout, F&& body) {
+void on_layout(const Scenario& scenario, const Layout& layout, F&& body) {
   run_thread_ranks(static_cast<int>(layout.time * layout.data),
                    [&](Communicator& world) {
                      const Threads one_thread(1);
-                     TrainerRun run(layout, world);
+                     TrainerRun run(scenario, layout, world);
                      body(run, world);
                    });
 }
+template <class F>
+void on_layout(const Layout& layout, F&& body) {
+  on_layout(carried(), layout, body);
+}
 
-TEST(CarriedStates, GoOnFromACheckpointOnAnyLayoutWithTheSameBits) {
+class CarriedOnAnyLayout : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(CarriedOnAnyLayout, GoesOnFromACheckpointWithTheSameBits) {
   constexpr int64_t kSaved = 3, kSteps = 7;
+  const Scenario scenario = scenario_named(GetParam());
   std::vector<uint64_t> expected;
-  on_layout({1, 1}, [&](TrainerRun& run, Communicator&) {
+  on_layout(scenario, {1, 1}, [&](TrainerRun& run, Communicator&) {
     digests_from(run, 0, kSaved);
     expected = digests_from(run, kSaved, kSteps);
   });
   std::vector<TemporaryFolder> folders(3);
   const std::vector<Layout> writers = {{1, 1}, {3, 1}, {2, 2}};
   for (std::size_t w = 0; w < writers.size(); ++w) {
-    on_layout(writers[w], [&](TrainerRun& run, Communicator& world) {
+    on_layout(scenario, writers[w], [&](TrainerRun& run, Communicator& world) {
       digests_from(run, 0, kSaved);
       save_after(run, world, folders[w].path, kSaved);
     });
@@ -100,13 +112,17 @@ TEST(CarriedStates, GoOnFromACheckpointOnAnyLayoutWithTheSameBits) {
                   checkpoint),
               "");
     for (const Layout& reader : std::vector<Layout>{{1, 1}, {4, 1}, {2, 2}}) {
-      on_layout(reader, [&](TrainerRun& run, Communicator&) {
-        restore(run.ctx, checkpoint, run.trainer, 2);
+      on_layout(scenario, reader, [&](TrainerRun& run, Communicator&) {
+        restore(run.ctx, checkpoint, run.trainer, run.sequences());
         EXPECT_EQ(digests_from(run, kSaved, kSteps), expected);
       });
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Scenarios, CarriedOnAnyLayout,
+                         ::testing::Values("carried", "carried_side_by_side"),
+                         [](const auto& info) { return info.param; });
 
 // Stopped and resumed three times. All that is done between two of the stops is
 // a step that is skipped: what is saved then is what was restored.

@@ -22,23 +22,29 @@ struct Taken {
 MemoryPlan plan_of_step(const Scenario& scenario, const Layout& layout,
                         const Batch& batch, int rank, bool saves) {
   const int time = static_cast<int>(layout.time);
-  Batch mine;  // sequences are dealt to the data ranks like cards
-  for (std::size_t s = rank / time; s < batch.size(); s += layout.data) {
-    mine.push_back(batch[s]);
+  Batch mine;
+  const DataShare share{rank / time, static_cast<int>(layout.data),
+                        scenario.micro_batch};
+  for (int64_t s = 0; s < std::ssize(batch); ++s) {
+    if (share.takes(s)) mine.push_back(batch[s]);
   }
-  const TrainConfig train{.chunk_tokens = scenario.chunk_tokens,
+  const TrainConfig train{.micro_batch = scenario.micro_batch,
+                          .chunk_tokens = scenario.chunk_tokens,
                           .hot_rounds = layout.hot_rounds};
   const ParallelConfig parallel{.time = layout.time, .data = layout.data};
-  return plan_memory({.model = scenario.model,
-                      .train = train,
-                      .parallel = parallel,
-                      .data_rank = rank / time,
-                      .micro_batches =
-                          ChunkedBatch(mine, {scenario.chunk_tokens,
-                                              scenario.model.mini_batch_size})
-                              .shapes(),
-                      .keeps_borders = scenario.carries,
-                      .saves = saves})
+  return plan_memory(
+             {.model = scenario.model,
+              .train = train,
+              .parallel = parallel,
+              .data_rank = rank / time,
+              .micro_batches =
+                  ChunkedBatch(
+                      mine, {.chunk_tokens = scenario.chunk_tokens,
+                             .mini_batch_size = scenario.model.mini_batch_size,
+                             .micro_batch_size = scenario.micro_batch})
+                      .shapes(),
+              .keeps_borders = scenario.carries,
+              .saves = saves})
       .at(rank % time);
 }
 
@@ -49,7 +55,8 @@ std::vector<Taken> taken_by_step(const Scenario& scenario,
     const Threads one_thread(1);
     Context ctx;
     Trainer trainer(ctx, world, scenario.model,
-                    {.chunk_tokens = scenario.chunk_tokens,
+                    {.micro_batch = scenario.micro_batch,
+                     .chunk_tokens = scenario.chunk_tokens,
                      .hot_rounds = layout.hot_rounds},
                     {.time = layout.time, .data = layout.data}, {});
     initialise(ctx, scenario.model, 3, trainer.model().weights());
@@ -65,7 +72,9 @@ std::vector<Taken> taken_by_step(const Scenario& scenario,
     mine.held = pool.held_bytes();
     mine.one_visit = 0;
     for (const LayerShape& layer : trainer.model().schedule_shape().layers) {
-      for (const int64_t bytes : layer.border_bytes) mine.one_visit += bytes;
+      for (const int64_t bytes : layer.border_bytes) {
+        mine.one_visit += scenario.micro_batch * bytes;
+      }
     }
   });
   return taken;
@@ -74,7 +83,7 @@ std::vector<Taken> taken_by_step(const Scenario& scenario,
 // Weights, sums and activations to the byte; borders never below what is taken,
 // and above it by what is on its way; scratch about.
 TEST(MemoryPlan, IsNearWhatAStepTakes) {
-  for (const char* name : {"linear_mamba", "mlp_transformer"}) {
+  for (const char* name : {"linear_mamba", "mlp_transformer", "side_by_side"}) {
     for (const Layout& layout : std::vector<Layout>{
              {1, 1, 1}, {1, 1, 0}, {2, 1, 1}, {3, 1, 2}, {2, 2, kAll}}) {
       SCOPED_TRACE(std::string(name) + " on " + std::to_string(layout.time) +

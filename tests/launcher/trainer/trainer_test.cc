@@ -77,17 +77,21 @@ TEST(LayoutDoesNotChangeTheBitsOfAWideModel, OfThreadsAndRanks) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backbones, LayoutDoesNotChangeTheBits,
-                         ::testing::Values("linear_mamba", "mlp_transformer"),
+                         ::testing::Values("linear_mamba", "mlp_transformer",
+                                           "side_by_side"),
                          [](const auto& info) { return info.param; });
 
 // States go from the rank of a sequence's last chunk to that of its first.
 TEST(LayoutDoesNotChangeTheBitsOfCarriedStates, OfRanks) {
-  const auto expected = digests_on_threads(carried(), {1, 1, 1}, 1);
-  for (const Layout& layout :
-       std::vector<Layout>{{2, 1, 0}, {3, 1, 1}, {8, 1, kAll}, {2, 2, 1}}) {
-    SCOPED_TRACE(std::to_string(layout.time) + "x" +
-                 std::to_string(layout.data));
-    EXPECT_EQ(digests_on_threads(carried(), layout, 1), expected);
+  for (const Scenario& scenario : {carried(), carried_side_by_side()}) {
+    const auto expected = digests_on_threads(scenario, {1, 1, 1}, 1);
+    for (const Layout& layout :
+         std::vector<Layout>{{2, 1, 0}, {3, 1, 1}, {8, 1, kAll}, {2, 2, 1}}) {
+      SCOPED_TRACE(std::to_string(layout.time) + "x" +
+                   std::to_string(layout.data) + ", " +
+                   std::to_string(scenario.micro_batch) + " side by side");
+      EXPECT_EQ(digests_on_threads(scenario, layout, 1), expected);
+    }
   }
 }
 
@@ -114,7 +118,8 @@ TEST(LayoutDoesNotChangeTheBits, OfWhatARankKnows) {
         });
     return digests;
   };
-  for (const Scenario& scenario : {linear_mamba(), carried()}) {
+  for (const Scenario& scenario :
+       {linear_mamba(), carried(), carried_side_by_side()}) {
     const auto expected = digests_of(scenario, {1, 1}, true);
     EXPECT_EQ(digests_of(scenario, {1, 2}, false), expected);
     EXPECT_EQ(digests_of(scenario, {2, 2}, false), expected);

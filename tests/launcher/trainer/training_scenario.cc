@@ -1,6 +1,7 @@
 #include "tests/launcher/trainer/training_scenario.h"
 
 #include <bit>
+#include <numeric>
 
 #include "launcher/trainer/rates.h"
 #include "models/build.h"
@@ -61,6 +62,20 @@ Scenario carried() {
 }
 Scenario mlp_transformer() { return scenario(InnerModel::kMlp, false); }
 
+Scenario side_by_side() {
+  Scenario s = linear_mamba();
+  s.lengths = {304, 168, 200, 200, 64};
+  s.micro_batch = 2;
+  return s;
+}
+
+Scenario carried_side_by_side() {
+  Scenario s = carried();
+  s.lengths = {304, 304, 168, 168, 200};
+  s.micro_batch = 2;
+  return s;
+}
+
 Scenario wide() {
   Scenario s = scenario(InnerModel::kLinear, true);
   s.model.hidden_size = 256;
@@ -75,19 +90,24 @@ Scenario scenario_named(const std::string& name) {
   if (name == "linear_mamba") return linear_mamba();
   if (name == "mlp_transformer") return mlp_transformer();
   if (name == "carried") return carried();
+  if (name == "side_by_side") return side_by_side();
+  if (name == "carried_side_by_side") return carried_side_by_side();
   if (name == "wide") return wide();
   throw InvalidArgument("scenario: " + name);
 }
 
 Batch scenario_batch(const Scenario& scenario, int64_t step) {
-  const int64_t lengths[] = {304, 168};  // the last chunks are short
+  const auto all = std::accumulate(scenario.lengths.begin(),
+                                   scenario.lengths.end(), int64_t{0});
   const ModelConfig& model = scenario.model;
   const int64_t steps = scenario.carries ? 5 : 1, place = step % steps;
   Batch batch;
-  for (const int64_t length : lengths) {
+  for (const int64_t length : scenario.lengths) {
+    const auto seed =
+        static_cast<uint64_t>(7 + step / steps + 1000 * batch.size());
     const Sequence whole =
-        packed_sequence(steps * length, model.mini_batch_size, 1.0 / 472,
-                        Rng(7 + step / steps, length));
+        packed_sequence(steps * length, model.mini_batch_size,
+                        1.0 / static_cast<double>(all), Rng(seed, length));
     if (!scenario.carries) {
       batch.push_back(whole);
       continue;
@@ -110,6 +130,7 @@ Trainer make_trainer(const Scenario& scenario, const Layout& layout,
                      Context& ctx, Communicator& world) {
   TrainConfig train;
   train.chunk_tokens = scenario.chunk_tokens;
+  train.micro_batch = scenario.micro_batch;
   train.hot_rounds = layout.hot_rounds;
   ParallelConfig parallel;
   parallel.time = layout.time;

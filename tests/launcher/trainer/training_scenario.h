@@ -8,18 +8,22 @@
 
 namespace timepipe::testing {
 
-// A small training run on packed documents, two sequences of different length
-// per step, that every layout of ranks must repeat bit for bit.
+// A small training run on packed documents, sequences of different length in
+// each step, that every layout of ranks must repeat bit for bit.
 struct Scenario {
   ModelConfig model;
   OptimizerConfig optimizer;
   int64_t chunk_tokens, steps;
   bool carries = false;  // sequences go on from step to step, five at a time
+  std::vector<int64_t> lengths = {304, 168};  // the last chunks are short
+  int64_t micro_batch = 1;
 };
 
 Scenario linear_mamba();     // TTT-Linear, Mamba backbone
 Scenario mlp_transformer();  // TTT-MLP, Transformer backbone
 Scenario carried();          // linear_mamba() whose sequences go on
+Scenario side_by_side();     // linear_mamba() of five sequences, two at a time
+Scenario carried_side_by_side();  // the same, and they go on
 Scenario wide();  // 3 steps of a model that threads have sums to split in
 // Of the names above. Throws InvalidArgument for another one.
 Scenario scenario_named(const std::string& name);
