@@ -41,8 +41,10 @@ double forward_flops_per_token(const ModelConfig& config) {
       3 + (config.share_qk ? 0 : 1) + (config.use_gate ? 1 : 0);
   const int64_t layer =
       projections * C * C + inner_model_price(config) + 3 * C * F;
+  // As f64: at the largest sizes that may be set it is more than 2^63.
   return 2.0 *
-         static_cast<double>(config.num_layers * layer + C * config.vocab_size);
+         (static_cast<double>(config.num_layers) * static_cast<double>(layer) +
+          static_cast<double>(C * config.vocab_size));
 }
 
 double training_flops_per_token(const ModelConfig& config) {

@@ -3,7 +3,7 @@
 #   --fast  format, layering and the fast tests: a few minutes
 #   --long  also clang-tidy on all sources, not only on those that changed, the
 #           address sanitizer's slow tests, a minute of made-up bytes for every
-#           reader of files (tests/fuzz/run.sh), and what takes 7 GiB of memory
+#           reader of files (tests/fuzz/run.sh), and what takes 17 GiB of memory
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -58,5 +58,17 @@ TEST(ModelSize, CountsOperationsOfTheEquations) {
   EXPECT_EQ(training_flops_per_token(mlp), 3 * forward_flops_per_token(mlp));
 }
 
+TEST(ModelSize, CountsOperationsOfTheLargestModel) {
+  constexpr int64_t kLargest = 1 << 20;
+  ModelConfig config = small(false);
+  config.inner = InnerModel::kMlp;
+  config.hidden_size = config.intermediate_size = config.num_layers =
+      config.vocab_size = config.mini_batch_size = kLargest;
+  config.num_heads = 1;
+  validate(config);
+  // 4 C C + C (28 C + 10 C) + 3 C C = 45 C^2, and the vocabulary's C^2.
+  EXPECT_EQ(forward_flops_per_token(config), 2 * (45 * 0x1p60 + 0x1p40));
+}
+
 }  // namespace
 }  // namespace timepipe
