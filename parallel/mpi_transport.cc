@@ -127,7 +127,7 @@ class SumRequest final : public Request::Impl {
         receives_.push_back({from, i, std::min(part, std::ssize(out) - i)});
       }
     }
-    buffers_.resize(receives_.empty() ? 0 : kSumsUnderWay * room_);
+    buffers_.resize(std::min(kSumsUnderWay, std::ssize(receives_)) * room_);
     test();
   }
 

@@ -150,7 +150,7 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
     if (input.saves) {  // weights in place of the gradient
       plan.snapshot = plan.optimizer + carried_bytes(shape, rank);
     }
-    if (shards.size() > 2) plan.reduction = sum_buffer_bytes(shard);
+    plan.reduction = sum_buffer_bytes(shard, std::ssize(shards) - 1);
     const OperationList& own = lists[rank];
     plan.step = step_bytes(shape, std::ssize(own), operations);
     if (own.empty()) continue;
