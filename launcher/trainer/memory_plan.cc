@@ -18,9 +18,8 @@ namespace timepipe {
 namespace {
 
 // The greediest of the places that take scratch: the backward passes of MLP,
-// inner loop and head on a chunk, and the reduction of the gradient.
-int64_t scratch_bytes(const LanguageModel& model, int64_t shard_elements,
-                      int64_t tokens) {
+// inner loop and head on a chunk.
+int64_t scratch_bytes(const LanguageModel& model, int64_t tokens) {
   const ModelConfig& config = model.config();
   const DType dtype = model.weights().dtype();
   const int64_t element = size_of(dtype);
@@ -33,9 +32,7 @@ int64_t scratch_bytes(const LanguageModel& model, int64_t shard_elements,
   const TttShape inner = config.ttt_shape();
   const int64_t scan =
       ttt_scan_scratch_bytes(inner, dtype) + 3 * inner.state_size() * element;
-  const int64_t words = element == size_of(DType::kF32) ? 1 : 2;
-  return std::max({mlp * element, head * element, scan,
-                   shard_elements * words * size_of(DType::kI64)});
+  return std::max({mlp * element, head * element, scan});
 }
 
 // Ids and targets of this data rank's sequences, and of the next step's; the
@@ -158,7 +155,7 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
     plan.activations = model.slab_bytes(shape.num_slabs(), slab_tokens) +
                        list.open_backwards * model.backward_bytes(slab_tokens);
     plan.borders = list.border_bytes;
-    plan.scratch = scratch_bytes(model, shard, slab_tokens);
+    plan.scratch = scratch_bytes(model, slab_tokens);
   }
   return plans;
 }
