@@ -134,7 +134,7 @@ TEST(GradientSum, TakesNothingOnceItsStepEnded) {
   EXPECT_THAT([&] { sum.end(); }, misses_start);
   sum.start(ctx, 1);
   sum.add(ctx, 0, one);
-  EXPECT_EQ(values_of(ctx, sum), std::vector<double>{1});
+  EXPECT_EQ(values_of(ctx, sum)[0], 1);
 }
 
 TEST(GradientSum, MistakesNameWhatIsWrong) {
