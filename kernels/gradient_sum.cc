@@ -14,6 +14,13 @@ void require_words(const Tensor& words, DType dtype) {
   require_shape("words", words, {gradient_sum_words(dtype), words.dim(1)});
 }
 
+void require_offset(int64_t offset, const Tensor& flat, const Tensor& words) {
+  require(0 <= offset && offset + flat.numel() <= words.dim(1),
+          "offset: " + std::to_string(offset) + ", expected one for " +
+              std::to_string(flat.numel()) + " of " +
+              std::to_string(words.dim(1)) + " elements");
+}
+
 }  // namespace
 
 int64_t gradient_sum_words(DType dtype) { return dtype == DType::kF32 ? 1 : 2; }
@@ -22,22 +29,20 @@ void gradient_sum_add(Context& ctx, const Tensor& gradient, double limit,
                       int64_t offset, Tensor& words, Tensor& refused) {
   require_floating("gradient", gradient);
   require_words(words, gradient.dtype());
-  require(0 <= offset && offset + gradient.numel() <= words.dim(1),
-          "offset: " + std::to_string(offset) + ", expected one for " +
-              std::to_string(gradient.numel()) + " of " +
-              std::to_string(words.dim(1)) + " elements");
+  require_offset(offset, gradient, words);
   require_dtype("refused", refused, DType::kI64);
   require_shape("refused", refused, {1});
   const KernelScope scope(ctx);
   cpu::gradient_sum_add(ctx, gradient, limit, offset, words, refused);
 }
 
-void gradient_sum_values(Context& ctx, const Tensor& words, Tensor& values) {
+void gradient_sum_values(Context& ctx, const Tensor& words, int64_t offset,
+                         Tensor& values) {
   require_floating("values", values);
   require_words(words, values.dtype());
-  require_shape("values", values, {words.dim(1)});
+  require_offset(offset, values, words);
   const KernelScope scope(ctx);
-  cpu::gradient_sum_values(ctx, words, values);
+  cpu::gradient_sum_values(ctx, words, offset, values);
 }
 
 }  // namespace timepipe

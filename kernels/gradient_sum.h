@@ -15,7 +15,9 @@ int64_t gradient_sum_words(DType dtype);  // W
 void gradient_sum_add(Context& ctx, const Tensor& gradient, double limit,
                       int64_t offset, Tensor& words, Tensor& refused);
 
-// values [N] = the numbers that the words stand for, in the type of values.
-void gradient_sum_values(Context& ctx, const Tensor& words, Tensor& values);
+// values[i] = the number that words[:, offset + i] stand for, in the type of
+// values.
+void gradient_sum_values(Context& ctx, const Tensor& words, int64_t offset,
+                         Tensor& values);
 
 }  // namespace timepipe

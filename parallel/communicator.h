@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -134,10 +135,12 @@ void run_thread_ranks(int ranks, const std::function<void(Communicator&)>& body,
 // are under way.
 inline constexpr int64_t kSummedElements = 1 << 20;
 inline constexpr int64_t kSumsUnderWay = 4;
-// What a rank takes to receive them, for a sum of which it has `elements`.
-constexpr int64_t sum_buffer_bytes(int64_t elements) {
-  return kSumsUnderWay *
-         (elements < kSummedElements ? elements : kSummedElements) *
+// What one of so many ranks takes to receive them, for a sum of which it has
+// `elements`.
+constexpr int64_t sum_buffer_bytes(int64_t elements, int64_t ranks) {
+  const int64_t parts =
+      (ranks - 1) * ((elements + kSummedElements - 1) / kSummedElements);
+  return std::min(kSumsUnderWay, parts) * std::min(kSummedElements, elements) *
          static_cast<int64_t>(sizeof(int64_t));
 }
 

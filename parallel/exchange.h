@@ -50,9 +50,9 @@ class Exchange {
   virtual Arrival receive(const Tensor& into, int peer, const Tag& tag) = 0;
 
   // out = this rank's piece of the sum over ranks of `in` [n] of i64, which is
-  // cut into pieces of counts[r] elements. Exact, whatever the order. Throws
-  // InvalidArgument, as all_gather(), before anything is sent, unless types and
-  // sizes agree. Collective.
+  // cut into pieces of counts[r] elements. `out` may be its own piece of `in`.
+  // Exact, whatever the order. Throws InvalidArgument, as all_gather(), before
+  // anything is sent, unless types and sizes agree. Collective.
   virtual void reduce_scatter_sum(const Tensor& in,
                                   std::span<const int64_t> counts,
                                   Tensor& out) = 0;

@@ -53,4 +53,9 @@ void GradientSum::add(Context& ctx, int64_t parameter, const Tensor& gradient) {
   gradient_sum_add(ctx, gradient, limit_, p.offset, words_, refused_);
 }
 
+void GradientSum::end() {
+  require(limit_ > 0, "gradient sum: end() before start()");
+  limit_ = 0;
+}
+
 }  // namespace timepipe

@@ -24,6 +24,9 @@ class GradientSum {
   void start(Context& ctx, int64_t max_addends);
   // Adds a chunk's gradient of one parameter. Once per chunk and parameter.
   void add(Context& ctx, int64_t parameter, const Tensor& gradient);
+  // Ends the step: the words may be summed over ranks where they are. As add(),
+  // throws InvalidArgument unless a step has been started.
+  void end();
 
   DType dtype() const { return dtype_; }
   // The integers: [words per element, layout.numel()], i64; see

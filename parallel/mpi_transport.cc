@@ -115,7 +115,9 @@ class SumRequest final : public Request::Impl {
       : comm_(comm), out_(out), room_(std::min(part, std::ssize(out))) {
     std::vector<const int64_t*> begin = {in.data()};
     for (const int64_t count : counts) begin.push_back(begin.back() + count);
-    std::copy_n(begin[rank], std::ssize(out), out.begin());
+    if (out.data() != begin[rank]) {
+      std::copy_n(begin[rank], std::ssize(out), out.begin());
+    }
     const int ranks = static_cast<int>(counts.size());
     for (int round = 1; round < ranks; ++round) {
       const int to = (rank + round) % ranks;
@@ -127,7 +129,7 @@ class SumRequest final : public Request::Impl {
         receives_.push_back({from, i, std::min(part, std::ssize(out) - i)});
       }
     }
-    buffers_.resize(receives_.empty() ? 0 : kSumsUnderWay * room_);
+    buffers_.resize(std::min(kSumsUnderWay, std::ssize(receives_)) * room_);
     test();
   }
 

@@ -42,7 +42,7 @@ class SelfCommunicator final : public Communicator, private Transport {
                              std::span<const int64_t> counts,
                              std::span<int64_t> out) override {
     require_reduce_scatter(0, 1, in, counts, out);
-    std::copy(in.begin(), in.end(), out.begin());
+    if (in.data() != out.data()) std::copy(in.begin(), in.end(), out.begin());
     return {};
   }
   void progress() override {}

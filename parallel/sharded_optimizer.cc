@@ -60,16 +60,16 @@ std::vector<int64_t> counts_of(const std::vector<int64_t>& begin) {
   return counts;
 }
 
-// values = the sum over ranks, of this rank's shard of counts[rank] elements.
-void sum_over_ranks(Context& ctx, Exchange& world, const GradientSum& sum,
-                    const std::vector<int64_t>& counts, Tensor& values) {
-  const int64_t words = sum.words().dim(0);
-  Tensor own = ctx.allocate({words, values.numel()}, DType::kI64);
-  for (int64_t w = 0; w < words; ++w) {
-    Tensor plane = own.slice(w, w + 1);
-    world.reduce_scatter_sum(sum.words().slice(w, w + 1), counts, plane);
+// The sum over ranks, of this rank's shard, in place of its own addends.
+void sum_over_ranks(Exchange& world, const Tensor& words,
+                    const std::vector<int64_t>& begin) {
+  const std::vector<int64_t> counts = counts_of(begin);
+  const int rank = world.rank();
+  for (int64_t w = 0; w < words.dim(0); ++w) {
+    const Tensor plane = words.slice(w, w + 1).reshape({words.dim(1)});
+    Tensor own = plane.slice(begin[rank], begin[rank + 1]);
+    world.reduce_scatter_sum(plane, counts, own);
   }
-  gradient_sum_values(ctx, own, values);
 }
 
 bool decays(const std::string& name) {
@@ -143,7 +143,7 @@ ShardedOptimizer::ShardedOptimizer(Context& ctx, Exchange& world,
   verdict_ = ctx.zeros({kVerdictSize}, DType::kF64, MemoryUse::kParameters);
 }
 
-void ShardedOptimizer::reduce(const GradientSum& sum, const Tensor& losses) {
+void ShardedOptimizer::reduce(GradientSum& sum, const Tensor& losses) {
   require(sum.dtype() == weights_.dtype(),
           std::string("gradient sum: of another dtype than the weights, ") +
               name_of(weights_.dtype()));
@@ -151,10 +151,12 @@ void ShardedOptimizer::reduce(const GradientSum& sum, const Tensor& losses) {
           "gradient sum: " + std::to_string(sum.words().dim(1)) +
               " elements, the weights have " +
               std::to_string(weights_.layout().numel()));
-  sum_over_ranks(ctx_, world_, sum, counts_of(shard_begin_), gradient_);
+  sum.end();
+  const int rank = world_.rank();
+  sum_over_ranks(world_, sum.words(), shard_begin_);
+  gradient_sum_values(ctx_, sum.words(), shard_begin_[rank], gradient_);
 
   const ParameterLayout& layout = weights_.layout();
-  const int rank = world_.rank();
   const int64_t first = block_begin_[rank], last = block_begin_[rank + 1];
   Tensor own = ctx_.allocate({last - first}, DType::kF64);
   block_square_sums(ctx_, layout, first, last, gradient_, own);

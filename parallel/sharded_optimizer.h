@@ -32,11 +32,11 @@ class ShardedOptimizer {
   ShardedOptimizer(Context& ctx, Exchange& world, ParameterStore& weights,
                    const OptimizerOptions& options);
 
-  // Sums the gradients over ranks into this rank's shard, and judges the step:
-  // the loss is the sum of `losses` [n] of f64, in their order and equal on all
-  // ranks; the norm that of the float64 sums of squares of blocks, added in
-  // their order. Collective.
-  void reduce(const GradientSum& sum, const Tensor& losses);
+  // Sums the gradients over ranks into this rank's shard, for which it uses up
+  // `sum`, a step's that has begun, and judges the step: the loss is the sum of
+  // `losses` [n] of f64, in their order and equal on all ranks; the norm that
+  // of the float64 sums of squares of blocks, added in their order. Collective.
+  void reduce(GradientSum& sum, const Tensor& losses);
 
   // AdamW on the shard with the gradient of the last reduce(), clipped (g *=
   // clip/norm if norm >= clip), unless the step isn't finite; gathers the

@@ -87,9 +87,14 @@ void sum_pieces(const Collective& collective) {
   for (std::size_t owner = 0; owner < collective.parts.size(); ++owner) {
     auto* out = reinterpret_cast<int64_t*>(collective.parts[owner].out.data());
     const int64_t count = collective.counts[owner];
-    std::fill_n(out, count, 0);
-    for (const Collective::Part& part : collective.parts) {
-      const auto* in = reinterpret_cast<const int64_t*>(part.in.data()) + begin;
+    const auto addends = [&](std::size_t rank) {
+      const Collective::Part& part = collective.parts[rank];
+      return reinterpret_cast<const int64_t*>(part.in.data()) + begin;
+    };
+    if (out != addends(owner)) std::copy_n(addends(owner), count, out);
+    for (std::size_t rank = 0; rank < collective.parts.size(); ++rank) {
+      if (rank == owner) continue;
+      const int64_t* in = addends(rank);
       for (int64_t i = 0; i < count; ++i) out[i] += in[i];
     }
     begin += count;

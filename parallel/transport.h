@@ -29,8 +29,9 @@ class Transport {
   virtual Request irecv(Bytes bytes, int peer, Tag tag) = 0;
 
   // out = this rank's piece of the sum over ranks of `in`, which is cut into
-  // size() pieces of counts[r] elements (their sum is in.size()). Integer sums:
-  // exact, whatever the order. One at a time.
+  // size() pieces of counts[r] elements (their sum is in.size()). `out` may be
+  // its own piece of `in`. Integer sums: exact, whatever the order. One at a
+  // time.
   virtual Request reduce_scatter_sum(std::span<const int64_t> in,
                                      std::span<const int64_t> counts,
                                      std::span<int64_t> out) = 0;

@@ -104,7 +104,8 @@ bool all_finite(Context& ctx, const Tensor& x);
 
 void gradient_sum_add(Context& ctx, const Tensor& gradient, double limit,
                       int64_t offset, Tensor& words, Tensor& refused);
-void gradient_sum_values(Context& ctx, const Tensor& words, Tensor& values);
+void gradient_sum_values(Context& ctx, const Tensor& words, int64_t offset,
+                         Tensor& values);
 void block_square_sums(Context& ctx, const ParameterLayout& layout,
                        int64_t first, int64_t last, const Tensor& shard,
                        Tensor& sums);

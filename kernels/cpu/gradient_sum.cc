@@ -58,19 +58,20 @@ void gradient_sum_add(Context&, const Tensor& gradient, double limit,
   });
 }
 
-void gradient_sum_values(Context&, const Tensor& words, Tensor& values) {
-  const int64_t* word = elements<int64_t>(words);
-  const int64_t n = words.dim(1);
+void gradient_sum_values(Context&, const Tensor& words, int64_t offset,
+                         Tensor& values) {
+  const int64_t* word = elements<int64_t>(words) + offset;
+  const int64_t plane = words.dim(1);
   dispatch(values.dtype(), [&](auto zero) {
     using T = decltype(zero);
     T* x = elements<T>(values);
-    parallel_pieces(n, kPiece, [&](int64_t begin, int64_t end) {
+    parallel_pieces(values.numel(), kPiece, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const auto first = static_cast<double>(word[i]);
         if constexpr (sizeof(T) == sizeof(float)) {
           x[i] = static_cast<T>(first * 0x1p-52);
         } else {
-          const auto second = static_cast<double>(word[n + i]);
+          const auto second = static_cast<double>(word[plane + i]);
           x[i] = static_cast<T>(first * 0x1p-40 + second * 0x1p-88);
         }
       }

@@ -18,9 +18,8 @@ namespace timepipe {
 namespace {
 
 // The greediest of the places that take scratch: the backward passes of MLP,
-// inner loop and head on a chunk, and the reduction of the gradient.
-int64_t scratch_bytes(const LanguageModel& model, int64_t shard_elements,
-                      const SlabSize& slab) {
+// inner loop and head on a chunk.
+int64_t scratch_bytes(const LanguageModel& model, const SlabSize& slab) {
   const ModelConfig& config = model.config();
   const DType dtype = model.weights().dtype();
   const int64_t tokens = slab.members * slab.tokens;
@@ -34,9 +33,7 @@ int64_t scratch_bytes(const LanguageModel& model, int64_t shard_elements,
   const TttShape inner = config.ttt_shape();
   const int64_t scan = ttt_scan_scratch_bytes(inner, slab.members, dtype) +
                        (1 + 2 * slab.members) * inner.state_size() * element;
-  const int64_t words = element == size_of(DType::kF32) ? 1 : 2;
-  return std::max({mlp * element, head * element, scan,
-                   shard_elements * words * size_of(DType::kI64)});
+  return std::max({mlp * element, head * element, scan});
 }
 
 // Ids and targets of this data rank's sequences, and of the next step's; the
@@ -157,7 +154,7 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
     if (input.saves) {  // weights in place of the gradient
       plan.snapshot = plan.optimizer + carried_bytes(shape, rank);
     }
-    if (shards.size() > 2) plan.reduction = sum_buffer_bytes(shard);
+    plan.reduction = sum_buffer_bytes(shard, std::ssize(shards) - 1);
     const OperationList& own = lists[rank];
     plan.step = step_bytes(shape, std::ssize(own), operations);
     if (own.empty()) continue;
@@ -166,7 +163,7 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
         model.slab_bytes(shape.num_slabs(), slab.members, slab.tokens) +
         list.open_backwards * model.backward_bytes(slab.members, slab.tokens);
     plan.borders = list.border_bytes;
-    plan.scratch = scratch_bytes(model, shard, slab);
+    plan.scratch = scratch_bytes(model, slab);
   }
   return plans;
 }

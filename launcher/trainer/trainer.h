@@ -58,7 +58,7 @@ class Trainer {
 
   LanguageModel& model() { return model_; }
   ShardedOptimizer& optimizer() { return optimizer_; }
-  const GradientSum& gradients() const { return gradients_; }
+  GradientSum& gradients() { return gradients_; }
   CarriedState& carried() { return carried_; }
   const ProcessGrid& grid() const { return grid_; }
 

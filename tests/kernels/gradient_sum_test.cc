@@ -26,7 +26,7 @@ struct Sum {
   }
   std::vector<double> values(Context& ctx, DType dtype) const {
     Tensor values = nans(ctx, {words.dim(1)}, dtype);
-    gradient_sum_values(ctx, words, values);
+    gradient_sum_values(ctx, words, 0, values);
     return to_f64(ctx, values);
   }
   Tensor words, refused;
@@ -148,7 +148,7 @@ TEST_P(GradientSumKernel, DoesNotDependOnThreads) {
     for (const Tensor& addend : addends) sum.add(ctx_, addend);
     EXPECT_EQ(to_i64(ctx_, sum.refused)[0], (kElements + 2) / 3);
     Tensor values = nans(ctx_, {kElements}, dtype_);
-    gradient_sum_values(ctx_, sum.words, values);
+    gradient_sum_values(ctx_, sum.words, 0, values);
     return std::vector<Tensor>{sum.words, values};
   }));
 }
@@ -159,6 +159,14 @@ TEST_P(GradientSumKernel, AddsBehindItsOffsetAndCountsWhatItRefuses) {
   sum.add(ctx_, from_f64(ctx_, {3, -kLimit}, {2}, dtype_));
   EXPECT_EQ(to_i64(ctx_, sum.refused)[0], 3);
   EXPECT_EQ(sum.values(ctx_, dtype_), (std::vector<double>{3, 0, 1, 0, 0, -2}));
+}
+
+TEST_P(GradientSumKernel, ReadsBehindAnOffset) {
+  Sum sum(ctx_, dtype_, 5);
+  sum.add(ctx_, from_f64(ctx_, {1, 2, 3, 4, 5}, {5}, dtype_));
+  Tensor values = nans(ctx_, {2}, dtype_);
+  gradient_sum_values(ctx_, sum.words, 2, values);
+  EXPECT_EQ(to_f64(ctx_, values), (std::vector<double>{3, 4}));
 }
 
 TEST(GradientSumF64, KeepsSmallGradientsBesideLargeOnes) {
@@ -190,8 +198,8 @@ TEST(GradientSumArguments, AreChecked) {
   EXPECT_THAT([&] { f64.add(ctx, g); },
               refuses("words: shape [2,4], expected [1,4]"));
   Tensor values = nans(ctx, {3}, DType::kF64);
-  EXPECT_THAT([&] { gradient_sum_values(ctx, f64.words, values); },
-              refuses("values: shape [3], expected [4]"));
+  EXPECT_THAT([&] { gradient_sum_values(ctx, f64.words, 2, values); },
+              refuses("offset: 2, expected one for 3 of 4 elements"));
 }
 
 }  // namespace

@@ -32,12 +32,15 @@ TEST_F(LongLoss, CrossEntropyOfManyRows) {
                 targets = this->targets(rows, kVocab);
   Operand dx = output(rows, {rows.few(), C}), dtable = sums({kVocab, C}),
           loss = sums({1}, DType::kF64);
+  const Tensor scales = from_f64(ctx, {0.1}, {1}, DType::kF64);
 
   for (const auto part : kBoth) {
-    const CrossEntropy args{.x = x.*part,
+    const ChunkRows chunk = rows_of_one((x.*part).dim(0));
+    const CrossEntropy args{.rows = chunk,
+                            .x = x.*part,
                             .table = table.*part,
                             .targets = targets.*part,
-                            .scale = 0.1};
+                            .scales = scales};
     cross_entropy_forward_backward(ctx, args, loss.*part, dx.*part,
                                    dtable.*part);
   }
@@ -73,12 +76,14 @@ TEST_F(LongLoss, CrossEntropyOfManyTokens) {
   Tensor dx = nans(ctx, {kRows, C}, DType::kF32),
          loss = nans(ctx, {1}, DType::kF64);
 
-  cross_entropy_forward_backward(ctx,
-                                 {.x = x,
-                                  .table = table.all,
-                                  .targets = from_ids(ctx, targets),
-                                  .scale = 1},
-                                 loss, dx, dtable.all);
+  cross_entropy_forward_backward(
+      ctx,
+      {.rows = rows_of_one(kRows),
+       .x = x,
+       .table = table.all,
+       .targets = from_ids(ctx, targets),
+       .scales = from_f64(ctx, {1}, {1}, DType::kF64)},
+      loss, dx, dtable.all);
 
   const auto likely = static_cast<double>(tokens.size() - tokens.few() / 2);
   EXPECT_DOUBLE_EQ(to_number(ctx, loss), std::log(likely) - kLogit);

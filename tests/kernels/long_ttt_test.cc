@@ -14,11 +14,18 @@ namespace {
 using namespace testing;
 
 // The whole scan, forward and backward.
-void scan(Context& ctx, const TttScanForward& args) {
-  ttt_scan_forward(ctx, args);
+void scan(Context& ctx, const TttScan& rows, const Tensor& start,
+          const Tensor& state_in, Tensor& state_out) {
+  ttt_scan_prepare(ctx, rows);
+  ttt_scan_forward(ctx, rows, start, state_in, state_out);
+  ttt_scan_read(ctx, rows);
 }
-void scan(Context& ctx, const TttScanBackward& args) {
-  ttt_scan_backward(ctx, args);
+void scan_backward(Context& ctx, const TttScan& rows, const TttScanGradients& d,
+                   const Tensor& start, const Tensor& dstate_out,
+                   Tensor& dstate_in, Tensor& dstart) {
+  ttt_scan_backward_read(ctx, rows, d);
+  ttt_scan_backward(ctx, rows, d, start, dstate_out, dstate_in, dstart);
+  ttt_scan_backward_finish(ctx, rows, d);
 }
 
 using LongScan = LongTest;
@@ -46,16 +53,18 @@ TEST_F(LongScan, ManyRows) {
                 tok = given({kBatch}), ln_w = given({kHeads, D}),
                 ln_b = given({kHeads, D}), start = given(state);
   const auto kept_for = [&](int64_t tokens) {
-    return nans(ctx, {ttt_scan_kept_elements(shape, tokens)}, DType::kF32);
+    return nans(ctx, {ttt_scan_kept_elements(shape, rows_of_one(tokens))},
+                DType::kF32);
   };
   Operand y = output(rows, x), state_out = sums(state);
   Operand kept{kept_for(rows.few()), kept_for(rows.size())};
 
   for (const auto part : kBoth) {
-    scan(ctx, TttScanForward{shape, xq.*part, xk.*part, xv.*part, lr.*part,
-                             tok.*part, ln_w.*part, ln_b.*part, start.*part,
-                             Tensor{}, segments(part), y.*part, state_out.*part,
-                             kept.*part});
+    scan(ctx,
+         {shape, rows_of_one((xq.*part).dim(0)), segments(part), xq.*part,
+          xk.*part, xv.*part, lr.*part, tok.*part, ln_w.*part, ln_b.*part,
+          kept.*part, y.*part},
+         start.*part, Tensor{}, state_out.*part);
   }
 
   EXPECT_TRUE(windows_agree(rows, y));
@@ -63,35 +72,20 @@ TEST_F(LongScan, ManyRows) {
   EXPECT_TRUE(same_bits(ctx, kept.all.slice(0, kept.few.numel()), kept.few));
 
   const Operand dy = random(rows, x), dstate_out = given(state);
-  y = {};
+  y = {};  // isn't read: dx stands for it
   Operand dx = output(rows, x), dlr = unset(rows, {rows.few(), kHeads}),
           dtok = sums({kBatch}), dln_w = sums({kHeads, D}),
           dln_b = sums({kHeads, D}), dstate_in = sums(state),
           dstart = sums(state);
 
   for (const auto part : kBoth) {
-    scan(ctx, TttScanBackward{shape,
-                              xq.*part,
-                              xk.*part,
-                              xv.*part,
-                              lr.*part,
-                              tok.*part,
-                              ln_w.*part,
-                              ln_b.*part,
-                              start.*part,
-                              segments(part),
-                              kept.*part,
-                              dy.*part,
-                              dstate_out.*part,
-                              dx.*part,
-                              dx.*part,
-                              dx.*part,
-                              dlr.*part,
-                              dtok.*part,
-                              dln_w.*part,
-                              dln_b.*part,
-                              dstate_in.*part,
-                              dstart.*part});
+    scan_backward(ctx,
+                  {shape, rows_of_one((xq.*part).dim(0)), segments(part),
+                   xq.*part, xk.*part, xv.*part, lr.*part, tok.*part,
+                   ln_w.*part, ln_b.*part, kept.*part, dx.*part},
+                  {dy.*part, dx.*part, dx.*part, dx.*part, dlr.*part,
+                   dtok.*part, dln_w.*part, dln_b.*part},
+                  start.*part, dstate_out.*part, dstate_in.*part, dstart.*part);
   }
 
   EXPECT_TRUE(windows_agree(rows, dx));
@@ -190,18 +184,19 @@ TEST_F(LongHeads, ScanWithALongState) {
               state(output_memory({shapes[1].state_size()}, DType::kF32));
 
   for (const auto part : kBoth) {
-    scan(ctx, TttScanForward{shape(part), xq.*part, xk.*part, xv.*part,
-                             lr.*part, tok.*part, ln_w.*part, ln_b.*part,
-                             state_in.*part, state_in.*part, segments, y.*part,
-                             state_out.*part, state_out.*part});
+    scan(ctx,
+         {shape(part), rows_of_one(kRows), segments, xq.*part, xk.*part,
+          xv.*part, lr.*part, tok.*part, ln_w.*part, ln_b.*part,
+          state_out.*part, y.*part},
+         state_in.*part, state_in.*part, state_out.*part);
   }
 
   EXPECT_TRUE(windows_agree(heads, y));
   EXPECT_TRUE(states_agree(state_out));
 }
 
-// Every head has scratch of its own, a multiple of its state. A state of 2^31
-// elements besides would take more than 26 GB.
+// In decoding every head has scratch of its own, a multiple of its state. A
+// state of 2^31 elements besides would take more than 26 GB.
 class LongScratch : public LongHeads {
  protected:
   LongScratch() { give_back_output(); }
@@ -217,34 +212,6 @@ class LongScratch : public LongHeads {
               Windows::kBorder * size_of(DType::kF32));
   }
 };
-
-TEST_F(LongScratch, ScanBackward) {
-  constexpr int64_t kHeadSize = 16;
-  const TttShape one_head{InnerModel::kMlp, 1, kHeadSize, kRows};
-  set_shape(one_head.inner, kHeadSize,
-            ttt_scan_scratch_bytes(one_head, DType::kF32) / 5);
-  const Operand start = state(), kept = state(), dstate_out = state();
-  Operand dxq = unset_row(D), dxk = unset_row(D), dxv = unset_row(D),
-          dlr = unset_row(1), dtok = sums({kRows}), dln_w = unset_heads(),
-          dln_b = unset_heads(), dstate_in = state(), dstart = state();
-
-  run_both([&](auto part) {
-    scan(ctx, TttScanBackward{
-                  shape(part),      xq.*part,    xk.*part,    xv.*part,
-                  lr.*part,         tok.*part,   ln_w.*part,  ln_b.*part,
-                  start.*part,      segments,    kept.*part,  dy.*part,
-                  dstate_out.*part, dxq.*part,   dxk.*part,   dxv.*part,
-                  dlr.*part,        dtok.*part,  dln_w.*part, dln_b.*part,
-                  dstate_in.*part,  dstart.*part});
-  });
-
-  for (const Operand& rows : {dxq, dxk, dxv, dlr, dln_w, dln_b}) {
-    EXPECT_TRUE(windows_agree(heads, rows));
-  }
-  EXPECT_TRUE(agree(dtok));
-  EXPECT_TRUE(states_agree(dstate_in));
-  EXPECT_TRUE(states_agree(dstart));
-}
 
 // The scratch has a copy of the state and room for it transposed.
 TEST_F(LongScratch, DecodeForward) {

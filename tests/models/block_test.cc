@@ -144,7 +144,7 @@ class BlockOnChunk {
                           at(d.borders, Border::kHaloX), d.dx, sum);
     EXPECT_EQ(testing::to_i64(ctx_, sum.refused()), std::vector<int64_t>{0});
     d.parameters = ctx_.allocate({weights_->layout().numel()}, kF64);
-    gradient_sum_values(ctx_, sum.words(), d.parameters);
+    gradient_sum_values(ctx_, sum.words(), 0, d.parameters);
     return d;
   }
 

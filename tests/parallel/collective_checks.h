@@ -47,6 +47,11 @@ inline void reduce_scatter_is_the_sum(Communicator& comm) {
       }
     }
     EXPECT_EQ(out, expected) << "shift " << shift;
+
+    const std::span<int64_t> own = std::span(in).subspan(begin, out.size());
+    comm.transport().reduce_scatter_sum(in, counts, own).wait();
+    EXPECT_EQ(std::vector<int64_t>(own.begin(), own.end()), expected)
+        << "in place, shift " << shift;
   }
 }
 

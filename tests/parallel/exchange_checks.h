@@ -198,8 +198,12 @@ inline void sums_are_plain_sums(Station& at) {
       }
     }
     Tensor out = tensor_of(at.ctx, std::vector<int64_t>(counts[rank], -1));
-    at.exchange->reduce_scatter_sum(tensor_of(at.ctx, mine), counts, out);
+    const Tensor in = tensor_of(at.ctx, mine);
+    at.exchange->reduce_scatter_sum(in, counts, out);
     EXPECT_EQ(values_of(at.ctx, out), sum) << "round " << round;
+    Tensor own = in.slice(begin, begin + counts[rank]);
+    at.exchange->reduce_scatter_sum(in, counts, own);
+    EXPECT_EQ(values_of(at.ctx, own), sum) << "in place, round " << round;
   }
 }
 

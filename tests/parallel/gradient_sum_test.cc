@@ -30,7 +30,7 @@ ParameterLayout one_parameter(int64_t n) {
 
 std::vector<double> values_of(Context& ctx, const GradientSum& sum) {
   Tensor values = testing::nans(ctx, {sum.words().dim(1)}, sum.dtype());
-  gradient_sum_values(ctx, sum.words(), values);
+  gradient_sum_values(ctx, sum.words(), 0, values);
   return testing::to_f64(ctx, values);
 }
 
@@ -118,6 +118,23 @@ TEST(GradientSum, KeepsParametersAndPaddingApart) {
   std::vector<double> expected(32, 0.);
   for (int i = 0; i < 4; ++i) expected[16 + i] = i + 1;
   EXPECT_EQ(values, expected);
+}
+
+TEST(GradientSum, TakesNothingOnceItsStepEnded) {
+  Context ctx;
+  const ParameterLayout layout = one_parameter(1);
+  GradientSum sum(ctx, layout, DType::kF32);
+  const Tensor one = testing::filled(ctx, 1, {1}, DType::kF32);
+  const auto misses_start =
+      ThrowsMessage<InvalidArgument>(HasSubstr("before start()"));
+  EXPECT_THAT([&] { sum.end(); }, misses_start);
+  sum.start(ctx, 1);
+  sum.end();
+  EXPECT_THAT([&] { sum.add(ctx, 0, one); }, misses_start);
+  EXPECT_THAT([&] { sum.end(); }, misses_start);
+  sum.start(ctx, 1);
+  sum.add(ctx, 0, one);
+  EXPECT_EQ(values_of(ctx, sum)[0], 1);
 }
 
 TEST(GradientSum, MistakesNameWhatIsWrong) {

@@ -32,7 +32,7 @@ Tensor loss_of(Context& ctx, double loss) {
 }
 
 ShardedOptimizer::Report reduce(Context& ctx, ShardedOptimizer& optimizer,
-                                const GradientSum& sum, double loss = 1) {
+                                GradientSum& sum, double loss = 1) {
   optimizer.reduce(sum, loss_of(ctx, loss));
   return optimizer.report();
 }
@@ -216,13 +216,13 @@ TEST(ShardedOptimizer, RefusesASumOfOtherWeights) {
   const auto world = make_self_communicator();
   const auto exchange = make_host_exchange(ctx, *world);
   ShardedOptimizer optimizer(ctx, *exchange, weights, {});
-  const GradientSum f64(ctx, weights.layout(), DType::kF64);
+  GradientSum f64(ctx, weights.layout(), DType::kF64);
   EXPECT_THAT(
       [&] { optimizer.reduce(f64, loss_of(ctx, 1)); },
       ThrowsMessage<InvalidArgument>(HasSubstr("than the weights, f32")));
   ParameterLayout other;
   other.add("w", {16});
-  const GradientSum small(ctx, other, DType::kF32);
+  GradientSum small(ctx, other, DType::kF32);
   EXPECT_THAT([&] { optimizer.reduce(small, loss_of(ctx, 1)); },
               ThrowsMessage<InvalidArgument>(HasSubstr("16 elements")));
 }
