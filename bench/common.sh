@@ -1,9 +1,8 @@
-# What the scripts share that compare a commit, their first argument, with this
-# one. They are at the root of the repository when they source it.
+# What the scripts share that train, with this commit's program or also with that
+# of another commit. They are at the root of the repository when they source it.
 #   now     this one's program, TIMEPIPE or the release build's
 #   work    a folder of the run, removed at its end, with $work/text.txt
 # shellcheck shell=bash
-commit=${1:-}
 script=$(basename "$0")
 now=${TIMEPIPE:-$PWD/build/release/bin/timepipe}
 fail() { # fail TEXT [LOG]: with the log's end
@@ -11,8 +10,6 @@ fail() { # fail TEXT [LOG]: with the log's end
   [ $# -lt 2 ] || tail -n 20 "$2" >&2
   exit 2
 }
-hash=$(git rev-parse --verify --quiet "$commit^{commit}") ||
-  fail "${commit:-nothing}, expected a commit"
 [ -x "$now" ] || fail "$now: missing, expected a release build"
 mkdir -p build
 work=$(mktemp -d "$PWD/build/${script%.sh}.XXXXXX")
@@ -42,8 +39,11 @@ awk 'BEGIN {
 }
 function next_number() { return x = x * 16807 % 2147483647 }' >"$work/text.txt"
 
-# build_before: builds the commit; sets before, its program.
+# build_before COMMIT: builds it; sets before, its program.
 build_before() {
+  local commit=$1 hash
+  hash=$(git rev-parse --verify --quiet "$commit^{commit}") ||
+    fail "${commit:-nothing}, expected a commit"
   git worktree add --quiet --detach "$work/before" "$hash"
   (cd "$work/before" && cmake --preset release -DTIMEPIPE_BUILD_TESTS=OFF &&
     cmake --build build/release --target timepipe) >"$work/build.log" 2>&1 ||

@@ -47,7 +47,7 @@ digests() {
   grep -o '"digest":"[0-9a-f]*"' "$work/run/metrics.jsonl" | cut -d'"' -f4
 }
 
-build_before
+build_before "${1:-}"
 printf '%-26s %4s %4s %7s %4s  %-16s  %-16s  %s\n' \
   layout time data threads hot before now equal
 different=0

@@ -46,7 +46,7 @@ measure() { # measure NAME WHICH WORD...: adds tokens/s and bytes to NAME.WHICH
     awk '{ most = $2 > most ? $2 : most } END { print $1, most }' >>"$work/$name.$which"
 }
 
-build_before
+build_before "${1:-}"
 for ((round = 1; round <= rounds; ++round)); do
   echo "round $round of $rounds" >&2
   order="before now"

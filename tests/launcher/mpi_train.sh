@@ -6,7 +6,7 @@
 source "$(dirname "$0")/common.sh"
 timepipe=$1 digests=$2 mpiexec=$3
 
-for scenario in linear_mamba mlp_transformer carried; do
+for scenario in linear_mamba mlp_transformer carried carried_side_by_side; do
   "$digests" $scenario 1 1 1 >alone
   [ "$(sort -u alone | wc -l)" -ge 38 ] ||
     fail "digests of $scenario repeat" alone
