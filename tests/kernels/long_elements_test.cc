@@ -194,7 +194,7 @@ TEST_F(LongElements, GradientSumValues) {
   Operand values = output();
 
   for (const auto part : kBoth) {
-    gradient_sum_values(ctx, (words.*part).reshape({1, (words.*part).numel()}),
+    gradient_sum_values(ctx, (words.*part).reshape({1, (words.*part).numel()}), 0,
                         values.*part);
   }
 
