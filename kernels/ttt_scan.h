@@ -89,7 +89,8 @@ void ttt_scan_backward(Context& ctx, const TttScan& scan,
 void ttt_scan_backward_finish(Context& ctx, const TttScan& scan,
                               const TttScanGradients& d);
 
-// Bytes of scratch that the backward takes; the forward takes less.
+// Bytes of scratch that the backward takes with today's number of threads; the
+// forward takes less.
 int64_t ttt_scan_scratch_bytes(const TttShape& shape, int64_t members,
                                DType dtype);
 
