@@ -88,8 +88,7 @@ int run(int* argc, char*** argv) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   app.add_option("--micro-batch", options.micro_batch,
-                 "Sequences side by side; puts several copies and mixtures of "
-                 "golden sequences side by side and meets every golden")
+                 "Sequences side by side: copies and mixtures of the folder's")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   try {
