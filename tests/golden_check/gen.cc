@@ -163,6 +163,9 @@ void check_gen(const Options& options, const Case& golden, Report& report) {
   const int64_t chunk_tokens =
       chunk_length(options, config.mini_batch_size, prompt, 0);
   report.remark("chunk_tokens " + std::to_string(chunk_tokens));
+  if (options.micro_batch > 1) {
+    report.remark("decoding: one sequence at a time, not --micro-batch");
+  }
 
   Context ctx;
   LanguageModel model(ctx, config, options.dtype);

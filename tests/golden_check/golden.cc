@@ -108,6 +108,11 @@ Values to_values(Context& ctx, const Tensor& tensor) {
   return to_values(download(ctx, tensor));
 }
 
+Values scaled(Values values, double factor) {
+  for (double& value : values) value *= factor;
+  return values;
+}
+
 Values values_of(const Parameter& p, const Values& flat) {
   const auto begin = flat.begin() + p.offset;
   return {begin, begin + p.count};
@@ -138,6 +143,7 @@ Layout layout_of(const Options& options, const ModelConfig& config,
       chunk_length(options, config.mini_batch_size, tokens, config.halo_rows());
   layout.parallel.data = options.data_ranks;
   layout.parallel.time = world.size() / options.data_ranks;
+  layout.train.micro_batch = options.micro_batch;
   report.remark("chunk_tokens " + std::to_string(layout.train.chunk_tokens));
   return layout;
 }
@@ -156,18 +162,37 @@ Tolerance gradient_tolerance(DType dtype, const std::string& parameter,
   return relative(std::max(cancels ? 1e-4 : 1e-5, 10 * reference));
 }
 
-void Pieces::put(const std::string& name, int64_t batch, int64_t b,
-                 int64_t rows, int64_t row, const HostArray& value) {
-  const Values values = to_values(value);
-  const int64_t here = rows == 1 ? 1 : value.shape().at(0);
-  const int64_t width = static_cast<int64_t>(values.size()) / here;
+Values::iterator Pieces::array(const std::string& name, int64_t count,
+                               int64_t width) {
   Values& array = arrays_[name];
   if (array.empty()) {
-    array.assign(batch * rows * width,
-                 std::numeric_limits<double>::quiet_NaN());
+    array.assign(count * width, std::numeric_limits<double>::quiet_NaN());
   }
-  std::copy(values.begin(), values.end(),
-            array.begin() + (b * rows + row) * width);
+  return array.begin();
+}
+
+void Pieces::put_rows(const std::string& name, int64_t first,
+                      const ChunkView& view, int64_t row,
+                      const HostArray& value) {
+  const Values values = to_values(value);
+  const int64_t rows = value.shape().at(0);
+  const int64_t width = std::ssize(values) / rows;
+  const auto to = array(name, sequences_ * tokens_, width);
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t member = (row + r) / view.rows.stride;
+    const int64_t place = (row + r) % view.rows.stride;
+    if (place >= view.rows.tokens) continue;  // padding
+    const int64_t token = (first + member) * tokens_ + view.first + place;
+    std::copy_n(values.begin() + r * width, width, to + token * width);
+  }
+}
+
+void Pieces::put_states(const std::string& name, int64_t first, int64_t members,
+                        const HostArray& value) {
+  const Values values = to_values(value);
+  const int64_t width = std::ssize(values) / members;
+  const auto to = array(name, sequences_, width);
+  std::ranges::copy(values, to + first * width);
 }
 
 Values Pieces::merged(Communicator& world, const std::string& name,
@@ -187,6 +212,41 @@ Values Pieces::merged(Communicator& world, const std::string& name,
     if (!std::isnan(all[i])) mine[i % size] = all[i];
   }
   return mine;
+}
+
+Observer record(Context& ctx, Pieces& pieces, const ProcessGrid& grid) {
+  return [&ctx, &pieces, &grid](const std::string& name, const ChunkView& view,
+                                int64_t row, const Tensor& value) {
+    const int64_t first = grid.share().sequence_at(view.micro_batch);
+    if (!name.starts_with("state.")) {
+      pieces.put_rows(name, first, view, row, download(ctx, value));
+    } else if (pieces.is_last(view)) {
+      pieces.put_states(name, first, view.rows.members, download(ctx, value));
+    }
+  };
+}
+
+ChunkedBatch blank_chunks(int64_t sequences, int64_t tokens, bool continues,
+                          const ChunkGrid& grid) {
+  const std::vector<int64_t> zeros(tokens, 0);
+  const Sequence sequence{.ids = zeros,
+                          .targets = zeros,
+                          .documents = {{0, tokens, !continues}},
+                          .loss_scale = 0,
+                          .continues = continues};
+  return {Batch(sequences, sequence), grid};
+}
+
+Tensor rows_of_chunk(Context& ctx, const Tensor& x, int64_t tokens,
+                     int64_t first, const ChunkView& view) {
+  const auto [members, n, stride] = view.rows;
+  Tensor rows = ctx.zeros({view.rows.count(), x.dim(1)}, x.dtype());
+  for (int64_t m = 0; m < members; ++m) {
+    const int64_t begin = (first + m) * tokens + view.first;
+    copy(ctx, x.slice(begin, begin + n),
+         rows.slice(m * stride, m * stride + n));
+  }
+  return rows;
 }
 
 std::map<std::string, Values> split_state(const TttShape& shape,

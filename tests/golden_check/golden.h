@@ -19,6 +19,9 @@ struct Options {
   int64_t chunk = 0;  // wanted chunk length; 0: the whole sequence
   int64_t hot_rounds = 1;
   int64_t data_ranks = 1;
+  // Sequences side by side. So many copies of a folder's sequences are run, one
+  // after the other: micro-batches hold copies and mixtures of them.
+  int64_t micro_batch = 1;
 };
 
 // A folder of the form described in the goldens README.
@@ -51,6 +54,16 @@ void load_weights(Context& ctx, const std::string& path,
 
 Values to_values(const HostArray& array);
 Values to_values(Context& ctx, const Tensor& tensor);
+// x, x, ...: so many copies one after the other.
+template <class T>
+std::vector<T> repeated(const std::vector<T>& x, int64_t copies) {
+  std::vector<T> all;
+  for (int64_t i = 0; i < copies; ++i)
+    all.insert(all.end(), x.begin(), x.end());
+  return all;
+}
+
+Values scaled(Values values, double factor);
 // Of one parameter in a flat buffer of all.
 Values values_of(const Parameter& p, const Values& flat);
 
@@ -83,22 +96,47 @@ Tolerance gradient_tolerance(DType dtype, const std::string& parameter,
 // has nothing, merged over the ranks at the end.
 class Pieces {
  public:
-  // Writes rows [row, row + value.dim(0)) of sequence b; `rows` of it in all,
-  // for `batch` sequences. A value without rows in time: row 0, rows 1.
-  void put(const std::string& name, int64_t batch, int64_t b, int64_t rows,
-           int64_t row, const HostArray& value);
+  // Of so many sequences of one length.
+  Pieces(int64_t sequences, int64_t tokens)
+      : sequences_(sequences), tokens_(tokens) {}
+
+  // Rows [row, row + value.dim(0)) of a chunk whose first member is sequence
+  // `first`; [sequences, tokens, ...] in all. Padding is left out.
+  void put_rows(const std::string& name, int64_t first, const ChunkView& view,
+                int64_t row, const HostArray& value);
+  // States of `members` sequences, one after the other; [sequences, ...] in
+  // all.
+  void put_states(const std::string& name, int64_t first, int64_t members,
+                  const HostArray& value);
+  bool is_last(const ChunkView& view) const {
+    return view.first + view.rows.tokens == tokens_;
+  }
+  const Values& of_this_rank(const std::string& name) const {
+    return arrays_.at(name);
+  }
   // Merges over ranks. Collective: every rank asks for the same names.
   Values merged(Communicator& world, const std::string& name,
                 std::size_t size) const;
 
  private:
+  // Place 0 of the array, of `count` in all, `width` each.
+  Values::iterator array(const std::string& name, int64_t count, int64_t width);
+
+  int64_t sequences_, tokens_;
   std::map<std::string, Values> arrays_;
 };
 
-// Records what a run on these sequences shows. Sequences of this data rank are
-// global sequences data_rank + i * data_ranks.
-Observer record(Context& ctx, Pieces& pieces, const ProcessGrid& grid,
-                const Batch& batch);
+// Records what a run shows.
+Observer record(Context& ctx, Pieces& pieces, const ProcessGrid& grid);
+
+// Sequences of one document, its tokens and labels all 0, on the chunk grid.
+// `continues`: they don't start from the learned state.
+ChunkedBatch blank_chunks(int64_t sequences, int64_t tokens, bool continues,
+                          const ChunkGrid& grid);
+// Of x, [sequences*tokens, width], the rows of a chunk whose first member is
+// sequence `first`; padding is 0.
+Tensor rows_of_chunk(Context& ctx, const Tensor& x, int64_t tokens,
+                     int64_t first, const ChunkView& view);
 
 // Of the flat states [B, state] of a layer: "W1", "b1", ... [B, nh, ...].
 std::map<std::string, Values> split_state(const TttShape& shape,

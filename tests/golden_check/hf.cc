@@ -11,6 +11,7 @@ void check_hf(const Options& options, const Case& golden, Communicator& world,
   const HostArray ids = golden.array("input_ids");
   const int64_t B = ids.shape().at(0), L = ids.shape().at(1);
   const auto [train, parallel] = layout_of(options, config, L, world, report);
+  const int64_t copies = options.micro_batch;
 
   Context ctx;
   Trainer trainer(ctx, world, config, train, parallel, {});
@@ -23,13 +24,14 @@ void check_hf(const Options& options, const Case& golden, Communicator& world,
                      .documents = {{0, L, true}},
                      .loss_scale = 1.0 / static_cast<double>(B * L)});
   }
-  Pieces pieces;
-  trainer.model().set_observer(record(ctx, pieces, trainer.grid(), batch));
-  trainer.evaluate(batch);
+  Pieces pieces(copies * B, L);
+  trainer.model().set_observer(record(ctx, pieces, trainer.grid()));
+  trainer.evaluate(repeated(batch, copies));
   const Values logits = golden.values("logits");
   const double reference = golden.note({"from_pretrained_vs_f64_max_abs"}, 0);
-  report.compare(
-      "logits", pieces.merged(world, "logits", logits.size()), logits,
+  report.compare_copies(
+      "logits", pieces.merged(world, "logits", copies * logits.size()), logits,
+      copies,
       options.dtype == DType::kF64 ? relative(1e-9)
                                    : absolute(std::max(2e-5, 10 * reference)));
 }

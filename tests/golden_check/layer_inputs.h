@@ -58,10 +58,11 @@ std::map<std::string, Values> name_states(const TttShape& shape,
                                           std::map<std::string, Values> got,
                                           int64_t batch);
 
-// Compares what was got, and what follows from it: the objective, and eta, the
-// product of its parts, as an input.
+// Compares what was got of so many copies of the batch, and what follows from
+// it: the objective, and eta, the product of its parts, as an input.
 void compare_layer(const Options& options, const Case& golden,
-                   const std::map<std::string, Values>& got, Report& report);
+                   const std::map<std::string, Values>& got, int64_t copies,
+                   Report& report);
 
 inline void append(const Values& from, Values& to) {
   to.insert(to.end(), from.begin(), from.end());

@@ -87,6 +87,10 @@ int run(int* argc, char*** argv) {
   app.add_option("--data-ranks", options.data_ranks, "Ranks / time ranks")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_option("--micro-batch", options.micro_batch,
+                 "Sequences side by side: copies and mixtures of the folder's")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   try {
     app.parse(*argc, *argv);
   } catch (const CLI::ParseError& error) {

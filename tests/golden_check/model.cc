@@ -19,8 +19,9 @@ HostArray targets_of(const Case& golden) {
   return targets;
 }
 
-// The case's sequences, cut to `tokens`; the loss is the mean over all labels.
-Batch make_batch(const Case& golden, int64_t tokens) {
+// Copies of the case's sequences, cut to `tokens`; the loss is the mean over
+// all labels.
+Batch make_batch(const Case& golden, int64_t tokens, int64_t copies) {
   const HostArray targets = targets_of(golden);
   const HostArray ids = golden.array("input_ids", targets.shape());
   const int64_t B = ids.shape().at(0), L = ids.shape().at(1);
@@ -33,9 +34,9 @@ Batch make_batch(const Case& golden, int64_t tokens) {
     batch.push_back({.ids = {id.begin(), id.end()},
                      .targets = {target.begin(), target.end()},
                      .documents = {{0, tokens, true}},
-                     .loss_scale = 1.0 / static_cast<double>(labels)});
+                     .loss_scale = 1.0 / static_cast<double>(copies * labels)});
   }
-  return batch;
+  return repeated(batch, copies);
 }
 
 void compare_states(const std::string& prefix, const ModelConfig& config,
@@ -43,57 +44,46 @@ void compare_states(const std::string& prefix, const ModelConfig& config,
                     const Case& golden, Communicator& world, int64_t batch,
                     Report& report) {
   const TttShape shape = config.ttt_shape();
+  const int64_t copies = options.micro_batch, sequences = copies * batch;
   for (int64_t l = 0; l < config.num_layers; ++l) {
     const std::string layer = std::to_string(l) + ".";
     if (!golden.has(prefix + layer + "W1")) continue;
     const Values states = pieces.merged(world, "state." + std::to_string(l),
-                                        batch * shape.state_size());
-    for (const auto& [name, values] : split_state(shape, states, batch)) {
-      report.compare(prefix + layer + name, values,
-                     golden.values(prefix + layer + name),
-                     value_tolerance(options.dtype, 1e-5, 0));
+                                        sequences * shape.state_size());
+    for (const auto& [name, values] : split_state(shape, states, sequences)) {
+      report.compare_copies(prefix + layer + name, values,
+                            golden.values(prefix + layer + name), copies,
+                            value_tolerance(options.dtype, 1e-5, 0));
     }
   }
 }
 
+// The loss is the mean over copies: each has its part of the gradient.
 void compare_activations(const Pieces& pieces, const Options& options,
                          const Case& golden, Communicator& world,
                          Report& report) {
+  const int64_t copies = options.micro_batch;
   for (const std::string& name : golden.tensors.names()) {
     const bool gradient = name.starts_with("dhidden.");
     if (!gradient && !name.starts_with("hidden.")) continue;
     const Values expected = golden.values(name);
-    report.compare(name, pieces.merged(world, name, expected.size()), expected,
-                   gradient ? gradient_tolerance(options.dtype, name, 0)
-                            : value_tolerance(options.dtype, 1e-5, 0));
+    const Values got = pieces.merged(world, name, copies * expected.size());
+    report.compare_copies(
+        name, gradient ? scaled(got, static_cast<double>(copies)) : got,
+        expected, copies,
+        gradient ? gradient_tolerance(options.dtype, name, 0)
+                 : value_tolerance(options.dtype, 1e-5, 0));
   }
   const Values logits = golden.values("logits");
   const double reference = golden.note({"f32_vs_f64", "logits_max_abs"}, 0);
-  report.compare(
-      "logits", pieces.merged(world, "logits", logits.size()), logits,
+  report.compare_copies(
+      "logits", pieces.merged(world, "logits", copies * logits.size()), logits,
+      copies,
       options.dtype == DType::kF64 ? relative(1e-9)
                                    : absolute(std::max(2e-5, 10 * reference)));
 }
 
 }  // namespace
-
-Observer record(Context& ctx, Pieces& pieces, const ProcessGrid& grid,
-                const Batch& batch) {
-  return [&ctx, &pieces, &grid, &batch](const std::string& name,
-                                        const ChunkView& view, int64_t row,
-                                        const Tensor& value) {
-    const int64_t b = grid.share().sequence_at(view.micro_batch);
-    const auto B = static_cast<int64_t>(batch.size());
-    const int64_t tokens = batch[b].tokens();
-    if (name.starts_with("state.")) {
-      if (view.first + view.rows.tokens == tokens) {
-        pieces.put(name, B, b, 1, 0, download(ctx, value));
-      }
-    } else {
-      pieces.put(name, B, b, tokens, view.first + row, download(ctx, value));
-    }
-  };
-}
 
 void check_model(const Options& options, const Case& golden,
                  Communicator& world, Report& report) {
@@ -107,10 +97,10 @@ void check_model(const Options& options, const Case& golden,
   Trainer trainer(ctx, world, config, train, parallel, {});
   load_weights(ctx, options.directory + "/weights.safetensors",
                trainer.model().weights());
-  const Batch batch = make_batch(golden, L);
-  Pieces pieces;
-  trainer.model().set_observer(record(ctx, pieces, trainer.grid(), batch));
-  const double loss = trainer.forward_backward(batch);
+  const int64_t copies = options.micro_batch;
+  Pieces pieces(copies * B, L);
+  trainer.model().set_observer(record(ctx, pieces, trainer.grid()));
+  const double loss = trainer.forward_backward(make_batch(golden, L, copies));
 
   const bool f64 = options.dtype == DType::kF64;
   const double loss_reference = golden.note({"f32_vs_f64", "loss_abs"}, 0);
@@ -137,10 +127,9 @@ void check_model(const Options& options, const Case& golden,
 
   const int64_t full = L / config.mini_batch_size * config.mini_batch_size;
   if (full > 0 && full < L) {  // the layers are causal: run what comes before
-    const Batch before = make_batch(golden, full);
-    Pieces states;
-    trainer.model().set_observer(record(ctx, states, trainer.grid(), before));
-    trainer.forward_backward(before);
+    Pieces states(copies * B, full);
+    trainer.model().set_observer(record(ctx, states, trainer.grid()));
+    trainer.forward_backward(make_batch(golden, full, copies));
     compare_states("state_full.", config, states, options, golden, world, B,
                    report);
   }

@@ -8,23 +8,33 @@
 namespace timepipe::golden {
 namespace {
 
+// [B,L,C]
+Shape input_shape(const ModelConfig& config, const Case& golden) {
+  Shape shape = golden.array("x").shape();
+  require(shape.size() == 3 && shape[2] == config.hidden_size,
+          "x: shape " + to_string(shape) + ", expected [B,L," +
+              std::to_string(config.hidden_size) + "]");
+  return shape;
+}
+
 class ModuleProgram : public ChunkProgram {
  public:
+  // shape: input_shape().
   ModuleProgram(Context& ctx, const ModelConfig& config, const Case& golden,
-                DType dtype)
-      : config_(config) {
+                const Options& options, const Shape& shape)
+      : sequences(options.micro_batch * shape[0]),
+        tokens(shape[1]),
+        pieces(sequences, tokens),
+        config_(config) {
     ParameterLayout layout;
     layer_ = make_sequence_layer(config, "", layout);
-    weights_ = std::make_unique<ParameterStore>(ctx, std::move(layout), dtype);
+    weights_ =
+        std::make_unique<ParameterStore>(ctx, std::move(layout), options.dtype);
     layer_->bind(*weights_);
-    const Shape shape = golden.array("x").shape();
-    require(shape.size() == 3 && shape[2] == config.hidden_size,
-            "x: shape " + to_string(shape) + ", expected [B,L," +
-                std::to_string(config.hidden_size) + "]");
-    batch_size = shape[0], tokens = shape[1];
     const auto load = [&](const char* name) {
-      return from_values(ctx, dtype, name, golden.values(name),
-                         {batch_size * tokens, shape[2]});
+      return from_values(ctx, options.dtype, name,
+                         repeated(golden.values(name), options.micro_batch),
+                         {sequences * tokens, shape[2]});
     };
     x_ = load("x"), dy_ = load("cot.y");
   }
@@ -32,20 +42,13 @@ class ModuleProgram : public ChunkProgram {
   ParameterStore& weights() { return *weights_; }
 
   // What the order of work depends on; remembers the chunk grid.
-  ScheduleShape schedule_shape(Context& ctx, int64_t chunk_tokens) {
-    Batch batch;
-    for (int64_t b = 0; b < batch_size; ++b) {
-      batch.push_back({.ids = std::vector<int64_t>(tokens, 0),
-                       .targets = std::vector<int64_t>(tokens, 0),
-                       .documents = {{0, tokens, true}},
-                       .loss_scale = 0});
-    }
-    chunks_ =
-        ChunkedBatch(std::move(batch), {chunk_tokens, config_.mini_batch_size});
+  ScheduleShape schedule_shape(const ChunkGrid& grid) {
+    chunks_ = blank_chunks(sequences, tokens, /*continues=*/false, grid);
     LayerShape layer;
     for (const Border border : {Border::kHaloQk, Border::kState}) {
       layer.border_bytes[static_cast<std::size_t>(border)] =
-          make_border(ctx, 0, {border, 0}).size_bytes();
+          numel_of(layer_->border_shape(border, /*members=*/1)) *
+          size_of(weights_->dtype());
     }
     ScheduleShape shape;
     shape.layers = {layer};
@@ -53,15 +56,17 @@ class ModuleProgram : public ChunkProgram {
     return shape;
   }
 
-  void reserve_slabs(Context& ctx, int64_t num_slabs, int64_t,
+  void reserve_slabs(Context& ctx, int64_t num_slabs, int64_t members,
                      int64_t n) override {
+    const int64_t b = config_.mini_batch_size;
+    const ChunkRows rows{members, n, num_chunks(n, b) * b};
     slabs_.clear();
     for (int64_t i = -1; i < num_slabs; ++i) {
       const auto take = [&] {
-        return ctx.allocate({n, config_.hidden_size}, weights_->dtype());
+        return ctx.allocate({rows.count(), config_.hidden_size},
+                            weights_->dtype());
       };
-      slabs_.push_back(
-          {take(), take(), layer_->make_slab(ctx, rows_of_one(n))});
+      slabs_.push_back({take(), take(), layer_->make_slab(ctx, rows)});
     }
   }
 
@@ -69,16 +74,18 @@ class ModuleProgram : public ChunkProgram {
     return chunks_.view(micro_batch, chunk);
   }
 
-  Tensor make_border(Context& ctx, int64_t, LayerBorder border) const override {
-    return ctx.allocate(layer_->border_shape(border.border, 1),
-                        weights_->dtype(), MemoryUse::kBorders);
+  Tensor make_border(Context& ctx, int64_t micro_batch,
+                     LayerBorder border) const override {
+    return ctx.allocate(
+        layer_->border_shape(border.border, chunks_.members(micro_batch)),
+        weights_->dtype(), MemoryUse::kBorders);
   }
 
   void forward(Context& ctx, Part part, int64_t, const ChunkView& view,
                int slab_index, const Tensor& border_in,
                Tensor& border_out) override {
     Slab& slab = slabs_.at(slab_index + 1);
-    const Tensor u = input(x_, view);
+    const Tensor u = input(ctx, x_, view);
     Tensor y = rows(slab.y, view);
     switch (part) {
       case Part::kEmbed:
@@ -89,9 +96,9 @@ class ModuleProgram : public ChunkProgram {
         return layer_->project(ctx, view, u, *slab.layer, border_in);
       case Part::kScan:
         layer_->scan(ctx, view, *slab.layer, border_in, border_out);
-        if (view.first + view.rows.tokens == tokens) {
-          pieces.put("state", batch_size, view.micro_batch, 1, 0,
-                     download(ctx, border_out));
+        if (pieces.is_last(view)) {
+          pieces.put_states("state", first_sequence(view), view.rows.members,
+                            download(ctx, border_out));
         }
         return;
       case Part::kOutput:
@@ -111,13 +118,13 @@ class ModuleProgram : public ChunkProgram {
                 const Tensor& dborder_out, Tensor& dborder_in,
                 GradientSum& gradients) override {
     Slab& slab = slabs_.at(slab_index + 1);
-    const Tensor u = input(x_, view);
+    const Tensor u = input(ctx, x_, view);
     Tensor du = rows(slab.du, view);
     switch (part) {
       case Part::kOutput:
         layer_->take_gradients(ctx, view.rows, *slab.layer);
-        return layer_->output_backward(ctx, view, *slab.layer, input(dy_, view),
-                                       gradients);
+        return layer_->output_backward(ctx, view, *slab.layer,
+                                       input(ctx, dy_, view), gradients);
       case Part::kScan:
         return layer_->scan_backward(ctx, view, *slab.layer, dborder_out,
                                      dborder_in, gradients);
@@ -134,8 +141,8 @@ class ModuleProgram : public ChunkProgram {
     }
   }
 
+  const int64_t sequences, tokens;  // copies of all; of each
   Pieces pieces;
-  int64_t batch_size, tokens;
 
  private:
   struct Slab {
@@ -143,20 +150,21 @@ class ModuleProgram : public ChunkProgram {
     std::unique_ptr<SequenceLayer::Slab> layer;
   };
 
-  Tensor input(const Tensor& x, const ChunkView& view) const {
-    const int64_t first = view.micro_batch * tokens + view.first;
-    return x.slice(first, first + view.rows.tokens);
+  int64_t first_sequence(const ChunkView& view) const {
+    return chunks_.first_sequence(view.micro_batch);
+  }
+  Tensor input(Context& ctx, const Tensor& x, const ChunkView& view) const {
+    return rows_of_chunk(ctx, x, tokens, first_sequence(view), view);
   }
   void put(Context& ctx, const std::string& name, const ChunkView& view,
            const Tensor& value) {
-    pieces.put(name, batch_size, view.micro_batch, tokens, view.first,
-               download(ctx, value));
+    pieces.put_rows(name, first_sequence(view), view, 0, download(ctx, value));
   }
 
   ModelConfig config_;
   std::unique_ptr<SequenceLayer> layer_;
   std::unique_ptr<ParameterStore> weights_;
-  Tensor x_, dy_;  // [B*L, C]
+  Tensor x_, dy_;  // [sequences*tokens, C]
   ChunkedBatch chunks_;
   std::vector<Slab> slabs_;
 };
@@ -171,20 +179,26 @@ void check_module(const Options& options, const Case& golden,
                                        std::to_string(options.data_ranks) +
                                        ": expected 1 for a module");
   Context ctx;
-  ModuleProgram module(ctx, config, golden, options.dtype);
+  ModuleProgram module(ctx, config, golden, options,
+                       input_shape(config, golden));
   load_weights(ctx, options.directory + "/weights.safetensors",
                module.weights());
   const int64_t chunk = chunk_length(options, config.mini_batch_size,
                                      module.tokens, config.halo_rows());
   report.remark("chunk_tokens " + std::to_string(chunk));
-  const ScheduleShape shape = module.schedule_shape(ctx, chunk);
+  const ScheduleShape shape =
+      module.schedule_shape({.chunk_tokens = chunk,
+                             .mini_batch_size = config.mini_batch_size,
+                             .micro_batch_size = options.micro_batch});
   const ParameterLayout& layout = module.weights().layout();
   GradientSum gradients(ctx, layout, options.dtype);
-  gradients.start(ctx, module.batch_size * num_chunks(module.tokens, chunk));
+  gradients.start(ctx,
+                  shape.micro_batches.size() * shape.micro_batches[0].size());
   const auto exchange = make_host_exchange(ctx, world);
   ScheduleRunner(ctx, *exchange, module)
       .run(shape, options.hot_rounds, gradients);
 
+  const int64_t copies = options.micro_batch;
   const auto reference = [&](const std::string& name) {
     return golden.note({"f32_vs_f64_rel_l2", name}, 0);
   };
@@ -192,13 +206,12 @@ void check_module(const Options& options, const Case& golden,
     if (name != "y" && name != "grad.x" && !name.starts_with("mid.")) continue;
     if (name == "mid.token_idx") continue;
     const Values expected = golden.values(name);
-    Values got = module.pieces.merged(world, name, expected.size());
+    Values got = module.pieces.merged(world, name, copies * expected.size());
     if (name.starts_with("mid.") && name != "mid.ttt_out") {
-      got =
-          heads_first(got, module.batch_size, module.tokens, config.num_heads);
+      got = heads_first(got, module.sequences, module.tokens, config.num_heads);
     }
-    report.compare(
-        name, got, expected,
+    report.compare_copies(
+        name, got, expected, copies,
         name == "grad.x"
             ? gradient_tolerance(options.dtype, name, reference(name))
             : value_tolerance(options.dtype, 1e-5, reference(name)));
@@ -210,16 +223,18 @@ void check_module(const Options& options, const Case& golden,
                  golden.values("mid.token_idx"),
                  value_tolerance(options.dtype, 1e-5, 0));
   const TttShape ttt = config.ttt_shape();
-  const Values states = module.pieces.merged(
-      world, "state", module.batch_size * ttt.state_size());
+  const Values states =
+      module.pieces.merged(world, "state", module.sequences * ttt.state_size());
   for (const auto& [name, values] :
-       split_state(ttt, states, module.batch_size)) {
-    report.compare("state." + name, values, golden.values("state." + name),
-                   value_tolerance(options.dtype, 1e-5, 0));
+       split_state(ttt, states, module.sequences)) {
+    report.compare_copies("state." + name, values,
+                          golden.values("state." + name), copies,
+                          value_tolerance(options.dtype, 1e-5, 0));
   }
   ShardedOptimizer optimizer(ctx, *exchange, module.weights(), {});
   optimizer.reduce(gradients, ctx.zeros({1}, DType::kF64));  // it has no loss
-  const Values gradient = to_values(ctx, optimizer.gather_gradient());
+  const Values gradient = scaled(to_values(ctx, optimizer.gather_gradient()),
+                                 1.0 / static_cast<double>(copies));
   for (const Parameter& p : layout.parameters()) {
     report.compare(
         "grad." + p.name, values_of(p, gradient),

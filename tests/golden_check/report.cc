@@ -32,6 +32,20 @@ void Report::compare(const std::string& name, const Values& actual,
               ok ? "ok" : "FAIL", whole ? "" : " (missing or not finite)");
 }
 
+void Report::compare_copies(const std::string& name, const Values& actual,
+                            const Values& expected, int64_t copies,
+                            Tolerance tolerance) {
+  const auto size = std::ssize(expected);
+  if (copies == 1 || std::ssize(actual) != copies * size) {
+    return compare(name, actual, expected, tolerance);
+  }
+  for (int64_t i = 0; i < copies; ++i) {
+    const auto begin = actual.begin() + i * size;
+    compare(name + ", copy " + std::to_string(i), {begin, begin + size},
+            expected, tolerance);
+  }
+}
+
 void Report::stopped(const std::string& why) {
   ++failed_;
   worst_ = HUGE_VAL, worst_name_ = why;

@@ -30,6 +30,11 @@ class Report {
 
   void compare(const std::string& name, const Values& actual,
                const Values& expected, Tolerance tolerance);
+  // `actual`: so many copies of the quantity, one after the other, each of
+  // which is compared.
+  void compare_copies(const std::string& name, const Values& actual,
+                      const Values& expected, int64_t copies,
+                      Tolerance tolerance);
   void remark(const std::string& text) const;
   // What kept the folder from being run, or run to its end: it fails.
   void stopped(const std::string& why);

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# run_all.sh GOLDEN_CHECK one|ranks|data RANKS [MPIEXEC]
+# run_all.sh GOLDEN_CHECK MODE RANKS [MPIEXEC], where MODE is
 #   one:   every folder, in both precisions, whole
 #          and in chunks of 16, 32 and 48, in one process
 #   ranks: every module, model, opt and hf folder on RANKS ranks, in both precisions
 #   data:  every model, opt and hf folder on RANKS ranks, two of them data ranks
+#   micro, micro_ranks, micro_data: the same folders with 2 or 3 sequences side by
+#          side, copies and mixtures of the folder's, in both precisions
 # Folders: tests/golden, and all of the design's goldens where they are at hand.
 set -euo pipefail
 check=$1 mode=$2 ranks=$3 mpiexec=${4:-mpirun}
@@ -15,8 +17,10 @@ folders=()
 for root in "${roots[@]}"; do
   for folder in "$root"/{layer,module,model,gen,opt,hf}_*; do
     [ -d "$folder" ] || continue
-    [ "$mode" != one ] && [[ $(basename "$folder") =~ ^(layer|gen)_ ]] && continue
-    [ "$mode" = data ] && [[ $(basename "$folder") =~ ^module_ ]] && continue
+    case $mode:$(basename "$folder") in
+      *ranks:layer_* | *ranks:gen_*) continue ;;
+      *data:layer_* | *data:gen_* | *data:module_*) continue ;;
+    esac
     folders+=("$folder")
   done
 done
@@ -31,17 +35,23 @@ run() {
   fi
   [ "$(grep -c ': ok worst=' "$log")" -eq "${#folders[@]}" ]
 }
+on_ranks() { run "$mpiexec" -n "$ranks" "$check" "$@"; }
 for dtype in f64 f32; do
-  if [ "$mode" = one ]; then
-    for chunk in 0 16 32 48; do
-      run "$check" --dtype "$dtype" --chunk "$chunk"
-    done
-  elif [ "$mode" = data ]; then
-    run "$mpiexec" -n "$ranks" "$check" --dtype "$dtype" --chunk 16 \
-      --data-ranks 2
-  else
-    run "$mpiexec" -n "$ranks" "$check" --dtype "$dtype" --chunk 16
-    run "$mpiexec" -n "$ranks" "$check" --dtype "$dtype" --chunk 32 \
-      --hot-rounds 0
-  fi
+  in_16=(--dtype "$dtype" --chunk 16)
+  case $mode in
+    one)
+      for chunk in 0 16 32 48; do
+        run "$check" --dtype "$dtype" --chunk "$chunk"
+      done ;;
+    ranks)
+      on_ranks "${in_16[@]}"
+      on_ranks --dtype "$dtype" --chunk 32 --hot-rounds 0 ;;
+    data) on_ranks "${in_16[@]}" --data-ranks 2 ;;
+    micro) run "$check" "${in_16[@]}" --micro-batch 3 ;;
+    micro_ranks) on_ranks "${in_16[@]}" --micro-batch 2 --hot-rounds 0 ;;
+    micro_data) on_ranks "${in_16[@]}" --micro-batch 2 --data-ranks 2 ;;
+    *)
+      echo "run_all.sh: no mode $mode" >&2
+      exit 2 ;;
+  esac
 done
