@@ -46,10 +46,10 @@ BatchTokens::MicroBatch BatchTokens::upload_tokens(Context& ctx,
   const ChunkView last = batch.view(micro_batch, chunks - 1);
   const int64_t rows = first_row(last) + last.rows.count();
   const int64_t halo_rows = members * halo_;
-  const MicroBatch result{.ids = take(rows, DType::kI64),
-                          .targets = take(rows, DType::kI64),
-                          .halo_ids = take(chunks * halo_rows, DType::kI64),
-                          .loss_scales = take(members, DType::kF64)};
+  MicroBatch result{.ids = take(rows, DType::kI64),
+                    .targets = take(rows, DType::kI64),
+                    .halo_ids = take(chunks * halo_rows, DType::kI64),
+                    .loss_scales = take(members, DType::kF64)};
   upload(ctx, std::span<const double>(scales), result.loss_scales);
   for (int64_t c = 0; c < chunks; ++c) {
     const ChunkView view = batch.view(micro_batch, c);

@@ -158,7 +158,7 @@ class MessageRequest final : public ThreadRequest {
         tag_(tag),
         send_(send),
         key_(send ? rank : peer, send ? peer : rank, tag.lane),
-        post_(std::move(post)) {
+        post_(post) {
     post_.number = wire_number(tag);
     const std::lock_guard lock(group_->run->mutex);
     Channel& channel = group_->channels[key_];
@@ -273,9 +273,9 @@ class ThreadCommunicator final : public Communicator, private Transport {
 
   Request post(int peer, Tag tag, bool send, Post post) {
     require_peer(rank_, size(), peer, tag);
-    return Request(std::make_unique<MessageRequest>(group_, rank_, peer, tag,
-                                                    send, std::move(post)),
-                   *timeout_seconds_);
+    return Request(
+        std::make_unique<MessageRequest>(group_, rank_, peer, tag, send, post),
+        *timeout_seconds_);
   }
 
   Request enter(const char* name, std::span<const int64_t> counts,

@@ -99,6 +99,7 @@ void CarriedState::restore(const std::vector<Border>& borders,
          piece_of(entry.value, s - share.sequence_at(place), members(place)));
   }
   std::vector<CarriedBorders::Entry> entries;
+  entries.reserve(mine.size());
   for (auto& [_, entry] : mine) entries.push_back(std::move(entry));
   between_runs_.set(std::move(entries));
 }

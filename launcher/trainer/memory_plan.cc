@@ -51,7 +51,7 @@ int64_t step_bytes(const ScheduleShape& shape, int64_t own_operations,
     for (const ChunkShape& chunk : micro_batch) {
       tokens += chunk.members * chunk.tokens;
     }
-    bytes += std::ssize(micro_batch) * kOfChunk + 2 * 2 * kId * tokens;
+    bytes += std::ssize(micro_batch) * kOfChunk + 4 * kId * tokens;
   }
   return bytes;
 }
