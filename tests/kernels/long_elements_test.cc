@@ -194,8 +194,8 @@ TEST_F(LongElements, GradientSumValues) {
   Operand values = output();
 
   for (const auto part : kBoth) {
-    gradient_sum_values(ctx, (words.*part).reshape({1, (words.*part).numel()}), 0,
-                        values.*part);
+    gradient_sum_values(ctx, (words.*part).reshape({1, (words.*part).numel()}),
+                        0, values.*part);
   }
 
   EXPECT_TRUE(windows_agree(places, values));

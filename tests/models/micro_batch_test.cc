@@ -34,7 +34,7 @@ Batch uneven_batch() {
   batch.push_back(testing::pack(rng, {{0, 4, true}, {4, 29, false}}, 35));
   batch.push_back(testing::pack(rng, {{0, 6, true}, {20, 3, true}}, 30));
   // Small enough for the sums of gradients to hold, as those of real batches.
-  for (double scale = 1e-3; Sequence& s : batch) s.loss_scale = scale *= 1.5;
+  for (double scale = 1e-3; Sequence & s : batch) s.loss_scale = scale *= 1.5;
   return batch;
 }
 
