@@ -183,6 +183,16 @@ inline void fill_padding(Context& ctx, ScanProblem& p, double value) {
   }
 }
 
+// All results.
+inline std::vector<Tensor> run_both(Context& ctx, const ScanProblem& p) {
+  const ScanOutputs out = run_forward(ctx, p);
+  std::vector<Tensor> all = out.all();
+  for (const Tensor& t : run_backward(ctx, p, out).all()) {
+    all.push_back(t);
+  }
+  return all;
+}
+
 // a += b, element by element.
 inline void accumulate(Context& ctx, std::vector<double>& a, const Tensor& b) {
   const std::vector<double> values = to_f64(ctx, b);
