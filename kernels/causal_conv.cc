@@ -23,6 +23,9 @@ void require_segments(Segments segments, int64_t rows) {
                 std::to_string(end) + "," + std::to_string(rows) + ")");
     const bool first =
         i == 0 ? s.row == 0 || s.member > 0 : s.member > segments[i - 1].member;
+    require(s.member >= (i == 0 ? 0 : segments[i - 1].member),
+            name + "member " + std::to_string(s.member) +
+                ", expected those before it to be of earlier ones");
     require(s.context == 0 || (s.context > 0 && first),
             name + "context " + std::to_string(s.context) +
                 ", expected 0: only the first row of a chunk's sequence can "
@@ -31,11 +34,12 @@ void require_segments(Segments segments, int64_t rows) {
   }
 }
 
-// Rows of the halos up to that of the last member which reads one.
+// Rows of the halos that are read, and those before them.
 int64_t halo_rows_read(Segments segments, int64_t k) {
   int64_t rows = 0;
   for (const Segment& s : segments) {
-    if (!s.starts_document()) rows = (s.member + 1) * (k - 1);
+    if (s.starts_document()) continue;
+    rows = std::max(rows, (s.member + 1) * (k - 1));
   }
   return rows;
 }

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "kernels/segment.h"
 #include "runtime/tensor.h"
 
 namespace timepipe {
@@ -37,6 +38,15 @@ inline void require_tensor(const char* name, const Tensor& tensor,
 inline void require_matrix(const char* name, const Tensor& tensor) {
   require_floating(name, tensor);
   require_rank(name, tensor, 2);
+}
+
+// Members whose rows don't overlap.
+inline void require_members(const ChunkRows& rows) {
+  require(rows.members >= 1, "rows.members: " + std::to_string(rows.members) +
+                                 ", expected 1 or more");
+  require(rows.tokens >= 0 && (rows.members == 1 || rows.stride >= rows.tokens),
+          "rows.stride: " + std::to_string(rows.stride) + ", expected " +
+              std::to_string(rows.tokens) + " or more");
 }
 
 }  // namespace timepipe

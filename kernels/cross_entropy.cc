@@ -14,6 +14,7 @@ void check(const CrossEntropy& args, const Tensor& losses) {
   require_tensor("table", args.table, args.x,
                  {args.table.dim(0), args.x.dim(1)});
   require_dtype("targets", args.targets, DType::kI64);
+  require_members(args.rows);
   require_shape("x", args.x, {args.rows.count(), args.x.dim(1)});
   require_shape("targets", args.targets, {args.x.dim(0)});
   require_dtype("scales", args.scales, DType::kF64);

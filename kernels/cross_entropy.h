@@ -13,7 +13,7 @@ inline constexpr int64_t kIgnoredTarget = -100;
 using LogitsSink = std::function<void(int64_t row, const Tensor& logits)>;
 
 struct CrossEntropy {
-  const ChunkRows& rows;
+  ChunkRows rows;
   const Tensor& x;        // [T,C], after the last norm; T = rows.count()
   const Tensor& table;    // [vocab,C], output embedding
   const Tensor& targets;  // [T], i64; kIgnoredTarget: no label

@@ -12,6 +12,7 @@ namespace {
 // Of x, or its gradient, and a halo of each member.
 void check(const char* name, const Tensor& x, const ChunkRows& rows,
            const char* halo_name, const Tensor& halo) {
+  require_members(rows);
   require_matrix(name, x);
   require_shape(name, x, {rows.count(), x.dim(1)});
   require_tensor(halo_name, halo, x, {halo.dim(0), x.dim(1)});

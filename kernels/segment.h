@@ -15,6 +15,10 @@ struct ChunkRows {
   bool operator==(const ChunkRows&) const = default;
 };
 
+// Of so many sequences, in mini-batches of b.
+inline ChunkRows chunk_rows(int64_t members, int64_t tokens, int64_t b) {
+  return {members, tokens, (tokens + b - 1) / b * b};
+}
 // Those of a chunk of one sequence.
 inline ChunkRows rows_of_one(int64_t tokens) { return {1, tokens, tokens}; }
 

@@ -12,13 +12,10 @@ namespace timepipe {
 namespace {
 
 void check_rows_of_members(const ChunkRows& rows, int64_t b) {
-  require(rows.members >= 1, "rows.members: " + std::to_string(rows.members) +
-                                 ", expected 1 or more");
-  require(
-      rows.members == 1 || (rows.stride % b == 0 && rows.stride >= rows.tokens),
-      "rows.stride: " + std::to_string(rows.stride) +
-          ", expected a multiple of " + std::to_string(b) + " from " +
-          std::to_string(rows.tokens) + " on");
+  require_members(rows);
+  require(rows.members == 1 || rows.stride % b == 0,
+          "rows.stride: " + std::to_string(rows.stride) +
+              ", expected a multiple of " + std::to_string(b));
 }
 
 // In order, each in the rows of its member.

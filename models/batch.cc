@@ -184,7 +184,7 @@ std::vector<ChunkedBatch::Chunk> ChunkedBatch::cut(
     const int64_t rows = std::min(grid.chunk_tokens, tokens - first);
     const bool truncated = grid.detach_every > 0 && c % grid.detach_every == 0;
     Chunk chunk{.first = first,
-                .rows = {std::ssize(sequences), rows, (rows + b - 1) / b * b},
+                .rows = chunk_rows(std::ssize(sequences), rows, b),
                 .detached = truncated || (c == 0 && continues),
                 .takes_state = false,
                 .takes_halo = false,

@@ -133,15 +133,18 @@ ScheduleShape LanguageModel::schedule_shape() const {
 }
 
 ChunkRows LanguageModel::rows_of(int64_t members, int64_t tokens) const {
-  const int64_t b = config_.mini_batch_size;
-  return {members, tokens, (tokens + b - 1) / b * b};
+  return chunk_rows(members, tokens, config_.mini_batch_size);
 }
 
 void LanguageModel::reserve_slabs(Context& ctx, int64_t num_slabs,
                                   int64_t members, int64_t tokens) {
   const auto wanted = static_cast<std::size_t>(num_slabs + 1);
   const ChunkRows rows = rows_of(members, tokens);
-  if (slabs_.size() == wanted && slab_rows_ == rows) return;
+  // Larger ones serve as well: an evaluation may have fewer sequences.
+  if (slabs_.size() == wanted && slab_rows_.members >= members &&
+      slab_rows_.tokens >= tokens) {
+    return;
+  }
   slabs_.clear();
   slabs_ = make_slabs(ctx, num_slabs, rows);
   slab_rows_ = rows;

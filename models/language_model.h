@@ -123,7 +123,7 @@ class LanguageModel : public ChunkProgram {
   std::vector<int64_t> first_losses_;  // slots, of each micro-batch
   Tensor losses_;
   std::vector<Slab> slabs_;
-  ChunkRows slab_rows_{};
+  ChunkRows slab_rows_{0, 0, 0};
   Observer observe_;
 };
 

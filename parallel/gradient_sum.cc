@@ -34,8 +34,8 @@ void GradientSum::start(Context& ctx, int64_t max_addends) {
   const int64_t most = dtype_ == DType::kF32 ? kMaxAddendsF32 : kMaxAddendsF64;
   require(1 <= max_addends && max_addends <= most,
           "max_addends: " + std::to_string(max_addends) + ", expected 1 to " +
-              std::to_string(most) + " (sequence, chunk) pairs in a step of " +
-              name_of(dtype_));
+              std::to_string(most) +
+              " (micro-batch, chunk) pairs in a step of " + name_of(dtype_));
   limit_ = 0x1p11 / static_cast<double>(
                         std::bit_ceil(static_cast<uint64_t>(max_addends)));
   clear(ctx, words_);

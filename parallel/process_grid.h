@@ -16,18 +16,18 @@ struct DataShare {
   bool takes(int64_t sequence) const {
     return sequence / micro_batch_size % ranks == rank;
   }
-  // Where the micro-batch of one that is taken lies among those that are.
-  int64_t place_of(int64_t sequence) const {
+  // Of those that are taken, the micro-batch of a sequence, and back.
+  int64_t micro_batch_of(int64_t sequence) const {
     return sequence / micro_batch_size / ranks;
   }
-  // The first sequence of the micro-batch there.
-  int64_t sequence_at(int64_t place) const {
-    return (place * ranks + rank) * micro_batch_size;
+  int64_t first_sequence(int64_t micro_batch) const {
+    return (micro_batch * ranks + rank) * micro_batch_size;
   }
 };
 
 // World ranks as data x time: time ranks are neighbours (rank = data_rank *
-// time_ranks + time_rank), so that a sequence stays inside a host if it fits.
+// time_ranks + time_rank), so that a micro-batch stays inside a host if it
+// fits.
 struct ProcessGrid {
   // Throws InvalidArgument unless world.size() == time_ranks * data_ranks.
   ProcessGrid(Context& ctx, Communicator& world, int time_ranks, int data_ranks,

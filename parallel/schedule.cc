@@ -162,6 +162,11 @@ void require_valid(const ScheduleShape& shape) {
     for (const ChunkShape& chunk : micro_batch) {
       require_size("tokens of a chunk", chunk.tokens, 0);
       require_size("sequences of a chunk", chunk.members, 1);
+      require(
+          chunk.members == micro_batch.front().members,
+          "schedule: sequences of a chunk: " + std::to_string(chunk.members) +
+              ", expected those of the " + "first chunk, " +
+              std::to_string(micro_batch.front().members));
     }
   }
   if (!shape.carried_from.empty()) require_carried(shape);

@@ -43,7 +43,7 @@ class Context {
 
   MemoryPool& pool() { return pool_; }
 
-  // Kernels that were run so far.
+  // Kernels and transfers that were run so far.
   int64_t kernels_run() const { return kernels_run_; }
   void count_kernel() { ++kernels_run_; }
 

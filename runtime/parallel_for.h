@@ -1,6 +1,8 @@
 #pragma once
 
+#ifdef _OPENMP
 #include <omp.h>
+#endif
 
 #include <concepts>
 #include <cstdint>
@@ -17,7 +19,20 @@ void parallel_for(int64_t count, F&& f) {
   for (int64_t i = 0; i < count; ++i) f(i);
 }
 
-inline int64_t max_threads() { return omp_get_max_threads(); }
+inline int64_t max_threads() {
+#ifdef _OPENMP
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+inline int64_t this_thread() {
+#ifdef _OPENMP
+  return omp_get_thread_num();
+#else
+  return 0;
+#endif
+}
 
 // The same with f(i, thread), thread in [0, min(count, max_threads())): calls
 // of one thread follow each other.
@@ -25,7 +40,7 @@ template <class F>
 requires std::invocable<F&, int64_t, int64_t>
 void parallel_for(int64_t count, F&& f) {
 #pragma omp parallel for schedule(static, 1)
-  for (int64_t i = 0; i < count; ++i) f(i, int64_t{omp_get_thread_num()});
+  for (int64_t i = 0; i < count; ++i) f(i, this_thread());
 }
 
 // Splits [0, n) into pieces of `piece` (the last may be short), whose borders

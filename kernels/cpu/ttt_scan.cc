@@ -1,5 +1,5 @@
-// The scan of a TTT layer on host memory: the heads are shared among threads,
-// each goes through its mini-batches in order.
+// The scan of a TTT layer on host memory: the heads of all sequences are shared
+// among threads, each goes through its mini-batches in order.
 
 #include <algorithm>
 #include <array>

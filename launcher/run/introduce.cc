@@ -38,6 +38,7 @@ void open_log(const RunConfig& config, const Communicator& world) {
            std::to_string(config.parallel.data) + " data rank(s), " +
            std::to_string(config.num_chunks()) + " chunk(s) of " +
            std::to_string(config.train.chunk_tokens) + " tokens, " +
+           std::to_string(config.train.micro_batch) + " sequence(s) at once, " +
            std::to_string(config.train.hot_rounds) + " hot round(s), device " +
            config.device);
 }

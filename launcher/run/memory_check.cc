@@ -52,12 +52,15 @@ std::string memory_advice(const MemoryPlan& plan) {
   const std::string text = "most is " + std::string(most->first) + ", " +
                            byte_text(most->second) + " on this rank: ";
   if (most->second == plan.borders || most->second == plan.step) {
-    return text + "a larger train.chunk_tokens takes less of it";
+    return text +
+           "a larger train.chunk_tokens or a smaller data.micro_batch takes "
+           "less "
+           "of it";
   }
   if (most->second == plan.activations || most->second == plan.scratch) {
     return text + "a smaller train.chunk_tokens" +
-           (most->second == plan.activations ? " or train.hot_rounds" : "") +
-           " takes less of it";
+           (most->second == plan.activations ? ", train.hot_rounds" : "") +
+           " or data.micro_batch takes less of it";
   }
   if (most->second == plan.optimizer) {
     return text + "more hosts (parallel.time, parallel.data) share it";

@@ -364,8 +364,8 @@ class Run {
 };
 
 constexpr const char* kNeedsLess =
-    "; less is needed with fewer train.hot_rounds, another "
-    "train.chunk_tokens, a smaller model, or more ranks";
+    "; less is needed with fewer train.hot_rounds, a smaller data.micro_batch, "
+    "another train.chunk_tokens, a smaller model, or more ranks";
 
 }  // namespace
 

@@ -47,7 +47,7 @@ void CarriedState::end_step(const Batch& batch, int64_t step, bool finite) {
 }
 
 int64_t CarriedState::members(int64_t micro_batch) const {
-  const int64_t first = grid_.share().sequence_at(micro_batch);
+  const int64_t first = grid_.share().first_sequence(micro_batch);
   return std::min(grid_.micro_batch_size, std::ssize(left_after_) - first);
 }
 
@@ -55,7 +55,7 @@ std::vector<CarriedState::Border> CarriedState::borders() const {
   std::vector<Border> borders;
   for (const CarriedBorders::Entry& entry : between_runs_.entries()) {
     if (entry.value.empty()) continue;
-    const int64_t first = grid_.share().sequence_at(entry.micro_batch);
+    const int64_t first = grid_.share().first_sequence(entry.micro_batch);
     for (int64_t m = 0; m < members(entry.micro_batch); ++m) {
       const int64_t steps = left_after_[first + m];
       if (steps < 0) continue;
@@ -69,7 +69,7 @@ std::vector<CarriedState::Border> CarriedState::borders() const {
 bool CarriedState::takes(int64_t sequence) const {
   const DataShare share = grid_.share();
   return share.takes(sequence) &&
-         share.place_of(sequence) % grid_.time_ranks == grid_.time_rank;
+         share.micro_batch_of(sequence) % grid_.time_ranks == grid_.time_rank;
 }
 
 void CarriedState::restore(const std::vector<Border>& borders,
@@ -83,20 +83,22 @@ void CarriedState::restore(const std::vector<Border>& borders,
     const int64_t s = border.sequence;
     left_after_.at(s) = border.steps;
     if (!share.takes(s)) continue;
-    const int64_t place = share.place_of(s);
-    auto& entry = mine[{place, border.border.layer, border.border.border}];
-    entry.micro_batch = place;
+    const int64_t micro_batch = share.micro_batch_of(s);
+    auto& entry =
+        mine[{micro_batch, border.border.layer, border.border.border}];
+    entry.micro_batch = micro_batch;
     entry.border = border.border;
-    entry.rank = static_cast<int>(place % grid_.time_ranks);
+    entry.rank = static_cast<int>(micro_batch % grid_.time_ranks);
     if (border.value.empty()) continue;
     if (entry.value.empty()) {
       Shape shape = border.value.shape();
-      shape[0] *= members(place);
+      shape[0] *= members(micro_batch);
       entry.value =
           ctx_.zeros(shape, border.value.dtype(), MemoryUse::kBorders);
     }
     copy(ctx_, border.value,
-         piece_of(entry.value, s - share.sequence_at(place), members(place)));
+         piece_of(entry.value, s - share.first_sequence(micro_batch),
+                  members(micro_batch)));
   }
   std::vector<CarriedBorders::Entry> entries;
   entries.reserve(mine.size());

@@ -22,7 +22,8 @@ namespace {
 int64_t scratch_bytes(const LanguageModel& model, const SlabSize& slab) {
   const ModelConfig& config = model.config();
   const DType dtype = model.weights().dtype();
-  const int64_t tokens = slab.members * slab.tokens;
+  const int64_t tokens =
+      chunk_rows(slab.members, slab.tokens, config.mini_batch_size).count();
   const int64_t element = size_of(dtype);
   const int64_t C = config.hidden_size, F = config.intermediate_size;
   const int64_t mlp = tokens * (4 * F + 2 * C) + C * F;
@@ -39,25 +40,26 @@ int64_t scratch_bytes(const LanguageModel& model, const SlabSize& slab) {
 // Ids and targets of this data rank's sequences, and of the next step's; the
 // chunk grid with its documents; this rank's operations with their prices, and
 // those of the next step, after those of all ranks were made.
-int64_t step_bytes(const ScheduleShape& shape, int64_t own_operations,
-                   int64_t all_operations) {
+int64_t step_bytes(const ScheduleShape& shape, const ModelConfig& model,
+                   int64_t own_operations, int64_t all_operations) {
   constexpr int64_t kId = sizeof(int64_t);
-  constexpr int64_t kOfChunk = 2 * sizeof(ChunkShape) + sizeof(ChunkView) +
-                               sizeof(Segment) + sizeof(double);
+  constexpr int64_t kOfChunk = 2 * sizeof(ChunkShape) + sizeof(ChunkView);
+  const int64_t of_member = sizeof(Segment) + sizeof(double) +
+                            (model.pre_conv ? model.halo_rows() : 0) * kId;
   int64_t bytes = 2 * own_operations * (sizeof(Operation) + sizeof(int64_t)) +
                   all_operations * sizeof(Operation);
   for (const MicroBatchShape& micro_batch : shape.micro_batches) {
-    int64_t tokens = 0;
     for (const ChunkShape& chunk : micro_batch) {
-      tokens += chunk.members * chunk.tokens;
+      const ChunkRows rows =
+          chunk_rows(chunk.members, chunk.tokens, model.mini_batch_size);
+      bytes += kOfChunk + chunk.members * of_member + 4 * kId * rows.count();
     }
-    bytes += std::ssize(micro_batch) * kOfChunk + 4 * kId * tokens;
   }
   return bytes;
 }
 
 // What a save copies of the states that sequences carry: at the end of a step
-// they are on the rank of the sequence's last chunk.
+// they are on the rank of the micro-batch's last chunk.
 int64_t carried_bytes(const ScheduleShape& shape, int rank) {
   int64_t bytes = 0;
   for (int64_t i = 0; i < std::ssize(shape.micro_batches); ++i) {
@@ -156,7 +158,7 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
     }
     plan.reduction = sum_buffer_bytes(shard, std::ssize(shards) - 1);
     const OperationList& own = lists[rank];
-    plan.step = step_bytes(shape, std::ssize(own), operations);
+    plan.step = step_bytes(shape, input.model, std::ssize(own), operations);
     if (own.empty()) continue;
     const ListMemory list = list_memory(shape, rank, own);
     plan.activations =

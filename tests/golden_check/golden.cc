@@ -217,7 +217,7 @@ Values Pieces::merged(Communicator& world, const std::string& name,
 Observer record(Context& ctx, Pieces& pieces, const ProcessGrid& grid) {
   return [&ctx, &pieces, &grid](const std::string& name, const ChunkView& view,
                                 int64_t row, const Tensor& value) {
-    const int64_t first = grid.share().sequence_at(view.micro_batch);
+    const int64_t first = grid.share().first_sequence(view.micro_batch);
     if (!name.starts_with("state.")) {
       pieces.put_rows(name, first, view, row, download(ctx, value));
     } else if (pieces.is_last(view)) {

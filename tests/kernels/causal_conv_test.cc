@@ -304,6 +304,9 @@ TEST(CausalConvArguments, AreChecked) {
               refuses("segments[1]: context 1"));
   EXPECT_THAT(forward_with({{0, 4, 0, true}, {4, 2, 1, true, 1}}),
               refuses("halo: shape [3,3], expected [6,3]"));
+  EXPECT_THAT(forward_with({{0, 4, 0, true, 1}, {4, 2, 0, true, 0}}),
+              refuses("segments[1]: member 0, expected those before it to be "
+                      "of earlier ones"));
   EXPECT_THAT(forward_with({{4, 4, 1, true}}),
               refuses("segments[0]: context 1"));
   o.halo = Tensor();

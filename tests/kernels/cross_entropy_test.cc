@@ -280,7 +280,10 @@ TEST(CrossEntropyArguments, AreChecked) {
   o.rows.members = 2;
   EXPECT_THAT([&] { loss_of(ctx, o.args()); },
               refuses("x: shape [3,2], expected [6,2]"));
-  o.rows.members = 1;
+  o.rows = {2, 5, 3};
+  EXPECT_THAT([&] { loss_of(ctx, o.args()); },
+              refuses("rows.stride: 3, expected 5 or more"));
+  o.rows = rows_of_one(3);
   o.table = filled(ctx, 1, {5, 3}, DType::kF32);
   EXPECT_THAT([&] { loss_of(ctx, o.args()); }, refuses("table: shape [5,3]"));
 }

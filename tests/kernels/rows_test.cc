@@ -91,6 +91,11 @@ TEST(RowsArguments, AreChecked) {
         push_rows(ctx, x, {2, 2, 4}, halo);
       },
       refuses("x: shape [4,5], expected [6,5]"));
+  EXPECT_THAT(
+      [&] {
+        push_rows(ctx, x, {0, 4, 4}, halo);
+      },
+      refuses("rows.members: 0, expected 1 or more"));
   Tensor few = filled(ctx, 1, {2, 5}, DType::kF32);
   EXPECT_THAT([&] { push_rows_backward(ctx, halo, rows_of_one(2), few); },
               refuses("rows.tokens: 2, expected those of a halo or more, 3"));

@@ -131,6 +131,27 @@ TEST(MicroBatch, RunsOneKernelForAllItsSequences) {
   EXPECT_EQ(kernels_of_step(1), of_eight + 7 * of_one);
 }
 
+// An evaluation of fewer sequences takes no other memory.
+TEST(MicroBatch, KeepsItsSlabsForFewerSequences) {
+  const auto world = make_self_communicator();
+  Context ctx;
+  ModelRun run{
+      .config = testing::small_model({InnerModel::kLinear, true, true, true}),
+      .batch = uneven_batch(),
+      .train = in_chunks(8)};
+  run.train.micro_batch = 5;
+  Trainer trainer(ctx, *world, run.config, run.train, {}, {});
+  run.weights(ctx, trainer.model().weights());
+  const double loss = trainer.forward_backward(run.batch);
+  const MemoryPool& pool = ctx.pool();
+  const int64_t before = pool.current_bytes(MemoryUse::kActivations);
+  const int64_t peak = pool.peak_bytes(MemoryUse::kActivations);
+  trainer.evaluate({run.batch[1]});
+  EXPECT_EQ(pool.current_bytes(MemoryUse::kActivations), before);
+  EXPECT_EQ(trainer.forward_backward(run.batch), loss);
+  EXPECT_EQ(pool.peak_bytes(MemoryUse::kActivations), peak);
+}
+
 TEST(MicroBatch, OfSequencesThatHandOnNeedsEqualLengths) {
   Batch batch = uneven_batch();
   batch[1].hands_on = true;

@@ -31,7 +31,7 @@ class Observations {
     return [this, &ctx, &grid, &batch](const std::string& name,
                                        const ChunkView& view, int64_t row,
                                        const Tensor& value) {
-      const int64_t first = grid.share().sequence_at(view.micro_batch);
+      const int64_t first = grid.share().first_sequence(view.micro_batch);
       if (name.starts_with("state.")) {
         for (int64_t m = 0; m < view.rows.members; ++m) {
           const int64_t tokens = batch.at(first + m).tokens();
