@@ -75,6 +75,37 @@ std::vector<Segment> segments_of(const Sequence& sequence, int64_t first,
   return segments;
 }
 
+int64_t longest(std::span<const Sequence> sequences) {
+  int64_t tokens = 0;
+  for (const Sequence& s : sequences) tokens = std::max(tokens, s.tokens());
+  return tokens;
+}
+
+void check_sequence(const Sequence& sequence, int64_t s,
+                    int64_t mini_batch_size) {
+  const std::string name = "sequence " + std::to_string(s);
+  require(sequence.targets.size() == sequence.ids.size(),
+          name + ": " + std::to_string(sequence.targets.size()) +
+              " targets for " + std::to_string(sequence.ids.size()) +
+              " tokens");
+  check_documents(sequence, s, mini_batch_size);
+  require(sequence.continues || sequence.ids_before.empty(),
+          name + ": has tokens before it, but doesn't go on from them");
+}
+
+// Rows that a next step looks back to are in the last chunk.
+void check_lengths(std::span<const Sequence> sequences, int64_t first) {
+  for (std::size_t m = 0; m < sequences.size(); ++m) {
+    if (!sequences[m].hands_on) continue;
+    require(sequences[m].tokens() == longest(sequences),
+            "sequence " + std::to_string(first + static_cast<int64_t>(m)) +
+                ": " + std::to_string(sequences[m].tokens()) +
+                " tokens of a sequence that goes on in the next step, expected "
+                "those of the longest of its micro-batch, " +
+                std::to_string(longest(sequences)));
+  }
+}
+
 }  // namespace
 
 int64_t Sequence::labels() const {
@@ -117,41 +148,6 @@ std::span<const Sequence> sequences_of(const Batch& batch, int64_t micro_batch,
   const int64_t left = std::ssize(batch) - first;
   return std::span(batch).subspan(first, std::min(grid.micro_batch_size, left));
 }
-
-namespace {
-
-int64_t longest(std::span<const Sequence> sequences) {
-  int64_t tokens = 0;
-  for (const Sequence& s : sequences) tokens = std::max(tokens, s.tokens());
-  return tokens;
-}
-
-void check_sequence(const Sequence& sequence, int64_t s,
-                    int64_t mini_batch_size) {
-  const std::string name = "sequence " + std::to_string(s);
-  require(sequence.targets.size() == sequence.ids.size(),
-          name + ": " + std::to_string(sequence.targets.size()) +
-              " targets for " + std::to_string(sequence.ids.size()) +
-              " tokens");
-  check_documents(sequence, s, mini_batch_size);
-  require(sequence.continues || sequence.ids_before.empty(),
-          name + ": has tokens before it, but doesn't go on from them");
-}
-
-// Rows that a next step looks back to are in the last chunk.
-void check_lengths(std::span<const Sequence> sequences, int64_t first) {
-  for (std::size_t m = 0; m < sequences.size(); ++m) {
-    if (!sequences[m].hands_on) continue;
-    require(sequences[m].tokens() == longest(sequences),
-            "sequence " + std::to_string(first + static_cast<int64_t>(m)) +
-                ": " + std::to_string(sequences[m].tokens()) +
-                " tokens of a sequence that goes on in the next step, expected "
-                "those of the longest of its micro-batch, " +
-                std::to_string(longest(sequences)));
-  }
-}
-
-}  // namespace
 
 int64_t num_chunks(std::span<const Sequence> sequences, const ChunkGrid& grid) {
   return num_chunks(longest(sequences), grid.chunk_tokens);

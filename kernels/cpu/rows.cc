@@ -39,18 +39,13 @@ void push_rows(Context&, const Tensor& x, const ChunkRows& rows,
   }
 }
 
-void push_rows_backward(Context&, const Tensor& dhalos, const ChunkRows& rows,
-                        Tensor& dx) {
-  dispatch(dx.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    for (int64_t member = 0; member < rows.members; ++member) {
-      const Tensor dhalo = halo_of(dhalos, rows, member);
-      Tensor last = last_rows(dx, rows, member, dhalo.dim(0));
-      const T* in = elements<T>(dhalo);
-      T* out = elements<T>(last);
-      for (int64_t i = 0; i < dhalo.numel(); ++i) out[i] += in[i];
-    }
-  });
+void push_rows_backward(Context& ctx, const Tensor& dhalos,
+                        const ChunkRows& rows, Tensor& dx) {
+  for (int64_t member = 0; member < rows.members; ++member) {
+    const Tensor dhalo = halo_of(dhalos, rows, member);
+    Tensor last = last_rows(dx, rows, member, dhalo.dim(0));
+    cpu::add(ctx, dhalo, last);
+  }
 }
 
 void take_elements(Context&, const Tensor& from, const Tensor& index,

@@ -13,9 +13,6 @@
 
 namespace timepipe::testing {
 
-// Relative difference of two orders of the same sums in f64.
-constexpr double kSameF64 = 1e-12;
-
 inline std::string name_of_model(InnerModel inner) {
   return inner == InnerModel::kLinear ? "Linear" : "Mlp";
 }

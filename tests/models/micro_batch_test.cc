@@ -14,25 +14,18 @@
 namespace timepipe {
 namespace {
 
-using testing::in_chunks;
-using testing::ModelOptions;
-using testing::ModelResult;
-using testing::ModelRun;
-using testing::Observations;
-using testing::same_bits;
+using namespace testing;
 
-// Relative difference of two orders of the same sums in f64.
-constexpr double kSameF64 = 1e-12;
 constexpr int64_t kAllHot = 1000;
 
 // Of different lengths, with documents and weights of labels of their own: what
 // the shorter ones lack is padding. Micro-batches of 2 leave one of 1.
 Batch uneven_batch() {
-  Batch batch = testing::packed_batch(7);
-  testing::Generator rng(31);
-  batch.push_back(testing::pack(rng, {{0, 43, true}}, 43));
-  batch.push_back(testing::pack(rng, {{0, 4, true}, {4, 29, false}}, 35));
-  batch.push_back(testing::pack(rng, {{0, 6, true}, {20, 3, true}}, 30));
+  Batch batch = packed_batch(7);
+  Generator rng(31);
+  batch.push_back(pack(rng, {{0, 43, true}}, 43));
+  batch.push_back(pack(rng, {{0, 4, true}, {4, 29, false}}, 35));
+  batch.push_back(pack(rng, {{0, 6, true}, {20, 3, true}}, 30));
   // Small enough for the sums of gradients to hold, as those of real batches.
   for (double scale = 1e-3; Sequence & s : batch) s.loss_scale = scale *= 1.5;
   return batch;
@@ -41,7 +34,7 @@ Batch uneven_batch() {
 class MicroBatchTest : public ::testing::TestWithParam<ModelOptions> {
  protected:
   static ModelRun run_of(int64_t micro_batch, int64_t detach_every = 0) {
-    ModelRun run{.config = testing::small_model(GetParam()),
+    ModelRun run{.config = small_model(GetParam()),
                  .batch = uneven_batch(),
                  .train = in_chunks(8, 1, detach_every)};
     run.train.micro_batch = micro_batch;
@@ -66,8 +59,7 @@ TEST_P(MicroBatchTest, ActivationsEqualThoseOfSequencesAlone) {
   run_model(run_of(3), &together);
   ASSERT_EQ(together.names(), alone.names());
   for (const std::string& name : alone.names()) {
-    EXPECT_TRUE(
-        testing::close_l2(together.values(name), alone.values(name), kSameF64))
+    EXPECT_TRUE(close_l2(together.values(name), alone.values(name), kSameF64))
         << name;
   }
 }
@@ -96,26 +88,25 @@ TEST_P(MicroBatchTest, EvaluatesToTheLossOfTheTraining) {
 }
 
 INSTANTIATE_TEST_SUITE_P(AllOptions, MicroBatchTest,
-                         ::testing::ValuesIn(testing::all_model_options()),
-                         testing::OptionsName());
+                         ::testing::ValuesIn(all_model_options()),
+                         OptionsName());
 
 TEST(MicroBatchGradient, AgreesWithFiniteDifferences) {
   for (const InnerModel inner : {InnerModel::kLinear, InnerModel::kMlp}) {
-    ModelRun run{.config = testing::small_model({inner, true, true, true}),
+    ModelRun run{.config = small_model({inner, true, true, true}),
                  .batch = uneven_batch(),
                  .train = in_chunks(8)};
     run.train.micro_batch = 3;
-    testing::check_gradient(run);
+    check_gradient(run);
   }
 }
 
 int64_t kernels_of_step(int64_t micro_batch) {
   const auto world = make_self_communicator();
   Context ctx;
-  ModelRun run{
-      .config = testing::small_model({InnerModel::kLinear, true, true, true}),
-      .batch = Batch(8, testing::packed_batch(7)[0]),
-      .train = in_chunks(8)};
+  ModelRun run{.config = small_model({InnerModel::kLinear, true, true, true}),
+               .batch = Batch(8, packed_batch(7)[0]),
+               .train = in_chunks(8)};
   run.train.micro_batch = micro_batch;
   Trainer trainer(ctx, *world, run.config, run.train, {}, {});
   run.weights(ctx, trainer.model().weights());
@@ -135,10 +126,9 @@ TEST(MicroBatch, RunsOneKernelForAllItsSequences) {
 TEST(MicroBatch, KeepsItsSlabsForFewerSequences) {
   const auto world = make_self_communicator();
   Context ctx;
-  ModelRun run{
-      .config = testing::small_model({InnerModel::kLinear, true, true, true}),
-      .batch = uneven_batch(),
-      .train = in_chunks(8)};
+  ModelRun run{.config = small_model({InnerModel::kLinear, true, true, true}),
+               .batch = uneven_batch(),
+               .train = in_chunks(8)};
   run.train.micro_batch = 5;
   Trainer trainer(ctx, *world, run.config, run.train, {}, {});
   run.weights(ctx, trainer.model().weights());

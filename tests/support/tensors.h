@@ -128,6 +128,9 @@ inline double to_number(Context& ctx, const Tensor& t) {
   return number;
 }
 
+// Relative difference of two orders of the same sums in f64.
+inline constexpr double kSameF64 = 1e-12;
+
 // The error that sums of `terms` products of size 1 may show: rounding errors
 // add like a random walk. kSlack covers the largest of many elements.
 inline double rounding(DType dtype, int64_t terms) {
