@@ -47,16 +47,16 @@ int64_t halo_rows_read(Segments segments, int64_t k) {
 // w: [C,1,k]. The halo is [members*(k-1),C], or empty where none is read.
 void check(const Tensor& x, const Tensor& w, Segments segments,
            const char* halo_name, const Tensor& halo) {
-  require_matrix("x", x);
+  require_matrix("x", x, /*or_bf16=*/true);
   require_rank("w", w, 3);
   const int64_t C = x.dim(1), k = w.dim(2);
   require(k > 0, "w: shape " + to_string(w.shape()) +
                      ", expected a width of at least 1");
-  require_tensor("w", w, x, {C, 1, k});
+  require_wide("w", w, x, {C, 1, k});
   require_segments(segments, x.dim(0));
   const int64_t read = halo_rows_read(segments, k);
   if (halo.empty() && read == 0) return;
-  require_tensor(halo_name, halo, x, {std::max(halo.dim(0), read), C});
+  require_wide(halo_name, halo, x, {std::max(halo.dim(0), read), C});
   require(k > 1 && halo.dim(0) % (k - 1) == 0,
           std::string(halo_name) + ": " + std::to_string(halo.dim(0)) +
               " rows, expected a multiple of " + std::to_string(k - 1));
@@ -68,7 +68,7 @@ void causal_conv_forward(Context& ctx, const Tensor& x, const Tensor& halo,
                          const Tensor& w, const Tensor& bias, Segments segments,
                          Tensor& y) {
   check(x, w, segments, "halo", halo);
-  require_tensor("bias", bias, x, {x.dim(1)});
+  require_wide("bias", bias, x, {x.dim(1)});
   require_tensor("y", y, x, x.shape());
   const KernelScope scope(ctx);
   cpu::causal_conv_forward(ctx, x, halo, w, bias, segments, y);
@@ -81,9 +81,9 @@ void causal_conv_backward(Context& ctx, const Tensor& dy, const Tensor& x,
   check(x, w, segments, "halo", halo);
   check(x, w, segments, "dhalo", dhalo);
   require_tensor("dy", dy, x, x.shape());
-  require_tensor("dx", dx, x, x.shape());
-  require_tensor("dw", dw, x, w.shape());
-  require_tensor("dbias", dbias, x, {x.dim(1)});
+  require_wide("dx", dx, x, x.shape());
+  require_wide("dw", dw, x, w.shape());
+  require_wide("dbias", dbias, x, {x.dim(1)});
   const KernelScope scope(ctx);
   cpu::causal_conv_backward(ctx, dy, x, halo, w, segments, dx, dhalo, write_dx,
                             dw, dbias);

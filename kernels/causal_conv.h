@@ -13,7 +13,7 @@ namespace timepipe {
 // chunk. Of a halo only the last min(k-1, context) rows are read, context being
 // that of the member's first segment. Rows outside every segment give y = 0.
 // x, y: [T,C]; halo: [members*(k-1),C] (may be empty if all contexts are 0);
-// w: [C,1,k]; bias: [C].
+// w: [C,1,k]; bias: [C]. x, y and dy may be bf16 beside f32.
 void causal_conv_forward(Context& ctx, const Tensor& x, const Tensor& halo,
                          const Tensor& w, const Tensor& bias, Segments segments,
                          Tensor& y);

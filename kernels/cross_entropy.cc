@@ -9,8 +9,8 @@ namespace timepipe {
 namespace {
 
 void check(const CrossEntropy& args, const Tensor& losses) {
-  require_matrix("x", args.x);
-  require_matrix("table", args.table);
+  require_matrix("x", args.x, /*or_bf16=*/true);
+  require_rank("table", args.table, 2);
   require_tensor("table", args.table, args.x,
                  {args.table.dim(0), args.x.dim(1)});
   require_dtype("targets", args.targets, DType::kI64);
@@ -42,8 +42,8 @@ void cross_entropy_forward_backward(Context& ctx, const CrossEntropy& args,
                                     Tensor& losses, Tensor& dx,
                                     Tensor& dtable) {
   check(args, losses);
-  require_tensor("dx", dx, args.x, args.x.shape());
-  require_tensor("dtable", dtable, args.x, args.table.shape());
+  require_wide("dx", dx, args.x, args.x.shape());
+  require_wide("dtable", dtable, args.x, args.table.shape());
   const KernelScope scope(ctx);
   cpu::cross_entropy(ctx, args, losses, &dx, &dtable);
 }

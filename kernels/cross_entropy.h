@@ -12,6 +12,7 @@ inline constexpr int64_t kIgnoredTarget = -100;
 // Sees the logits of rows [row, row + logits.dim(0)) while they exist.
 using LogitsSink = std::function<void(int64_t row, const Tensor& logits)>;
 
+// x and table may be bf16 beside f32: then the logits' gradients are as well.
 struct CrossEntropy {
   ChunkRows rows;
   const Tensor& x;        // [T,C], after the last norm; T = rows.count()

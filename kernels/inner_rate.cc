@@ -8,13 +8,13 @@ namespace timepipe {
 void inner_rate_forward(Context& ctx, const Tensor& u, const Tensor& w,
                         const Tensor& bias, double scale, Tensor& gate,
                         Tensor& lr) {
-  require_matrix("u", u);
+  require_matrix("u", u, /*or_bf16=*/true);
   require_rank("w", w, 3);
   const int64_t rows = u.dim(0), C = u.dim(1), H = w.dim(0);
-  require_tensor("w", w, u, {H, 1, C});
-  require_tensor("bias", bias, u, {H, 1});
-  require_tensor("gate", gate, u, {rows, H});
-  require_tensor("lr", lr, u, {rows, H});
+  require_wide("w", w, u, {H, 1, C});
+  require_wide("bias", bias, u, {H, 1});
+  require_wide("gate", gate, u, {rows, H});
+  require_wide("lr", lr, u, {rows, H});
   const KernelScope scope(ctx);
   cpu::inner_rate_forward(ctx, u, w, bias, scale, gate, lr);
 }
@@ -22,15 +22,15 @@ void inner_rate_forward(Context& ctx, const Tensor& u, const Tensor& w,
 void inner_rate_backward(Context& ctx, const Tensor& dlr, const Tensor& u,
                          const Tensor& w, const Tensor& gate, double scale,
                          Tensor& du, Tensor& dw, Tensor& dbias) {
-  require_matrix("u", u);
+  require_matrix("u", u, /*or_bf16=*/true);
   require_rank("w", w, 3);
   const int64_t rows = u.dim(0), C = u.dim(1), H = w.dim(0);
-  require_tensor("dlr", dlr, u, {rows, H});
-  require_tensor("w", w, u, {H, 1, C});
-  require_tensor("gate", gate, u, {rows, H});
-  require_tensor("du", du, u, {rows, C});
-  require_tensor("dw", dw, u, {H, 1, C});
-  require_tensor("dbias", dbias, u, {H, 1});
+  require_wide("dlr", dlr, u, {rows, H});
+  require_wide("w", w, u, {H, 1, C});
+  require_wide("gate", gate, u, {rows, H});
+  require_wide("du", du, u, {rows, C});
+  require_wide("dw", dw, u, {H, 1, C});
+  require_wide("dbias", dbias, u, {H, 1});
   const KernelScope scope(ctx);
   cpu::inner_rate_backward(ctx, dlr, u, w, gate, scale, du, dw, dbias);
 }

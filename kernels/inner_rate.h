@@ -9,7 +9,8 @@ namespace timepipe {
 
 // Learning rate of each token and head:
 //   gate[t,h] = sigmoid(u[t,:] . w[h,0,:] + bias[h,0]),  lr = scale * gate
-// u: [T,C]; w: [H,1,C]; bias: [H,1]; gate, lr: [T,H]. scale = base_lr / D.
+// u: [T,C], may be bf16 beside f32; w: [H,1,C]; bias: [H,1]; gate, lr: [T,H].
+// scale = base_lr / D.
 void inner_rate_forward(Context& ctx, const Tensor& u, const Tensor& w,
                         const Tensor& bias, double scale, Tensor& gate,
                         Tensor& lr);

@@ -12,7 +12,7 @@ void layernorm_forward(Context& ctx, const Tensor& x, const Tensor& w,
   const int64_t N = x.dim(0), C = x.dim(1);
   require_tensor("w", w, x, {C});
   require_tensor("b", b, x, {C});
-  require_tensor("y", y, x, {N, C});
+  require_stored("y", y, x, {N, C});
   require_tensor("mean", mean, x, {N});
   require_tensor("rstd", rstd, x, {N});
   const KernelScope scope(ctx);

@@ -7,7 +7,7 @@ namespace timepipe {
 // Layer normalisation over the last dimension (Ba et al. 2016):
 //   y[n,c] = w[c] * (x[n,c] - mean[n]) * rstd[n] + b[c]
 // mean and variance over c, rstd = 1/sqrt(var + eps), two passes.
-// x, y: [N,C]; w, b: [C]; mean, rstd: [N].
+// x, y: [N,C]; w, b: [C]; mean, rstd: [N]. y may be stored in bf16 beside f32.
 void layernorm_forward(Context& ctx, const Tensor& x, const Tensor& w,
                        const Tensor& b, double eps, Tensor& y, Tensor& mean,
                        Tensor& rstd);

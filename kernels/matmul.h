@@ -11,6 +11,8 @@ namespace timepipe {
 //   kTN: C = A^T B,  A [K,M], B [K,N]      dW = dy^T x
 enum class Form { kNN, kNT, kTN };
 
+// Of bf16 A and B, C is f32 or, if it is overwritten, bf16; sums are in f32.
+//
 // f32 runs on oneDNN over tiles of C whose borders follow from the shape alone
 // (K is never split, oneDNN never threads), f64 on plain tiles: the same bits
 // for any number of threads. C must not alias A or B. Throws InvalidArgument

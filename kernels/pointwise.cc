@@ -13,10 +13,10 @@ struct Named {
   const Tensor& tensor;
 };
 
-// All are like the first, which is of floating point.
+// All are like the first, which is of floating point or bf16.
 void check_alike(std::initializer_list<Named> all) {
   const auto& [first, like] = *all.begin();
-  require_floating(first, like);
+  require_floating(first, like, /*or_bf16=*/true);
   for (const auto& [name, tensor] : all) {
     require_tensor(name, tensor, like, like.shape());
   }
@@ -25,9 +25,17 @@ void check_alike(std::initializer_list<Named> all) {
 }  // namespace
 
 void add(Context& ctx, const Tensor& x, Tensor& y) {
-  check_alike({{"x", x}, {"y", y}});
+  require_floating("x", x);
+  require_tensor("y", y, x, x.shape());
   const KernelScope scope(ctx);
   cpu::add(ctx, x, y);
+}
+
+void round(Context& ctx, const Tensor& x, Tensor& y) {
+  require_floating("x", x);
+  require_stored("y", y, x, x.shape());
+  const KernelScope scope(ctx);
+  cpu::round(ctx, x, y);
 }
 
 void swiglu_forward(Context& ctx, const Tensor& a, const Tensor& b, Tensor& y) {
@@ -45,14 +53,20 @@ void swiglu_backward(Context& ctx, const Tensor& dy, const Tensor& a,
 
 void gelu_gate_forward(Context& ctx, const Tensor& x, const Tensor& g,
                        Tensor& y) {
-  check_alike({{"x", x}, {"g", g}, {"y", y}});
+  require_floating("x", x);
+  require_stored("g", g, x, x.shape());
+  require_tensor("y", y, g, x.shape());
   const KernelScope scope(ctx);
   cpu::gelu_gate_forward(ctx, x, g, y);
 }
 
 void gelu_gate_backward(Context& ctx, const Tensor& dy, const Tensor& x,
                         const Tensor& g, Tensor& dx, Tensor& dg) {
-  check_alike({{"x", x}, {"dy", dy}, {"g", g}, {"dx", dx}, {"dg", dg}});
+  require_floating("x", x);
+  require_stored("g", g, x, x.shape());
+  require_tensor("dy", dy, g, x.shape());
+  require_tensor("dx", dx, x, x.shape());
+  require_tensor("dg", dg, g, x.shape());
   const KernelScope scope(ctx);
   cpu::gelu_gate_backward(ctx, dy, x, g, dx, dg);
 }

@@ -9,7 +9,7 @@ void rmsnorm_forward(Context& ctx, const Tensor& x, const Tensor& w, double eps,
                      Tensor& y, Tensor& rstd) {
   require_matrix("x", x);
   require_tensor("w", w, x, {x.dim(1)});
-  require_tensor("y", y, x, x.shape());
+  require_stored("y", y, x, x.shape());
   require_tensor("rstd", rstd, x, {x.dim(0)});
   const KernelScope scope(ctx);
   cpu::rmsnorm_forward(ctx, x, w, eps, y, rstd);

@@ -9,7 +9,7 @@ namespace timepipe {
 
 void rope(Context& ctx, Rotation rotation, int64_t heads, int64_t mini_batch,
           double theta, Tensor& x, int64_t place) {
-  require_matrix("x", x);
+  require_matrix("x", x, /*or_bf16=*/true);
   require(heads > 0 && x.dim(1) % (2 * heads) == 0,
           "x: shape " + to_string(x.shape()) + ", expected columns for " +
               std::to_string(heads) + " heads of an even size");

@@ -13,9 +13,9 @@ namespace {
 void check(const char* name, const Tensor& x, const ChunkRows& rows,
            const char* halo_name, const Tensor& halo) {
   require_members(rows);
-  require_matrix(name, x);
+  require_matrix(name, x, /*or_bf16=*/true);
   require_shape(name, x, {rows.count(), x.dim(1)});
-  require_tensor(halo_name, halo, x, {halo.dim(0), x.dim(1)});
+  require_wide(halo_name, halo, x, {halo.dim(0), x.dim(1)});
   require(halo.dim(0) % rows.members == 0,
           std::string(halo_name) + ": " + std::to_string(halo.dim(0)) +
               " rows, expected a multiple of " + std::to_string(rows.members));
@@ -33,6 +33,7 @@ void push_rows(Context& ctx, const Tensor& x, const ChunkRows& rows,
 void push_rows_backward(Context& ctx, const Tensor& dhalo,
                         const ChunkRows& rows, Tensor& dx) {
   check("dx", dx, rows, "dhalo", dhalo);
+  require_floating("dx", dx);
   require(dhalo.dim(0) / rows.members <= rows.tokens,
           "rows.tokens: " + std::to_string(rows.tokens) +
               ", expected those of a halo or more, " +

@@ -7,7 +7,7 @@ namespace timepipe {
 
 // The rows that cross a chunk border: the halo of each member, [k-1,C] of
 // [members*(k-1),C], becomes the last k-1 rows of [halo; its rows of x].
-// x: [rows.count(),C].
+// x: [rows.count(),C], may be bf16 beside f32.
 void push_rows(Context& ctx, const Tensor& x, const ChunkRows& rows,
                Tensor& halo);
 // Its backward where members have k-1 rows or more, so that no row of the old

@@ -23,16 +23,16 @@ void check_rows(const Args& args) {
   require_positive("mini_batch", shape.mini_batch);
   const int64_t H = shape.heads, D = shape.head_size;
   const Tensor& xq = args.xq;
-  require_matrix("xq", xq);
+  require_matrix("xq", xq, /*or_bf16=*/true);
   require(xq.dim(1) == H * D, "xq: shape " + to_string(xq.shape()) +
                                   ", expected [T," + std::to_string(H * D) +
                                   "]");
   const int64_t T = xq.dim(0);
   require_tensor("xk", args.xk, xq, {T, H * D});
   require_tensor("xv", args.xv, xq, {T, H * D});
-  require_tensor("lr", args.lr, xq, {T, H});
-  require_tensor("ln_w", args.ln_w, xq, {H, D});
-  require_tensor("ln_b", args.ln_b, xq, {H, D});
+  require_wide("lr", args.lr, xq, {T, H});
+  require_wide("ln_w", args.ln_w, xq, {H, D});
+  require_wide("ln_b", args.ln_b, xq, {H, D});
 }
 
 // The gradients of these and of tok, and that of y.
@@ -40,14 +40,14 @@ template <class Args, class Gradients>
 void check_row_gradients(const Args& args, const Gradients& d) {
   const Tensor& xq = args.xq;
   const int64_t H = args.shape.heads, D = args.shape.head_size;
-  require_tensor("dy", d.dy, xq, xq.shape());
+  require_wide("dy", d.dy, xq, xq.shape());
   require_tensor("dxq", d.dxq, xq, xq.shape());
   require_tensor("dxk", d.dxk, xq, xq.shape());
   require_tensor("dxv", d.dxv, xq, xq.shape());
-  require_tensor("dlr", d.dlr, xq, {xq.dim(0), H});
-  require_tensor("dtok", d.dtok, xq, args.tok.shape());
-  require_tensor("dln_w", d.dln_w, xq, {H, D});
-  require_tensor("dln_b", d.dln_b, xq, {H, D});
+  require_wide("dlr", d.dlr, xq, {xq.dim(0), H});
+  require_wide("dtok", d.dtok, xq, args.tok.shape());
+  require_wide("dln_w", d.dln_w, xq, {H, D});
+  require_wide("dln_b", d.dln_b, xq, {H, D});
 }
 
 }  // namespace timepipe

@@ -21,9 +21,9 @@ void check_inputs(const Args& args) {
           "xq: shape " + to_string(xq.shape()) + ", expected 1 to " +
               std::to_string(shape.mini_batch) + " rows of " +
               std::to_string(xq.dim(1)));
-  require_tensor("tok", args.tok, xq, {r});
-  require_tensor("state", args.state, xq, {shape.state_size()});
-  require_tensor("sum_in", args.sum_in, xq, {shape.state_size()});
+  require_wide("tok", args.tok, xq, {r});
+  require_wide("state", args.state, xq, {shape.state_size()});
+  require_wide("sum_in", args.sum_in, xq, {shape.state_size()});
 }
 
 }  // namespace
@@ -31,10 +31,10 @@ void check_inputs(const Args& args) {
 void ttt_decode_forward(Context& ctx, const TttDecodeForward& args) {
   check_inputs(args);
   const Shape state = {args.shape.state_size()};
-  require_tensor("y", args.y, args.xq, args.xq.shape());
-  require_tensor("sum_out", args.sum_out, args.xq, state);
+  require_wide("y", args.y, args.xq, args.xq.shape());
+  require_wide("sum_out", args.sum_out, args.xq, state);
   if (!args.state_last.empty()) {
-    require_tensor("state_last", args.state_last, args.xq, state);
+    require_wide("state_last", args.state_last, args.xq, state);
   }
   const KernelScope scope(ctx);
   cpu::ttt_decode_forward(ctx, args);
@@ -46,13 +46,13 @@ void ttt_decode_backward(Context& ctx, const TttDecodeBackward& args) {
   const Shape state = {args.shape.state_size()};
   check_row_gradients(args, args);
   if (!args.dsum_out.empty()) {
-    require_tensor("dsum_out", args.dsum_out, xq, state);
+    require_wide("dsum_out", args.dsum_out, xq, state);
   }
   if (!args.dstate_last.empty()) {
-    require_tensor("dstate_last", args.dstate_last, xq, state);
+    require_wide("dstate_last", args.dstate_last, xq, state);
   }
-  require_tensor("dstate", args.dstate, xq, state);
-  require_tensor("dsum_in", args.dsum_in, xq, state);
+  require_wide("dstate", args.dstate, xq, state);
+  require_wide("dsum_in", args.dsum_in, xq, state);
   const KernelScope scope(ctx);
   cpu::ttt_decode_backward(ctx, args);
 }

@@ -8,7 +8,8 @@ namespace timepipe {
 // gradient sum alone: what decoding does, O(state) per token.
 struct TttDecodeForward {
   const TttShape& shape;
-  const Tensor &xq, &xk, &xv;  // [r, H*D], r <= mini_batch, after RoPE
+  const Tensor &xq, &xk, &xv;  // [r, H*D], r <= mini_batch, after RoPE; may be
+                               // bf16, as their gradients then are
   const Tensor& lr;            // [r, H]
   const Tensor& tok;           // [r], of these rows' places
   const Tensor &ln_w, &ln_b;   // [H, D]

@@ -48,10 +48,10 @@ void check_scan(const TttScan& scan) {
   const int64_t b = shape.mini_batch;
   check_rows_of_members(scan.rows, b);
   require_shape("xq", xq, {scan.rows.count(), xq.dim(1)});
-  require_tensor("tok", scan.tok, xq, {b});
-  require_tensor("kept", scan.kept, xq,
-                 {ttt_scan_kept_elements(shape, scan.rows)});
-  require_tensor("y", scan.y, xq, xq.shape());
+  require_wide("tok", scan.tok, xq, {b});
+  require_wide("kept", scan.kept, xq,
+               {ttt_scan_kept_elements(shape, scan.rows)});
+  require_wide("y", scan.y, xq, xq.shape());
   check_segments(scan.segments, b, scan.rows);
 }
 
@@ -94,14 +94,14 @@ void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
                       const Tensor& state_in, Tensor& state_out) {
   check_scan(scan);
   const Tensor& xq = scan.xq;
-  require_tensor("start", start, xq, {scan.shape.state_size()});
+  require_wide("start", start, xq, {scan.shape.state_size()});
   const Shape states = states_shape(scan);
   if (!all_reset(scan) || !state_in.empty()) {
-    require_tensor("state_in", state_in, xq, states);
+    require_wide("state_in", state_in, xq, states);
     require(!state_in.same_memory(state_out),
             "state_out: the memory of state_in, expected its own");
   }
-  require_tensor("state_out", state_out, xq, states);
+  require_wide("state_out", state_out, xq, states);
   const KernelScope scope(ctx);
   cpu::ttt_scan_forward(ctx, scan, start, state_in, state_out);
 }
@@ -120,12 +120,12 @@ void ttt_scan_backward(Context& ctx, const TttScan& scan,
   check_scan(scan, d);
   const Tensor& xq = scan.xq;
   const Shape state = {scan.shape.state_size()}, states = states_shape(scan);
-  require_tensor("start", start, xq, state);
+  require_wide("start", start, xq, state);
   if (!dstate_out.empty()) {
-    require_tensor("dstate_out", dstate_out, xq, states);
+    require_wide("dstate_out", dstate_out, xq, states);
   }
-  require_tensor("dstate_in", dstate_in, xq, states);
-  require_tensor("dstart", dstart, xq, state);
+  require_wide("dstate_in", dstate_in, xq, states);
+  require_wide("dstart", dstart, xq, state);
   const KernelScope scope(ctx);
   cpu::ttt_scan_backward(ctx, scan, d, start, dstate_out, dstate_in, dstart);
 }

@@ -32,7 +32,8 @@ struct TttScan {
   ChunkRows rows;
   Segments segments;  // rows of a segment are cut into mini-batches of b from
                       // its first row; the last is partial
-  Tensor xq, xk, xv;  // [T, H*D], q and k after RoPE
+  Tensor xq, xk, xv;  // [T, H*D], q and k after RoPE; may be bf16, as their
+                      // gradients then are: all else is f32
   Tensor lr;          // [T, H], inner learning rate per token
   Tensor tok;         // [b], scale per place in the mini-batch
   Tensor ln_w, ln_b;  // [H, D]

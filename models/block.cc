@@ -37,19 +37,19 @@ void Block::bind(const ParameterStore& weights) {
 Block::Slab Block::make_slab(Context& ctx, const ChunkRows& chunk) const {
   const int64_t T = chunk.count();
   Slab slab;
-  const auto take = [&](Shape shape) {
-    return ctx.allocate(std::move(shape), weights_->dtype(),
-                        MemoryUse::kActivations);
+  const auto [compute, state, master] = weights_->precision();
+  const auto take = [&](Shape shape, DType dtype) {
+    return ctx.allocate(std::move(shape), dtype, MemoryUse::kActivations);
   };
-  for (Tensor* t : {&slab.x, &slab.u, &slab.x2}) {
-    *t = take({T, config_.hidden_size});
-  }
-  slab.x1 = config_.pre_conv ? take({T, config_.hidden_size}) : slab.x;
+  const Shape rows{T, config_.hidden_size};
+  for (Tensor* t : {&slab.x, &slab.x2}) *t = take(rows, state);
+  slab.x1 = config_.pre_conv ? take(rows, state) : slab.x;
+  slab.u = take(rows, compute);
   for (Tensor* t : {&slab.a, &slab.b}) {
-    *t = take({T, config_.intermediate_size});
+    *t = take({T, config_.intermediate_size}, compute);
   }
   for (Tensor* t : {&slab.rstd_x, &slab.rstd_x1, &slab.rstd_x2}) {
-    *t = take({T});
+    *t = take({T}, state);
   }
   slab.layer = layer_->make_slab(ctx, chunk);
   return slab;
@@ -113,20 +113,20 @@ void Block::feed_forward(Context& ctx, const ChunkView& view, Slab& slab,
   const Tensor x2 = rows(slab.x2, view);
   Tensor a = rows(slab.a, view), b = rows(slab.b, view);
   Tensor rstd = rows(slab.rstd_x2, view);
-  Tensor m = ctx.allocate(x2.shape(), x2.dtype());
+  Tensor m = ctx.allocate(x2.shape(), a.dtype());
   rmsnorm_forward(ctx, x2, weight(ffn_norm_), config_.rms_norm_eps, m, rstd);
-  linear_forward(ctx, m, weight(gate_), a);
-  linear_forward(ctx, m, weight(up_), b);
+  linear_forward(ctx, m, operand(gate_), a);
+  linear_forward(ctx, m, operand(up_), b);
   Tensor h = ctx.allocate(a.shape(), a.dtype());
   swiglu_forward(ctx, a, b, h);
   copy(ctx, x2, y);
-  linear_forward(ctx, h, weight(down_), y, Write::kAdd);
+  linear_forward(ctx, h, operand(down_), y, Write::kAdd);
 }
 
 void Block::take_gradients(Context& ctx, const ChunkRows& rows,
                            Slab& slab) const {
-  slab.du = ctx.allocate({rows.count(), config_.hidden_size}, weights_->dtype(),
-                         MemoryUse::kActivations);
+  slab.du = ctx.allocate({rows.count(), config_.hidden_size},
+                         weights_->precision().state, MemoryUse::kActivations);
   layer_->take_gradients(ctx, rows, *slab.layer);
 }
 
@@ -181,10 +181,10 @@ void Block::feed_forward_backward(Context& ctx, const ChunkView& view,
   };
   Tensor h = scratch(a), dh = scratch(a), da = scratch(a), db = scratch(a);
   swiglu_forward(ctx, a, b, h);
-  linear_backward(ctx, dx, h, *weights_, down_, dh, Write::kOverwrite,
-                  gradients);
+  linear_backward(ctx, operand_of(ctx, dx, weights_->precision()), h, *weights_,
+                  down_, dh, Write::kOverwrite, gradients);
   swiglu_backward(ctx, dh, a, b, da, db);
-  Tensor m = scratch(x2), dm = scratch(x2);
+  Tensor m = ctx.allocate(x2.shape(), a.dtype()), dm = scratch(x2);
   rmsnorm_forward(ctx, x2, weight(ffn_norm_), config_.rms_norm_eps, m, rstd);
   linear_backward(ctx, da, m, *weights_, gate_, dm, Write::kOverwrite,
                   gradients);

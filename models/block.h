@@ -78,6 +78,7 @@ class Block {
                              Tensor& dx, GradientSum& gradients) const;
 
   Tensor weight(int64_t index) const { return weights_->value(index); }
+  Tensor operand(int64_t index) const { return weights_->operand(index); }
 
   ModelConfig config_;
   std::unique_ptr<SequenceLayer> layer_;

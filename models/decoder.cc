@@ -22,6 +22,7 @@ Decoder::Decoder(Context& ctx, LanguageModel& model, int64_t chunk_tokens)
           "chunk_tokens: " + std::to_string(chunk_tokens) +
               ", expected a multiple of the mini-batch, " + std::to_string(b));
   model.set_inner_rate_multiplier(1.0);
+  model.round_weights(ctx);
   slab_ = model.blocks().front().make_slab(ctx, rows_of_one(chunk_tokens));
   restart();
 }
@@ -125,13 +126,14 @@ void Decoder::run_block(std::size_t l, const ChunkView& view) {
 
 Tensor Decoder::logits(int64_t begin, int64_t end, int64_t rows) {
   const Tensor y = slab_.x.slice(begin, end);
-  Tensor n = ctx_.allocate(y.shape(), y.dtype());
+  const Tensor table = model_.output_embedding();
+  Tensor n = ctx_.allocate(y.shape(), table.dtype());
   Tensor rstd = ctx_.allocate({end - begin}, y.dtype());
   rmsnorm_forward(ctx_, y, model_.final_norm(), model_.config().rms_norm_eps, n,
                   rstd);
   Tensor logits =
       ctx_.allocate({end - begin, model_.config().vocab_size}, y.dtype());
-  matmul(ctx_, Form::kNT, n, model_.output_embedding(), logits);
+  matmul(ctx_, Form::kNT, n, table, logits);
   const int64_t first = state_.tokens_read - rows;
   if (!all_finite(ctx_, logits)) {
     require_finite("logits from token " + std::to_string(first + begin) + " on",

@@ -67,7 +67,7 @@ std::string not_a_state(const std::string& where, const std::string& found) {
 
 HiddenState learned_start(Context& ctx, const LanguageModel& model) {
   HiddenState state;
-  const DType dtype = model.weights().dtype();
+  const DType dtype = model.weights().precision().state;
   for (const Block& block : model.blocks()) {
     const auto zeros = [&](Border border) {
       return ctx.zeros(block.border_shape(border, 1), dtype);

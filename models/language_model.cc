@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/embedding.h"
+#include "kernels/pointwise.h"
 #include "kernels/rmsnorm.h"
 #include "models/build.h"
 #include "models/model_size.h"
@@ -34,7 +35,14 @@ LanguageModel::LanguageModel(Context& ctx, const ModelConfig& config,
   for (Block& block : blocks_) block.bind(*weights_);
 }
 
+void LanguageModel::round_weights(Context& ctx) const {
+  Tensor operands = weights_->operands();
+  if (operands.same_memory(weights_->flat())) return;
+  round(ctx, weights_->flat(), operands);
+}
+
 void LanguageModel::set_batch(Context& ctx, ChunkedBatch batch) {
+  if (!batch.sequences().empty()) round_weights(ctx);
   batch_ = std::move(batch);
   tokens_ = {};
   first_losses_.clear();
@@ -182,7 +190,7 @@ std::vector<LanguageModel::Slab> LanguageModel::make_slabs(
 void LanguageModel::make_slab(Context& ctx, const ChunkRows& rows,
                               std::size_t blocks, Slab& slab) const {
   const auto take = [&](Shape shape) {
-    return ctx.allocate(std::move(shape), weights_->dtype(),
+    return ctx.allocate(std::move(shape), weights_->precision().state,
                         MemoryUse::kActivations);
   };
   for (std::size_t i = 0; i < blocks; ++i) {
@@ -206,7 +214,7 @@ Tensor LanguageModel::make_borders(Context& ctx, int64_t members,
                                    LayerBorder border) const {
   return ctx.allocate(
       blocks_[border.layer].border_shape(border.border, members),
-      weights_->dtype(), MemoryUse::kBorders);
+      weights_->precision().state, MemoryUse::kBorders);
 }
 
 void LanguageModel::forward(Context& ctx, Part part, int64_t layer,
@@ -302,8 +310,8 @@ void LanguageModel::embed_backward(Context& ctx, const ChunkView& view,
 void LanguageModel::head(Context& ctx, const ChunkView& view, Slab& slab,
                          GradientSum* gradients) {
   const Tensor y = rows(slab.y, view);
-  const Tensor w = weights_->value(norm_), table = weights_->value(head_);
-  Tensor n = ctx.allocate(y.shape(), y.dtype());
+  const Tensor w = weights_->value(norm_), table = weights_->operand(head_);
+  Tensor n = ctx.allocate(y.shape(), table.dtype());
   Tensor rstd = ctx.allocate({y.dim(0)}, y.dtype());
   rmsnorm_forward(ctx, y, w, config_.rms_norm_eps, n, rstd);
   observe("hidden.final", view, n);

@@ -23,17 +23,21 @@ using Observer =
 // Runs on chunks, in parts; knows nothing of ranks.
 class LanguageModel : public ChunkProgram {
  public:
-  // Parameters get their names of the official checkpoints.
+  // Parameters get their names of the official checkpoints. dtype: f32, f64 or
+  // bf16 (runtime/precision.h).
   LanguageModel(Context& ctx, const ModelConfig& config, DType dtype);
 
   const ModelConfig& config() const { return config_; }
   ParameterStore& weights() { return *weights_; }
   const ParameterStore& weights() const { return *weights_; }
   const std::vector<Block>& blocks() const { return blocks_; }
-  // [vocab,C], [C], [vocab,C].
+  // [vocab,C], [C], [vocab,C]; the last as products read it.
   Tensor input_embedding() const { return weights_->value(embedding_); }
   Tensor final_norm() const { return weights_->value(norm_); }
-  Tensor output_embedding() const { return weights_->value(head_); }
+  Tensor output_embedding() const { return weights_->operand(head_); }
+  // The weights as products read them, from the masters: before the first
+  // product that is to know a change. set_batch() does it.
+  void round_weights(Context& ctx) const;
 
   // The batch that the next chunks belong to. Forgets the losses of the last.
   // Ids and targets go to the device and are given back on the host. Throws

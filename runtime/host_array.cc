@@ -29,8 +29,8 @@ void HostArray::require_dtype(DType asked) const {
 
 HostArray converted(const HostArray& from, DType dtype) {
   HostArray to(from.shape(), dtype);
-  dispatch(from.dtype(), [&](auto a) {
-    dispatch(dtype, [&](auto b) {
+  dispatch_stored(from.dtype(), [&](auto a) {
+    dispatch_stored(dtype, [&](auto b) {
       using A = decltype(a);
       using B = decltype(b);
       std::ranges::transform(from.values<A>(), to.values<B>().begin(),

@@ -58,7 +58,7 @@ class HostArray {
   int64_t numel_ = 0;
 };
 
-// The same numbers as f32 or f64. Throws InvalidArgument for others.
+// The same numbers as f32, f64 or bf16. Throws InvalidArgument for others.
 HostArray converted(const HostArray& from, DType dtype);
 
 template <class T>

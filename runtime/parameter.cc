@@ -43,14 +43,31 @@ ParameterBlock ParameterLayout::block(int64_t index) const {
           std::min(ParameterBlock::kElements, p.count - begin)};
 }
 
+namespace {
+
+Tensor piece_of(const Tensor& flat, const Parameter& p) {
+  return flat.slice(p.offset, p.offset + p.count).reshape(p.shape);
+}
+
+}  // namespace
+
 ParameterStore::ParameterStore(Context& ctx, ParameterLayout layout,
                                DType dtype)
     : layout_(std::move(layout)),
-      flat_(ctx.zeros({layout_.numel()}, dtype, MemoryUse::kParameters)) {}
+      precision_(precision_of(dtype)),
+      flat_(ctx.zeros({layout_.numel()}, precision_.master,
+                      MemoryUse::kParameters)),
+      operands_(precision_.compute == precision_.master
+                    ? flat_
+                    : ctx.zeros({layout_.numel()}, precision_.compute,
+                                MemoryUse::kParameters)) {}
 
 Tensor ParameterStore::value(int64_t index) const {
-  const Parameter& p = layout_.parameters().at(index);
-  return flat_.slice(p.offset, p.offset + p.count).reshape(p.shape);
+  return piece_of(flat_, layout_.parameters().at(index));
+}
+
+Tensor ParameterStore::operand(int64_t index) const {
+  return piece_of(operands_, layout_.parameters().at(index));
 }
 
 uint64_t combine_hashes(std::span<const uint64_t> hashes) {

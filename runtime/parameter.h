@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/context.h"
+#include "runtime/precision.h"
 
 namespace timepipe {
 
@@ -55,13 +56,15 @@ class ParameterLayout {
   int64_t num_blocks_ = 0, numel_ = 0;
 };
 
-// The weights: a layout and one flat buffer of its elements.
+// The weights: a layout and one flat buffer of its elements, the masters.
 class ParameterStore {
  public:
+  // dtype: f32, f64 or bf16, see Precision.
   ParameterStore(Context& ctx, ParameterLayout layout, DType dtype);
 
   const ParameterLayout& layout() const { return layout_; }
-  DType dtype() const { return flat_.dtype(); }
+  const Precision& precision() const { return precision_; }
+  DType dtype() const { return precision_.master; }
   Tensor& flat() { return flat_; }
   const Tensor& flat() const { return flat_; }
   // The parameter's own shape, over the flat buffer.
@@ -69,10 +72,15 @@ class ParameterStore {
   Tensor value(const std::string& name) const {
     return value(layout_.index_of(name));
   }
+  // As products read them, of precision().compute: copies that whoever changes
+  // the masters rounds anew, or the masters themselves if that is their type.
+  Tensor operands() const { return operands_; }
+  Tensor operand(int64_t index) const;
 
  private:
   ParameterLayout layout_;
-  Tensor flat_;
+  Precision precision_;
+  Tensor flat_, operands_;
 };
 
 // xxh64 over the hashes of all blocks (kernels/parameter_blocks.h), in their

@@ -197,6 +197,8 @@ const char* stored_name(DType dtype) {
       return "F32";
     case DType::kF64:
       return "F64";
+    case DType::kBF16:
+      return "BF16";
     case DType::kI64:
       return "I64";
   }

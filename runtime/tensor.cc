@@ -10,7 +10,18 @@ int64_t numel_of(const Shape& shape) {
   return n;
 }
 
-int64_t size_of(DType dtype) { return dtype == DType::kF32 ? 4 : 8; }
+int64_t size_of(DType dtype) {
+  switch (dtype) {
+    case DType::kBF16:
+      return 2;
+    case DType::kF32:
+      return 4;
+    case DType::kF64:
+    case DType::kI64:
+      return 8;
+  }
+  return 0;
+}
 
 const char* name_of(DType dtype) {
   switch (dtype) {
@@ -18,6 +29,8 @@ const char* name_of(DType dtype) {
       return "f32";
     case DType::kF64:
       return "f64";
+    case DType::kBF16:
+      return "bf16";
     case DType::kI64:
       return "i64";
   }

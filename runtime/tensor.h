@@ -6,23 +6,33 @@
 #include <span>
 #include <type_traits>
 
+#include "runtime/bf16.h"
 #include "runtime/device.h"
 #include "runtime/error.h"
 
 namespace timepipe {
 
-enum class DType { kF32, kF64, kI64 };
+enum class DType { kF32, kF64, kBF16, kI64 };
 
 int64_t size_of(DType dtype);
-const char* name_of(DType dtype);  // "f32", "f64", "i64"
+const char* name_of(DType dtype);  // "f32", "f64", "bf16", "i64"
 
 template <class T>
 constexpr DType dtype_of() {
   if constexpr (std::is_same_v<T, float>) return DType::kF32;
   if constexpr (std::is_same_v<T, double>) return DType::kF64;
+  if constexpr (std::is_same_v<T, bf16>) return DType::kBF16;
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, double> ||
-                std::is_same_v<T, int64_t>);
+                std::is_same_v<T, bf16> || std::is_same_v<T, int64_t>);
   return DType::kI64;
+}
+
+// What elements of a type are computed with, and what sums, statistics and
+// states beside them have: f32 beside bf16, else the same type.
+template <class A>
+using Wide = std::conditional_t<std::is_same_v<A, bf16>, float, A>;
+inline DType wide(DType dtype) {
+  return dtype == DType::kBF16 ? DType::kF32 : dtype;
 }
 
 int64_t numel_of(const Shape& shape);
@@ -68,8 +78,8 @@ class Tensor {
   int64_t numel_ = 0;
 };
 
-// Calls f with a zero of the tensor's floating type: the one place where a
-// run-time element type becomes a template argument.
+// Calls f with a zero of the tensor's floating type: here a run-time element
+// type becomes a template argument.
 //   dispatch(x.dtype(), [&](auto zero) { using T = decltype(zero); ... });
 template <class F>
 void dispatch(DType dtype, F&& f) {
@@ -77,6 +87,16 @@ void dispatch(DType dtype, F&& f) {
   if (dtype == DType::kF64) return f(double{});
   throw InvalidArgument(std::string("dtype: ") + name_of(dtype) +
                         ", expected f32 or f64");
+}
+
+// The same for a tensor that may be stored in bf16:
+//   dispatch_stored(y.dtype(), [&](auto zero) {
+//     using A = decltype(zero);
+//     using T = Wide<A>; ...
+template <class F>
+void dispatch_stored(DType dtype, F&& f) {
+  if (dtype == DType::kBF16) return f(bf16{});
+  dispatch(dtype, f);
 }
 
 }  // namespace timepipe

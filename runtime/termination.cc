@@ -166,16 +166,18 @@ sigset_t signals_to_answer() {
   return set;
 }
 
-// A thread that only waits for signals, so that no other thread runs handlers:
-// the kernels that oneDNN generates keep their data where the stack pointer
-// points to, and a handler's frame there destroys it (seen: the heap, within
-// seconds of a handler called 1000 times per second).
+// A thread that only waits for signals, so that none that computes runs
+// handlers: the kernels that oneDNN generates keep their data where the stack
+// pointer points to, and a handler's frame there destroys it (seen: the heap,
+// within seconds of a handler called 1000 times per second). Threads of MPI
+// don't block signals: one of them may still run the handler.
 void give_signals_their_own_thread(const sigset_t& signals) {
   static const bool given = [&] {
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // later threads inherit it
     std::thread([signals] {
-      pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
-      for (;;) pause();
+      for (int signal = 0;;) {
+        if (sigwait(&signals, &signal) == 0) handle_signal(signal);
+      }
     }).detach();
     return true;
   }();

@@ -59,6 +59,9 @@ void causal_conv_backward(Context& ctx, const Tensor& dy, const Tensor& x,
                           Write write_dx, Tensor& dw, Tensor& dbias);
 
 void add(Context& ctx, const Tensor& x, Tensor& y);
+void round(Context& ctx, const Tensor& x, Tensor& y);
+// The same numbers as f32 if x is bf16, else x itself.
+Tensor widened(Context& ctx, const Tensor& x);
 void swiglu_forward(Context& ctx, const Tensor& a, const Tensor& b, Tensor& y);
 void swiglu_backward(Context& ctx, const Tensor& dy, const Tensor& a,
                      const Tensor& b, Tensor& da, Tensor& db);

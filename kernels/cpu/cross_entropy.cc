@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <type_traits>
 
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/elementary.h"
@@ -36,8 +37,9 @@ double row_loss(int64_t vocab, const T* z, int64_t target) {
   return std::log(sum) + (static_cast<double>(top) - z[target]);
 }
 
-// The same; z becomes its gradient, scale (softmax(z) - onehot(target)).
-template <class T>
+// The same; z becomes its gradient, scale (softmax(z) - onehot(target)), with
+// the values that it has when stored as A.
+template <class A, class T>
 double row_gradient(int64_t vocab, T* z, int64_t target, double scale) {
   if (target == kIgnoredTarget) {
     std::fill_n(z, vocab, T(0));
@@ -49,22 +51,26 @@ double row_gradient(int64_t vocab, T* z, int64_t target, double scale) {
   const T factor = static_cast<T>(scale / sum);
   for (int64_t v = 0; v < vocab; ++v) z[v] *= factor;
   z[target] -= static_cast<T>(scale);
+  if constexpr (!std::is_same_v<A, T>) {
+    for (int64_t v = 0; v < vocab; ++v) z[v] = static_cast<A>(z[v]);
+  }
   return std::log(sum) + (static_cast<double>(top) - at_target);
 }
 
 // Rows [row, row + logits.dim(0)) of a chunk. Their losses, and in place of the
 // logits the gradients if `with_gradient`.
-template <class T>
+template <class A>
 void tile_losses(const CrossEntropy& args, int64_t row, Tensor& logits,
                  bool with_gradient, double* losses) {
+  using T = Wide<A>;
   const int64_t vocab = logits.dim(1), stride = args.rows.stride;
   const int64_t* targets = elements<int64_t>(args.targets);
   const double* scales = elements<double>(args.scales);
   T* z = elements<T>(logits);
   parallel_for(logits.dim(0), [=](int64_t r) {
     const int64_t target = targets[row + r];
-    losses[r] = with_gradient ? row_gradient(vocab, z + r * vocab, target,
-                                             scales[(row + r) / stride])
+    losses[r] = with_gradient ? row_gradient<A>(vocab, z + r * vocab, target,
+                                                scales[(row + r) / stride])
                               : row_loss(vocab, z + r * vocab, target);
   });
 }
@@ -90,7 +96,8 @@ void cross_entropy(Context& ctx, const CrossEntropy& args, Tensor& losses,
                    Tensor* dx, Tensor* dtable) {
   const int64_t rows = args.x.dim(0), vocab = args.table.dim(0);
   const int64_t tile_rows = std::min(rows, cross_entropy_tile_rows(vocab));
-  const Tensor memory = ctx.allocate({tile_rows, vocab}, args.x.dtype());
+  const Tensor table = widened(ctx, args.table), all_x = widened(ctx, args.x);
+  const Tensor memory = ctx.allocate({tile_rows, vocab}, table.dtype());
   Tensor row_losses = ctx.allocate({tile_rows}, DType::kF64);
   if (dtable != nullptr && rows == 0 && !dtable->empty()) {
     std::ranges::fill(element_bytes(*dtable), std::byte{0});
@@ -99,18 +106,18 @@ void cross_entropy(Context& ctx, const CrossEntropy& args, Tensor& losses,
   std::fill_n(sums, args.rows.members, 0.);
   for (int64_t row = 0; row < rows; row += tile_rows) {
     const int64_t end = std::min(row + tile_rows, rows);
-    const Tensor x = args.x.slice(row, end);
+    const Tensor x = all_x.slice(row, end);
     Tensor logits = memory.slice(0, end - row);
-    cpu::matmul(ctx, Form::kNT, x, args.table, logits, Write::kOverwrite);
+    cpu::matmul(ctx, Form::kNT, x, table, logits, Write::kOverwrite);
     if (args.sink) args.sink(row, logits);
-    dispatch(logits.dtype(), [&](auto zero) {
+    dispatch_stored(args.x.dtype(), [&](auto zero) {
       tile_losses<decltype(zero)>(args, row, logits, dx != nullptr,
                                   elements<double>(row_losses));
     });
     add_losses(args.rows, row, end, elements<double>(row_losses), sums);
     if (dx == nullptr) continue;
     Tensor dx_rows = dx->slice(row, end);
-    cpu::matmul(ctx, Form::kNN, logits, args.table, dx_rows, Write::kOverwrite);
+    cpu::matmul(ctx, Form::kNN, logits, table, dx_rows, Write::kOverwrite);
     cpu::matmul(ctx, Form::kTN, logits, x, *dtable,
                 row == 0 ? Write::kOverwrite : Write::kAdd);
   }

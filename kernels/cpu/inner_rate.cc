@@ -39,14 +39,16 @@ void backward_u(int64_t rows, int64_t H, int64_t C, const double* ds,
 }
 
 // sums: [H,C], zero on entry.
-template <class T>
+template <class T, class A>
 void backward_w(int64_t rows, int64_t H, int64_t C, const double* ds,
-                const T* u, double* sums, T* dw) {
+                const A* u, double* sums, T* dw) {
   parallel_pieces(C, kColumns, [=](int64_t begin, int64_t end) {
     for (int64_t h = 0; h < H; ++h) {
       add_columns(
           rows, begin, end,
-          [=](int64_t t, int64_t c) { return ds[t * H + h] * u[t * C + c]; },
+          [=](int64_t t, int64_t c) {
+            return ds[t * H + h] * static_cast<T>(u[t * C + c]);
+          },
           sums + h * C);
     }
     for (int64_t h = 0; h < H; ++h) {
@@ -66,18 +68,19 @@ double place_scale(int64_t i, double learnable) {
 void inner_rate_forward(Context&, const Tensor& u, const Tensor& w,
                         const Tensor& bias, double scale, Tensor& gate,
                         Tensor& lr) {
-  dispatch(u.dtype(), [&](auto zero) {
-    using T = decltype(zero);
+  dispatch_stored(u.dtype(), [&](auto zero) {
+    using A = decltype(zero);
+    using T = Wide<A>;
     const int64_t C = u.dim(1), H = w.dim(0);
-    const T *in = elements<T>(u), *weight = elements<T>(w);
-    const T* shift = elements<T>(bias);
+    const A* in = elements<A>(u);
+    const T *weight = elements<T>(w), *shift = elements<T>(bias);
     T *open = elements<T>(gate), *rate = elements<T>(lr);
     parallel_for(u.dim(0), [=](int64_t t) {
-      const T* row = in + t * C;
+      const A* row = in + t * C;
       for (int64_t h = 0; h < H; ++h) {
         const T* head = weight + h * C;
         const double dot = sum_over(C, [=](int64_t c) {
-          return static_cast<double>(row[c]) * head[c];
+          return static_cast<double>(static_cast<T>(row[c])) * head[c];
         });
         const double g = sigmoid(dot + shift[h]);
         open[t * H + h] = static_cast<T>(g);
@@ -90,15 +93,16 @@ void inner_rate_forward(Context&, const Tensor& u, const Tensor& w,
 void inner_rate_backward(Context& ctx, const Tensor& dlr, const Tensor& u,
                          const Tensor& w, const Tensor& gate, double scale,
                          Tensor& du, Tensor& dw, Tensor& dbias) {
-  dispatch(u.dtype(), [&](auto zero) {
-    using T = decltype(zero);
+  dispatch_stored(u.dtype(), [&](auto zero) {
+    using A = decltype(zero);
+    using T = Wide<A>;
     const int64_t rows = u.dim(0), C = u.dim(1), H = w.dim(0);
     Tensor gradient = ctx.allocate({rows, H}, DType::kF64);
     Tensor sums = ctx.zeros({H, C}, DType::kF64);
     double* ds = elements<double>(gradient);
     gate_gradient(rows * H, elements<T>(dlr), elements<T>(gate), scale, ds);
     backward_u(rows, H, C, ds, elements<T>(w), elements<T>(du));
-    backward_w(rows, H, C, ds, elements<T>(u), elements<double>(sums),
+    backward_w(rows, H, C, ds, elements<A>(u), elements<double>(sums),
                elements<T>(dw));
     column_sums(
         rows, H, [=](int64_t t, int64_t h) { return ds[t * H + h]; },

@@ -11,9 +11,9 @@
 namespace timepipe::cpu {
 namespace {
 
-template <class T>
+template <class T, class A>
 void forward_row(int64_t C, const T* x, const T* w, const T* b, double eps,
-                 T* y, T* mean, T* rstd) {
+                 A* y, T* mean, T* rstd) {
   const double width = static_cast<double>(C);
   const double mu = sum_over(C, [=](int64_t c) { return x[c]; }) / width;
   const double squares = sum_over(C, [=](int64_t c) {
@@ -22,7 +22,9 @@ void forward_row(int64_t C, const T* x, const T* w, const T* b, double eps,
   });
   const T m = static_cast<T>(mu);
   const T r = static_cast<T>(1 / std::sqrt(squares / width + eps));
-  for (int64_t c = 0; c < C; ++c) y[c] = w[c] * ((x[c] - m) * r) + b[c];
+  for (int64_t c = 0; c < C; ++c) {
+    y[c] = static_cast<A>(w[c] * ((x[c] - m) * r) + b[c]);
+  }
   *mean = m;
   *rstd = r;
 }
@@ -51,13 +53,14 @@ void backward_row(int64_t C, const T* dy, const T* x, const T* w, T mean,
 void layernorm_forward(Context&, const Tensor& x, const Tensor& w,
                        const Tensor& b, double eps, Tensor& y, Tensor& mean,
                        Tensor& rstd) {
-  dispatch(x.dtype(), [&](auto zero) {
-    using T = decltype(zero);
+  dispatch_stored(y.dtype(), [&](auto zero) {
+    using A = decltype(zero);
+    using T = Wide<A>;
     const int64_t C = x.dim(1);
     const T *in = elements<T>(x), *gain = elements<T>(w);
     const T* bias = elements<T>(b);
-    T *out = elements<T>(y), *m = elements<T>(mean);
-    T* r = elements<T>(rstd);
+    A* out = elements<A>(y);
+    T *m = elements<T>(mean), *r = elements<T>(rstd);
     parallel_for(x.dim(0), [=](int64_t n) {
       forward_row(C, in + n * C, gain, bias, eps, out + n * C, m + n, r + n);
     });

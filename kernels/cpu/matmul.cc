@@ -158,8 +158,17 @@ void multiply(const Product<T>& p) {
 
 }  // namespace
 
-void matmul(Context&, Form form, const Tensor& a, const Tensor& b, Tensor& c,
-            Write write) {
+void matmul(Context& ctx, Form form, const Tensor& a, const Tensor& b,
+            Tensor& c, Write write) {
+  if (a.dtype() == DType::kBF16) {
+    const Tensor wide_a = widened(ctx, a), wide_b = widened(ctx, b);
+    if (c.dtype() != DType::kBF16) {
+      return cpu::matmul(ctx, form, wide_a, wide_b, c, write);
+    }
+    Tensor wide_c = ctx.allocate(c.shape(), DType::kF32);
+    cpu::matmul(ctx, form, wide_a, wide_b, wide_c, write);
+    return cpu::round(ctx, wide_c, c);
+  }
   dispatch(c.dtype(), [&](auto zero) {
     using T = decltype(zero);
     multiply(Product<T>{

@@ -28,53 +28,79 @@ void add(Context&, const Tensor& x, Tensor& y) {
   });
 }
 
+void round(Context&, const Tensor& x, Tensor& y) {
+  dispatch_stored(y.dtype(), [&](auto zero) {
+    using A = decltype(zero);
+    const auto* in = elements<Wide<A>>(x);
+    A* out = elements<A>(y);
+    for_elements(x.numel(), [=](int64_t i) { out[i] = static_cast<A>(in[i]); });
+  });
+}
+
+Tensor widened(Context& ctx, const Tensor& x) {
+  if (x.dtype() != DType::kBF16) return x;
+  Tensor y = ctx.allocate(x.shape(), DType::kF32);
+  const bf16* in = elements<bf16>(x);
+  float* out = elements<float>(y);
+  for_elements(x.numel(), [=](int64_t i) { out[i] = in[i]; });
+  return y;
+}
+
 void swiglu_forward(Context&, const Tensor& a, const Tensor& b, Tensor& y) {
-  dispatch(a.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const T *gate = elements<T>(a), *value = elements<T>(b);
-    T* out = elements<T>(y);
+  dispatch_stored(a.dtype(), [&](auto zero) {
+    using A = decltype(zero);
+    using T = Wide<A>;
+    const A *gate = elements<A>(a), *value = elements<A>(b);
+    A* out = elements<A>(y);
     for_elements(a.numel(), [=](int64_t i) {
-      out[i] = gate[i] * sigmoid(gate[i]) * value[i];
+      const T x = gate[i];
+      out[i] = static_cast<A>(x * sigmoid(x) * value[i]);
     });
   });
 }
 
 void swiglu_backward(Context&, const Tensor& dy, const Tensor& a,
                      const Tensor& b, Tensor& da, Tensor& db) {
-  dispatch(a.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const T *gate = elements<T>(a), *value = elements<T>(b);
-    const T* g = elements<T>(dy);
-    T *dgate = elements<T>(da), *dvalue = elements<T>(db);
+  dispatch_stored(a.dtype(), [&](auto zero) {
+    using A = decltype(zero);
+    using T = Wide<A>;
+    const A *gate = elements<A>(a), *value = elements<A>(b);
+    const A* g = elements<A>(dy);
+    A *dgate = elements<A>(da), *dvalue = elements<A>(db);
     for_elements(a.numel(), [=](int64_t i) {
-      const T s = sigmoid(gate[i]), x = gate[i], up = g[i];
-      dgate[i] = up * value[i] * s * (1 + x * (1 - s));
-      dvalue[i] = up * x * s;
+      const T x = gate[i], s = sigmoid(x), up = g[i];
+      dgate[i] = static_cast<A>(up * value[i] * s * (1 + x * (1 - s)));
+      dvalue[i] = static_cast<A>(up * x * s);
     });
   });
 }
 
 void gelu_gate_forward(Context&, const Tensor& x, const Tensor& g, Tensor& y) {
-  dispatch(x.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const T *in = elements<T>(x), *gate = elements<T>(g);
-    T* out = elements<T>(y);
+  dispatch_stored(g.dtype(), [&](auto zero) {
+    using A = decltype(zero);
+    using T = Wide<A>;
+    const T* in = elements<T>(x);
+    const A* gate = elements<A>(g);
+    A* out = elements<A>(y);
     for_elements(x.numel(), [=](int64_t i) {
-      out[i] = in[i] * (gate[i] * gelu_factor(gate[i]));
+      const T v = gate[i];
+      out[i] = static_cast<A>(in[i] * (v * gelu_factor(v)));
     });
   });
 }
 
 void gelu_gate_backward(Context&, const Tensor& dy, const Tensor& x,
                         const Tensor& g, Tensor& dx, Tensor& dg) {
-  dispatch(x.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const T *in = elements<T>(x), *gate = elements<T>(g);
-    const T* up = elements<T>(dy);
-    T *din = elements<T>(dx), *dgate = elements<T>(dg);
+  dispatch_stored(g.dtype(), [&](auto zero) {
+    using A = decltype(zero);
+    using T = Wide<A>;
+    const T* in = elements<T>(x);
+    const A *gate = elements<A>(g), *up = elements<A>(dy);
+    T* din = elements<T>(dx);
+    A* dgate = elements<A>(dg);
     for_elements(x.numel(), [=](int64_t i) {
       const T v = gate[i], s = gelu_factor(v), d = up[i];
-      dgate[i] = d * in[i] * gelu_derivative(v, s);
+      dgate[i] = static_cast<A>(d * in[i] * gelu_derivative(v, s));
       din[i] = d * (v * s);
     });
   });

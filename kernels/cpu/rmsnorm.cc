@@ -11,8 +11,8 @@
 namespace timepipe::cpu {
 namespace {
 
-template <class T>
-void forward(int64_t N, int64_t C, const T* x, const T* w, double eps, T* y,
+template <class T, class A>
+void forward(int64_t N, int64_t C, const T* x, const T* w, double eps, A* y,
              T* rstd) {
   parallel_for(N, [=](int64_t n) {
     const T* row = x + n * C;
@@ -20,7 +20,10 @@ void forward(int64_t N, int64_t C, const T* x, const T* w, double eps, T* y,
         C, [=](int64_t c) { return static_cast<double>(row[c]) * row[c]; });
     const T r =
         static_cast<T>(1 / std::sqrt(squares / static_cast<double>(C) + eps));
-    for (int64_t c = 0; c < C; ++c) y[n * C + c] = w[c] * row[c] * r;
+    A* out = y + n * C;
+    for (int64_t c = 0; c < C; ++c) {
+      out[c] = static_cast<A>(w[c] * row[c] * r);
+    }
     rstd[n] = r;
   });
 }
@@ -47,10 +50,11 @@ void backward_x(int64_t N, int64_t C, const T* dy, const T* x, const T* w,
 
 void rmsnorm_forward(Context&, const Tensor& x, const Tensor& w, double eps,
                      Tensor& y, Tensor& rstd) {
-  dispatch(x.dtype(), [&](auto zero) {
-    using T = decltype(zero);
+  dispatch_stored(y.dtype(), [&](auto zero) {
+    using A = decltype(zero);
+    using T = Wide<A>;
     forward(x.dim(0), x.dim(1), elements<T>(x), elements<T>(w), eps,
-            elements<T>(y), elements<T>(rstd));
+            elements<A>(y), elements<T>(rstd));
   });
 }
 

@@ -26,12 +26,12 @@ void fill_table(int64_t rows, int64_t D, double theta, double sign, T* table) {
   }
 }
 
-template <class T>
-void rotate(int64_t D, const T* table, T* x) {
+template <class T, class A>
+void rotate(int64_t D, const T* table, A* x) {
   for (int64_t i = 0; i < D; i += 2) {
     const T even = x[i], odd = x[i + 1];
-    x[i] = even * table[i] - odd * table[i + 1];
-    x[i + 1] = odd * table[i] + even * table[i + 1];
+    x[i] = static_cast<A>(even * table[i] - odd * table[i + 1]);
+    x[i + 1] = static_cast<A>(odd * table[i] + even * table[i + 1]);
   }
 }
 
@@ -39,12 +39,14 @@ void rotate(int64_t D, const T* table, T* x) {
 
 void rope(Context& ctx, Rotation rotation, int64_t heads, int64_t mini_batch,
           double theta, Tensor& x, int64_t place) {
-  dispatch(x.dtype(), [&](auto zero) {
-    using T = decltype(zero);
+  dispatch_stored(x.dtype(), [&](auto zero) {
+    using A = decltype(zero);
+    using T = Wide<A>;
     const int64_t rows = x.dim(0), D = x.dim(1) / heads;
     const int64_t positions = std::min(place + rows, mini_batch);
-    Tensor table = ctx.allocate({positions, D}, x.dtype());
-    T *angles = elements<T>(table), *data = elements<T>(x);
+    Tensor table = ctx.allocate({positions, D}, dtype_of<T>());
+    T* angles = elements<T>(table);
+    A* data = elements<A>(x);
     fill_table(positions, D, theta, rotation == Rotation::kForward ? 1 : -1,
                angles);
     parallel_for(rows, [=](int64_t row) {

@@ -3,7 +3,6 @@
 #include "kernels/rows.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "kernels/cpu/cpu_kernels.h"
 
@@ -27,16 +26,17 @@ Tensor halo_of(const Tensor& halos, const ChunkRows& rows, int64_t member) {
 
 void push_rows(Context&, const Tensor& x, const ChunkRows& rows,
                Tensor& halos) {
-  for (int64_t member = 0; member < rows.members; ++member) {
-    Tensor halo = halo_of(halos, rows, member);
-    const int64_t taken = std::min(rows.tokens, halo.dim(0));
-    const Tensor last = last_rows(x, rows, member, taken);
-    const ConstBytes from = element_bytes(last);
-    const Bytes to = element_bytes(halo);
-    const std::size_t kept = to.size() - from.size();
-    std::memmove(to.data(), to.data() + from.size(), kept);
-    std::memcpy(to.data() + kept, from.data(), from.size());
-  }
+  dispatch_stored(x.dtype(), [&](auto zero) {
+    using A = decltype(zero);
+    for (int64_t member = 0; member < rows.members; ++member) {
+      Tensor halo = halo_of(halos, rows, member);
+      const int64_t taken = std::min(rows.tokens, halo.dim(0));
+      const Tensor last = last_rows(x, rows, member, taken);
+      auto* to = elements<Wide<A>>(halo);
+      const auto kept = std::copy(to + last.numel(), to + halo.numel(), to);
+      std::copy_n(elements<A>(last), last.numel(), kept);
+    }
+  });
 }
 
 void push_rows_backward(Context& ctx, const Tensor& dhalos,

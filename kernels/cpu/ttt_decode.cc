@@ -180,7 +180,7 @@ void backward(Context& ctx, const TttDecodeBackward& args) {
 // f(T, Model) for the element type and the inner model of a problem.
 template <class Args, class F>
 void dispatch_model(const Args& args, F&& f) {
-  dispatch(args.xq.dtype(), [&](auto zero) {
+  dispatch(args.lr.dtype(), [&](auto zero) {
     using T = decltype(zero);
     if (args.shape.inner == InnerModel::kLinear) {
       f.template operator()<T, LinearModel<T>>();

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/cpu/ttt_mini_batch.h"
@@ -51,12 +52,26 @@ struct Head {
                          head);
   }
 
+  // Rows of x, which may be bf16, and back.
+  void load(const Tensor& x, const Cut& cut, Matrix<T> to) const {
+    if (x.dtype() != DType::kBF16) return copy(rows(x, cut), to);
+    if constexpr (std::is_same_v<T, float>) {
+      copy(rows_at(elements<bf16>(x), cut), to);
+    }
+  }
+  void store(Matrix<T> from, const Cut& cut, Tensor& x) const {
+    if (x.dtype() != DType::kBF16) return copy(from, rows(x, cut));
+    if constexpr (std::is_same_v<T, float>) {
+      round(from, rows_at(elements<bf16>(x), cut));
+    }
+  }
+
   // Copies the rows of one mini-batch together. Args: either kernel's.
   template <class Args>
   void load(const Args& args, const Cut& cut, MiniBatch<T>& x) const {
-    copy(rows(args.xq, cut), x.q);
-    copy(rows(args.xk, cut), x.k);
-    copy(rows(args.xv, cut), x.target);
+    load(args.xq, cut, x.q);
+    load(args.xk, cut, x.k);
+    load(args.xv, cut, x.target);
     for (int64_t i = 0; i < cut.rows; ++i) {
       for (int64_t j = 0; j < shape.head_size; ++j) {
         x.target.row(i)[j] -= x.k.row(i)[j];

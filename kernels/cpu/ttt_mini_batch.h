@@ -36,6 +36,14 @@ void copy(Matrix<From> from, Matrix<T> to) {
   }
 }
 
+inline void round(Matrix<float> from, Matrix<bf16> to) {
+  for (int64_t i = 0; i < to.rows; ++i) {
+    for (int64_t j = 0; j < to.cols; ++j) {
+      to.row(i)[j] = static_cast<bf16>(from.row(i)[j]);
+    }
+  }
+}
+
 template <class T>
 void fill(Matrix<T> m, T value) {
   for (int64_t i = 0; i < m.rows; ++i) std::fill_n(m.row(i), m.cols, value);

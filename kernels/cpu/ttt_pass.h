@@ -108,22 +108,21 @@ struct BackwardScratch {
         layer(arena, r, shape.head_size, hidden_size(shape)) {}
 };
 
-// Gradients: either kernel's.
+// dq and dk become those of the layer's inputs. Gradients: either kernel's.
 template <class T, class Model, class Gradients>
 void write_gradients(Gradients& d, const Head<T>& head, const Cut& cut,
                      const BackwardScratch<T, Model>& s) {
-  const Matrix<T> dxq = head.rows(d.dxq, cut), dxk = head.rows(d.dxk, cut),
-                  dxv = head.rows(d.dxv, cut);
   for (int64_t i = 0; i < cut.rows; ++i) {
-    for (int64_t j = 0; j < dxq.cols; ++j) {
-      const T dtarget = s.dtarget.row(i)[j];
-      dxq.row(i)[j] = s.dy.row(i)[j] + s.d.dq.row(i)[j];
-      dxk.row(i)[j] = s.d.dk.row(i)[j] - dtarget;
-      dxv.row(i)[j] = dtarget;
+    for (int64_t j = 0; j < s.dy.cols; ++j) {
+      s.d.dq.row(i)[j] = s.dy.row(i)[j] + s.d.dq.row(i)[j];
+      s.d.dk.row(i)[j] -= s.dtarget.row(i)[j];
     }
     const int64_t H = head.shape.heads;
     elements<T>(d.dlr)[(cut.row + i) * H + head.head] = s.d.dlr[i];
   }
+  head.store(s.d.dq, cut, d.dxq);
+  head.store(s.d.dk, cut, d.dxk);
+  head.store(s.dtarget, cut, d.dxv);
 }
 
 // How a mini-batch's rows changed a state, x - rate * (their gradient sum), and

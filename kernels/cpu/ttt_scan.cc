@@ -272,7 +272,7 @@ int64_t ttt_scan_kept_elements(const TttShape& shape, const ChunkRows& rows) {
 
 void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
                       const Tensor& states_in, Tensor& states_out) {
-  dispatch(scan.xq.dtype(), [&](auto zero) {
+  dispatch(scan.lr.dtype(), [&](auto zero) {
     using T = decltype(zero);
     if (scan.shape.inner == InnerModel::kLinear) {
       forward<T, LinearModel<T>>(ctx, scan, start, states_in, states_out);
@@ -285,7 +285,7 @@ void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
 void ttt_scan_backward(Context& ctx, const TttScan& scan, TttScanGradients d,
                        const Tensor& start, const Tensor& dstates_out,
                        Tensor& dstates_in, Tensor& dstart) {
-  dispatch(scan.xq.dtype(), [&](auto zero) {
+  dispatch(scan.lr.dtype(), [&](auto zero) {
     using T = decltype(zero);
     if (scan.shape.inner == InnerModel::kLinear) {
       backward<T, LinearModel<T>>(ctx, scan, d, start, dstates_out, dstates_in,

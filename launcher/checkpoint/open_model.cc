@@ -79,7 +79,7 @@ OpenModel open_model(Context& ctx, const std::string& path,
   opened.folder = checkpoint.folder();
   opened.steps = manifest.steps;
   opened.config = config_from_text(manifest.configuration, where);
-  opened.config.train.dtype = dtype.value_or(manifest.dtype);
+  opened.config.train.dtype = dtype.value_or(opened.config.train.dtype);
   opened.from_hf = !manifest.hugging_face.empty();
   opened.hf = opened.from_hf ? parse_hf_config(manifest.hugging_face,
                                                where + ": hugging_face")

@@ -34,6 +34,7 @@ struct EvalOptions {
   std::string checkpoint, data, json;
   std::string tokenizer;  // empty: the model's
   std::string documents;  // a name of kDocuments; empty: the model's
+  ComputeTypeOption compute;
   TokenTypeOption token_type;
   int64_t context = -1;    // tokens of a window; 0: all; -1: as in training
   int64_t max_tokens = 0;  // predictions; 0: all
@@ -171,7 +172,8 @@ int eval(const EvalOptions& options) {
     require_can_be_written(options.json);
   }
   Context ctx;
-  const OpenModel opened = open_model(ctx, options.checkpoint);
+  const OpenModel opened =
+      open_model(ctx, options.checkpoint, options.compute.type());
   const DataConfig& data = opened.config.data;
   const TokenFile file(options.data,
                        options.token_type.type_or(data.token_type));
@@ -259,6 +261,7 @@ void add_eval(CLI::App& app, int& status) {
                    "Loss by the number of tokens read before, too");
   command.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
   o->token_type.add_to(command, kTokenTypeOfModel);
+  o->compute.add_to(command);
   command.add_option("--json", o->json,
                      "Write the result to this file or pipe, too; - or "
                      "/dev/stdout: there instead of the text");

@@ -33,6 +33,7 @@ struct GenerateOptions {
   int64_t max_new_tokens = 256;
   SamplerOptions sampler;
   bool bos = false, ignore_eos = false, ids = false;
+  ComputeTypeOption compute;
   TokenTypeOption token_type;  // of prompt_file
 };
 
@@ -202,7 +203,8 @@ int generate(const GenerateOptions& options) {
     require_can_be_made(options.state_out);
   }
   Context ctx;
-  const OpenModel opened = open_model(ctx, options.checkpoint);
+  const OpenModel opened =
+      open_model(ctx, options.checkpoint, options.compute.type());
   const ModelConfig& model = opened.config.model;
   require_no_input(
       "--state-out", options.state_out,
@@ -286,6 +288,7 @@ void add_generate(CLI::App& app, int& status) {
   add_sampling(command, o->sampler);
   command.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
   o->token_type.add_to(command, kTokenTypeOfModel);
+  o->compute.add_to(command);
   command.add_flag("--bos", o->bos, "Put the id for a start before the prompt");
   command.add_option("--state-in", o->state_in,
                      "Hidden state to go on from, instead of the learned one");

@@ -25,7 +25,8 @@ namespace timepipe {
 namespace {
 
 struct ScoreOptions {
-  std::string checkpoint, tokens, tensor = "", logits, dtype = "f32";
+  std::string checkpoint, tokens, tensor = "", logits;
+  ComputeTypeOption compute;
   TokenTypeOption token_type;
 };
 
@@ -69,13 +70,12 @@ int score(const ScoreOptions& options) {
       {{"--tokens", options.tokens}, {"CHECKPOINT", options.checkpoint}});
   Context ctx;
   const OpenModel opened =
-      open_model(ctx, options.checkpoint,
-                 options.dtype == "f64" ? DType::kF64 : DType::kF32);
+      open_model(ctx, options.checkpoint, options.compute.type());
   const int64_t vocab = opened.config.model.vocab_size;
   const TokenRows rows = read_token_rows(
       options.tokens, options.tensor, vocab,
       options.token_type.type_or(opened.config.data.token_type));
-  const DType dtype = opened.config.train.dtype;
+  const DType dtype = opened.model->weights().precision().state;
 
   NewFile file(options.logits);
   const std::string header = header_of(rows, vocab, dtype);
@@ -132,10 +132,7 @@ void add_score(CLI::App& app, int& status) {
                   "File to write: logits [T,vocab] or [B,T,vocab]; loss [T-1] "
                   "or [B,T-1], f64, of tokens 1 to T-1")
       ->required();
-  command
-      .add_option("--dtype", o->dtype, "Type that computes, and of the logits")
-      ->check(CLI::IsMember({"f32", "f64"}))
-      ->capture_default_str();
+  o->compute.add_to(command);
   command.footer(
       "Example:\n"
       "  timepipe score runs/bible --tokens book.txt --logits out.safetensors");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,25 @@ struct TokenTypeOption {
     if (name.empty()) return stored_token(otherwise);
     return stored_token(name == "uint32" ? TokenType::kUint32
                                          : TokenType::kUint16);
+  }
+};
+
+// --dtype
+struct ComputeTypeOption {
+  std::string name;  // empty: not given
+
+  void add_to(CLI::App& command) {
+    command
+        .add_option("--dtype", name,
+                    "Type that computes, as train.dtype: f32, f64 or bf16. "
+                    "Default: the run's; f32 for a Hugging Face folder")
+        ->check(CLI::IsMember({"f32", "f64", "bf16"}));
+  }
+  std::optional<DType> type() const {
+    for (const DType dtype : {DType::kF32, DType::kF64, DType::kBF16}) {
+      if (name == name_of(dtype)) return dtype;
+    }
+    return std::nullopt;
   }
 };
 

@@ -202,7 +202,7 @@ void validate_room(const RunConfig& config) {
          config.train.chunk_tokens, "at most 2^31 - 1 chunks in a sequence");
   // Tied embeddings take a chunk's gradient twice.
   const int64_t most_chunks =
-      (config.train.dtype == DType::kF32 ? int64_t{1} << 39 : 1 << 15) /
+      (wide(config.train.dtype) == DType::kF32 ? int64_t{1} << 39 : 1 << 15) /
       (config.model.tie_word_embeddings ? 2 : 1);
   expect(config.num_micro_batches() <= most_chunks / chunks, tokens,
          config.train.chunk_tokens,
@@ -217,8 +217,9 @@ void validate(const RunConfig& config) {
   expect_range("data.sequence_length", config.data.sequence_length, 2,
                kMostTokens);
   expect_range("data.batch", config.data.batch, 1, kMostRanks);
-  expect_range("data.micro_batch", config.train.micro_batch, 1,
-               config.data.batch);
+  const int64_t size = config.train.micro_batch, batch = config.data.batch;
+  expect(1 <= size && size <= batch, "data.micro_batch", size,
+         "1 to " + std::to_string(batch) + ", which is data.batch");
   validate_optimizer(config.optimizer, config.model.ttt_base_lr);
   validate_chunks(config);
   validate_data(config);

@@ -94,6 +94,7 @@ void Metrics::write(int64_t step, const Trainer::StepResult& result, double lr,
   add_reach(line, data_.after(step + 1));
   line["tokens_per_second"] = time.tokens_per_second;
   line["peak_share"] = time.peak_share;
+  line["peak_flops"] = time.peak_flops;
   line["peak_rss_bytes"] = peak_rss_bytes();
   line["digest"] = hex_text(result.digest);
   line["time"] = utc_now();

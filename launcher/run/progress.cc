@@ -45,12 +45,12 @@ std::string loss_text(const Trainer::StepResult& result) {
 
 }  // namespace
 
-double measure_peak_flops(int64_t size) {
+double measure_peak_flops(DType dtype, int64_t size) {
   constexpr int kRepetitions = 4;
   Context ctx;  // its memory goes with it
-  const Tensor a = ctx.zeros({size, size}, DType::kF32);
-  const Tensor b = ctx.zeros({size, size}, DType::kF32);
-  Tensor c = ctx.allocate({size, size}, DType::kF32);
+  const Tensor a = ctx.zeros({size, size}, dtype);
+  const Tensor b = ctx.zeros({size, size}, dtype);
+  Tensor c = ctx.allocate({size, size}, dtype);
   double best_seconds = std::numeric_limits<double>::infinity();
   for (int i = 0; i < kRepetitions; ++i) {
     const auto start = std::chrono::steady_clock::now();
@@ -76,24 +76,19 @@ Progress::Progress(const RunConfig& config, double peak_flops,
 
 void Progress::begin() const {
   if (!speaks_) return;
-  std::printf("peak:  %.1f GFLOP/s in matrix products of all ranks\n",
-              peak_flops_ * 1e-9);
+  std::printf("peak:  %.1f GFLOP/s in %s matrix products of all ranks\n",
+              peak_flops_ * 1e-9, name_of(config_.train.dtype));
   std::fflush(stdout);
 }
 
-double Progress::step_tokens() const {
-  return static_cast<double>(config_.data.batch) *
-         static_cast<double>(config_.data.sequence_length);
-}
-
-StepTime Progress::step_time() {
+StepTime Progress::step_time(int64_t labels) {
   const auto now = Clock::now();
   const double seconds = std::chrono::duration<double>(now - last_).count();
   last_ = now;
-  const double speed = step_tokens() / seconds;
+  const double speed = static_cast<double>(labels) / seconds;
   const double flops = speed * training_flops_per_token(config_.model);
   raise_peak(flops);
-  return {seconds, speed, flops / peak_flops_};
+  return {seconds, speed, flops / peak_flops_, peak_flops_};
 }
 
 void Progress::raise_peak(double peak_flops) {

@@ -10,17 +10,19 @@
 
 namespace timepipe {
 
-// FLOP/s of the largest matrix product of f32 numbers that this rank's threads
-// do in a short measurement: what the machine's arithmetic can give, here and
-// now. `size`: of the square matrices. 1024 take about a tenth of a second and
-// 12 MiB, 512 an eighth and a quarter of that.
-double measure_peak_flops(int64_t size = 1024);
+// FLOP/s of the largest matrix product of numbers of train.dtype that this
+// rank's threads do in a short measurement: what the machine can give a model
+// of that type, here and now. `size`: of the square matrices. 1024 of f32 take
+// about a tenth of a second and 12 MiB, 512 an eighth and a quarter of that.
+double measure_peak_flops(DType dtype, int64_t size = 1024);
 
 // What a step took.
 struct StepTime {
   double seconds;
-  double tokens_per_second;
-  double peak_share;  // of the ranks' peak, for the model's own operations
+  double tokens_per_second;  // those with a label: padding doesn't count
+  double peak_share;  // of the ranks' peak, for the model's own operations on
+                      // these tokens
+  double peak_flops;  // that peak
 };
 
 // What a person sees of a training run after its banner: a line for every step;
@@ -34,9 +36,10 @@ class Progress {
 
   // The speed that the steps' shares refer to.
   void begin() const;
-  // The time since the last call, or since this was made; what was saved after
-  // a step counts for the next. A speed above the peak raises that.
-  StepTime step_time();
+  // The time since the last call, or since this was made, of a step with so
+  // many labels; what was saved after a step counts for the next. A speed above
+  // the peak raises that.
+  StepTime step_time(int64_t labels);
   // The peak measured again: the largest counts.
   void raise_peak(double peak_flops);
   // Doesn't count the time since then.
@@ -53,8 +56,6 @@ class Progress {
 
  private:
   using Clock = std::chrono::steady_clock;
-
-  double step_tokens() const;
 
   RunConfig config_;
   double peak_flops_;

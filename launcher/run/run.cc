@@ -107,8 +107,7 @@ class Run {
     const bool lacks_evaluation = evaluates(steps_done_) && !held_out_loss_;
     if (steps_done_ >= steps && !lacks_evaluation) return finished();
     answer_signals(has_folder());
-    Progress progress(config_, peak_of_all_ranks(measure_peak_flops()),
-                      steps_done_, speaks());
+    Progress progress(config_, peak_of_all_ranks(1024), steps_done_, speaks());
     std::optional<Metrics> metrics;
     if (speaks() && has_folder()) {
       metrics.emplace(config_.run_dir, steps_done_, !lacks_evaluation,
@@ -150,8 +149,9 @@ class Run {
   bool speaks() const { return world_.rank() == 0; }
   bool has_folder() const { return !config_.run_dir.empty(); }
 
-  double peak_of_all_ranks(double own) {
-    const auto all = gather_values(world_, own);
+  double peak_of_all_ranks(int64_t size) {
+    const auto all =
+        gather_values(world_, measure_peak_flops(config_.train.dtype, size));
     return std::accumulate(all.begin(), all.end(), 0.0);
   }
 
@@ -159,7 +159,7 @@ class Run {
   void measure_peak_again(int64_t steps, Progress& progress) {
     if (!std::has_single_bit(static_cast<uint64_t>(steps))) return;
     constexpr int64_t kSize = 512;  // little beside the run's own memory
-    progress.raise_peak(peak_of_all_ranks(measure_peak_flops(kSize)));
+    progress.raise_peak(peak_of_all_ranks(kSize));
     progress.leave_out();
   }
 
@@ -191,7 +191,7 @@ class Run {
                       inner_rate_multiplier(config_.optimizer,
                                             config_.model.ttt_base_lr, step),
                       step);
-    const StepTime time = progress.step_time();
+    const StepTime time = progress.step_time(result.labels);
     progress.step(step, result, time);
     log_line("step " + std::to_string(step + 1) + ": loss " +
              significant(result.loss, 9) + ", digest " +

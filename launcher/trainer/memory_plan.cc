@@ -21,20 +21,26 @@ namespace {
 // inner loop and head on a chunk.
 int64_t scratch_bytes(const LanguageModel& model, const SlabSize& slab) {
   const ModelConfig& config = model.config();
-  const DType dtype = model.weights().dtype();
+  const Precision& precision = model.weights().precision();
   const int64_t tokens =
       chunk_rows(slab.members, slab.tokens, config.mini_batch_size).count();
-  const int64_t element = size_of(dtype);
+  const int64_t wide = size_of(precision.state);
+  const int64_t operand = size_of(precision.compute);
   const int64_t C = config.hidden_size, F = config.intermediate_size;
-  const int64_t mlp = tokens * (4 * F + 2 * C) + C * F;
-  const int64_t head =
-      tokens * 2 * C + config.vocab_size * C +
-      std::min(tokens, cross_entropy_tile_rows(config.vocab_size)) *
-          config.vocab_size;
+  const int64_t V = config.vocab_size;
+  int64_t mlp =
+      tokens * (4 * F + C) * operand + tokens * C * wide + C * F * wide;
+  int64_t head = tokens * C * (operand + wide) + V * C * wide +
+                 std::min(tokens, cross_entropy_tile_rows(V)) * V * wide;
+  if (operand < wide) {  // dx as an operand; what products widen
+    mlp += tokens * C * operand + tokens * (C + F) * wide;
+    head += (V + tokens) * C * wide;
+  }
   const TttShape inner = config.ttt_shape();
-  const int64_t scan = ttt_scan_scratch_bytes(inner, slab.members, dtype) +
-                       (1 + 2 * slab.members) * inner.state_size() * element;
-  return std::max({mlp * element, head * element, scan});
+  const int64_t scan =
+      ttt_scan_scratch_bytes(inner, slab.members, precision.state) +
+      (1 + 2 * slab.members) * inner.state_size() * wide;
+  return std::max({mlp, head, scan});
 }
 
 // Ids and targets of this data rank's sequences, and of the next step's; the
@@ -125,8 +131,8 @@ MemoryPlanInput plan_input(const RunConfig& config, int data_rank) {
 
 std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
   Context counts(MemoryPool::Mode::kCount);
-  const DType dtype = input.train.dtype;
-  const LanguageModel model(counts, input.model, dtype);
+  const LanguageModel model(counts, input.model, input.train.dtype);
+  const auto [compute, state, master] = model.weights().precision();
   const ParameterLayout& layout = model.weights().layout();
   ScheduleShape shape = model.schedule_shape();
   shape.micro_batches = input.micro_batches;
@@ -147,9 +153,12 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
     const std::size_t world_rank = input.data_rank * time_ranks + rank;
     const int64_t shard = shards[world_rank + 1] - shards[world_rank];
     MemoryPlan& plan = plans.emplace_back();
-    plan.weights = taken(layout.numel() * size_of(dtype));
-    plan.optimizer = 3 * taken(shard * size_of(dtype));
-    plan.gradient_sums = taken(layout.numel() * gradient_sum_words(dtype) *
+    plan.weights = taken(layout.numel() * size_of(master));
+    if (compute != master) {
+      plan.weights += taken(layout.numel() * size_of(compute));
+    }
+    plan.optimizer = 3 * taken(shard * size_of(master));
+    plan.gradient_sums = taken(layout.numel() * gradient_sum_words(master) *
                                size_of(DType::kI64)) +
                          taken(size_of(DType::kI64)) +
                          taken(kVerdictSize * size_of(DType::kF64));

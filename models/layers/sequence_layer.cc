@@ -1,5 +1,7 @@
 #include "models/layers/sequence_layer.h"
 
+#include "kernels/pointwise.h"
+
 namespace timepipe {
 
 void add_gradient(Context& ctx, const ParameterStore& weights,
@@ -11,6 +13,13 @@ void add_gradient(Context& ctx, const ParameterStore& weights,
   gradients.add(ctx, parameter, gradient);
 }
 
+Tensor operand_of(Context& ctx, const Tensor& x, const Precision& precision) {
+  if (x.dtype() == precision.compute) return x;
+  Tensor rounded = ctx.allocate(x.shape(), precision.compute);
+  round(ctx, x, rounded);
+  return rounded;
+}
+
 void linear_forward(Context& ctx, const Tensor& x, const Tensor& w, Tensor& y,
                     Write write) {
   matmul(ctx, Form::kNT, x, w, y, write);
@@ -19,7 +28,7 @@ void linear_forward(Context& ctx, const Tensor& x, const Tensor& w, Tensor& y,
 void linear_backward(Context& ctx, const Tensor& dy, const Tensor& x,
                      const ParameterStore& weights, int64_t w, Tensor& dx,
                      Write write_dx, GradientSum& gradients) {
-  matmul(ctx, Form::kNN, dy, weights.value(w), dx, write_dx);
+  matmul(ctx, Form::kNN, dy, weights.operand(w), dx, write_dx);
   add_gradient(ctx, weights, w, gradients,
                [&](Tensor& dw) { matmul(ctx, Form::kTN, dy, x, dw); });
 }

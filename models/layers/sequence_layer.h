@@ -101,6 +101,9 @@ void add_gradient(Context& ctx, const ParameterStore& weights,
                   int64_t parameter, GradientSum& gradients,
                   const std::function<void(Tensor&)>& compute);
 
+// x as products read it: rounded, or x itself if that is its type.
+Tensor operand_of(Context& ctx, const Tensor& x, const Precision& precision);
+
 // y = x W^T.
 void linear_forward(Context& ctx, const Tensor& x, const Tensor& w, Tensor& y,
                     Write write = Write::kOverwrite);

@@ -52,21 +52,21 @@ TttLayer::TttLayer(const ModelConfig& config, const std::string& prefix,
 std::unique_ptr<SequenceLayer::Slab> TttLayer::make_slab(
     Context& ctx, const ChunkRows& chunk) const {
   auto slab = std::make_unique<TttSlab>();
-  const auto take = [&](Shape shape) {
-    return ctx.allocate(std::move(shape), weights_->dtype(),
-                        MemoryUse::kActivations);
+  const auto [compute, state, master] = weights_->precision();
+  const auto take = [&](Shape shape, DType dtype) {
+    return ctx.allocate(std::move(shape), dtype, MemoryUse::kActivations);
   };
   const int64_t T = chunk.count();
   const Shape rows{T, config_.hidden_size};
   const Shape heads{T, config_.num_heads};
-  for (Tensor* t : {&slab->xq, &slab->xk, &slab->xv, &slab->o}) *t = take(rows);
-  for (Tensor* t : {&slab->gate, &slab->lr}) *t = take(heads);
-  if (config_.share_qk) slab->p = take(rows);
-  if (config_.use_gate) slab->g = take(rows);
-  slab->tok = take({shape_.mini_batch});
-  slab->o_mean = take({T});
-  slab->o_rstd = take({T});
-  slab->kept = take({ttt_scan_kept_elements(shape_, chunk)});
+  for (Tensor* t : {&slab->xq, &slab->xk, &slab->xv}) *t = take(rows, compute);
+  if (config_.share_qk) slab->p = take(rows, compute);
+  if (config_.use_gate) slab->g = take(rows, compute);
+  for (Tensor* t : {&slab->gate, &slab->lr}) *t = take(heads, state);
+  slab->tok = take({shape_.mini_batch}, state);
+  slab->kept = take({ttt_scan_kept_elements(shape_, chunk)}, state);
+  slab->o = take(rows, state);
+  for (Tensor* t : {&slab->o_mean, &slab->o_rstd}) *t = take({T}, state);
   return slab;
 }
 
@@ -80,7 +80,7 @@ void TttLayer::project_qk(Context& ctx, const ChunkView& view, const Tensor& u,
                           Slab& base, Tensor& halo_qk_out) const {
   if (!config_.share_qk) return;
   Tensor p = rows(static_cast<TttSlab&>(base).p, view);
-  linear_forward(ctx, u, weight(wq_), p);
+  linear_forward(ctx, u, operand(wq_), p);
   if (!halo_qk_out.empty()) push_rows(ctx, p, view.rows, halo_qk_out);
 }
 
@@ -96,17 +96,17 @@ void TttLayer::project(Context& ctx, const ChunkView& view, const Tensor& u,
     causal_conv_forward(ctx, p, halo_qk_in, weight(conv_k_w_),
                         weight(conv_k_b_), view.segments, xk);
   } else {
-    linear_forward(ctx, u, weight(wq_), xq);
-    linear_forward(ctx, u, weight(wk_), xk);
+    linear_forward(ctx, u, operand(wq_), xq);
+    linear_forward(ctx, u, operand(wk_), xk);
   }
-  linear_forward(ctx, u, weight(wv_), xv);
+  linear_forward(ctx, u, operand(wv_), xv);
   for (Tensor* x : {&xq, &xk}) {
     rope(ctx, Rotation::kForward, shape_.heads, shape_.mini_batch,
          config_.rope_theta, *x, view.place.value_or(0));
   }
   if (config_.use_gate) {
     Tensor g = rows(slab.g, view);
-    linear_forward(ctx, u, weight(wg_), g);
+    linear_forward(ctx, u, operand(wg_), g);
   }
   Tensor gate = rows(slab.gate, view), lr = rows(slab.lr, view);
   inner_rate_forward(ctx, u, weight(rate_w_), weight(rate_b_), rate_scale(),
@@ -120,7 +120,7 @@ void TttLayer::scan(Context& ctx, const ChunkView& view, Slab& base,
   auto& slab = static_cast<TttSlab&>(base);
   if (state_out.empty()) {
     state_out = ctx.allocate(border_shape(Border::kState, view.rows.members),
-                             weights_->dtype());
+                             weights_->precision().state);
   }
   ttt_scan_forward(ctx, scan_of(slab, view), learned_start(ctx), state_in,
                    state_out);
@@ -153,16 +153,23 @@ void TttLayer::output(Context& ctx, const ChunkView& view, Slab& base,
                       Tensor& y) const {
   auto& slab = static_cast<TttSlab&>(base);
   if (!view.place) ttt_scan_read(ctx, scan_of(slab, view));
-  Tensor n = ctx.allocate(y.shape(), y.dtype());
+  const Tensor o = rows(slab.o, view);
+  Tensor n = take_norm(ctx, o);
   Tensor mean = rows(slab.o_mean, view), rstd = rows(slab.o_rstd, view);
-  layernorm_forward(ctx, rows(slab.o, view), weight(post_w_), weight(post_b_),
-                    kPostNormEps, n, mean, rstd);
+  layernorm_forward(ctx, o, weight(post_w_), weight(post_b_), kPostNormEps, n,
+                    mean, rstd);
   if (config_.use_gate) {
-    Tensor z = ctx.allocate(y.shape(), y.dtype());
-    gelu_gate_forward(ctx, n, rows(slab.g, view), z);
+    const Tensor g = rows(slab.g, view);
+    Tensor z = ctx.allocate(g.shape(), g.dtype());
+    gelu_gate_forward(ctx, n, g, z);
     n = z;
   }
-  linear_forward(ctx, n, weight(wo_), y, Write::kAdd);
+  linear_forward(ctx, n, operand(wo_), y, Write::kAdd);
+}
+
+Tensor TttLayer::take_norm(Context& ctx, const Tensor& o) const {
+  return ctx.allocate(
+      o.shape(), config_.use_gate ? o.dtype() : weights_->precision().compute);
 }
 
 void TttLayer::inspect(
@@ -193,7 +200,8 @@ TttScan TttLayer::scan_of(const TttSlab& slab, const ChunkView& view) const {
 }
 
 Tensor TttLayer::learned_start(Context& ctx) const {
-  Tensor start = ctx.allocate({shape_.state_size()}, weights_->dtype());
+  Tensor start =
+      ctx.allocate({shape_.state_size()}, weights_->precision().state);
   int64_t begin = 0;
   for (const int64_t index : start_) {
     const Tensor w = weight(index);

@@ -76,6 +76,9 @@ class TttLayer : public SequenceLayer {
   };
 
   Tensor weight(int64_t index) const { return weights_->value(index); }
+  Tensor operand(int64_t index) const { return weights_->operand(index); }
+  // Room for the norm of o: an operand, unless it goes through the gate first.
+  Tensor take_norm(Context& ctx, const Tensor& o) const;
   TttScan scan_of(const TttSlab& slab, const ChunkView& view) const;
   static TttScanGradients scan_gradients_of(const TttSlab& slab);
   Tensor learned_start(Context& ctx) const;

@@ -14,18 +14,19 @@ namespace timepipe {
 void TttLayer::take_gradients(Context& ctx, const ChunkRows& chunk,
                               Slab& base) const {
   auto& d = static_cast<TttSlab&>(base).d;
-  const auto take = [&](Shape shape) {
-    return ctx.allocate(std::move(shape), weights_->dtype(),
-                        MemoryUse::kActivations);
+  const auto [compute, state, master] = weights_->precision();
+  const auto take = [&](Shape shape, DType dtype) {
+    return ctx.allocate(std::move(shape), dtype, MemoryUse::kActivations);
   };
   const int64_t T = chunk.count();
   const Shape rows{T, config_.hidden_size};
-  for (Tensor* t : {&d.xq, &d.xk, &d.xv, &d.o}) *t = take(rows);
-  d.lr = take({T, config_.num_heads});
-  if (config_.share_qk) d.p = take(rows);
-  if (config_.use_gate) d.g = take(rows);
-  d.tok = take({shape_.mini_batch});
-  for (Tensor* t : {&d.ln_w, &d.ln_b}) *t = take(weight(ln_w_).shape());
+  for (Tensor* t : {&d.xq, &d.xk, &d.xv}) *t = take(rows, compute);
+  if (config_.use_gate) d.g = take(rows, compute);
+  d.o = take(rows, state);
+  if (config_.share_qk) d.p = take(rows, state);
+  d.lr = take({T, config_.num_heads}, state);
+  d.tok = take({shape_.mini_batch}, state);
+  for (Tensor* t : {&d.ln_w, &d.ln_b}) *t = take(weight(ln_w_).shape(), master);
 }
 
 TttScanGradients TttLayer::scan_gradients_of(const TttSlab& slab) {
@@ -45,20 +46,21 @@ void TttLayer::output_backward(Context& ctx, const ChunkView& view, Slab& base,
   auto& slab = static_cast<TttSlab&>(base);
   const Tensor o = rows(slab.o, view);
   Tensor mean = rows(slab.o_mean, view), rstd = rows(slab.o_rstd, view);
-  Tensor n = ctx.allocate(dy.shape(), dy.dtype());
+  Tensor n = take_norm(ctx, o);
   layernorm_forward(ctx, o, weight(post_w_), weight(post_b_), kPostNormEps, n,
                     mean, rstd);
-  Tensor dn = ctx.allocate(dy.shape(), dy.dtype());
+  Tensor dn = ctx.allocate(o.shape(), o.dtype());
+  const Tensor dy_read = operand_of(ctx, dy, weights_->precision());
   if (config_.use_gate) {
     const Tensor g = rows(slab.g, view);
-    Tensor z = ctx.allocate(dy.shape(), dy.dtype());
-    Tensor dz = ctx.allocate(dy.shape(), dy.dtype());
+    Tensor z = ctx.allocate(g.shape(), g.dtype());
+    Tensor dz = ctx.allocate(g.shape(), g.dtype());
     gelu_gate_forward(ctx, n, g, z);
-    linear_backward(ctx, dy, z, *weights_, wo_, dz, Write::kOverwrite,
+    linear_backward(ctx, dy_read, z, *weights_, wo_, dz, Write::kOverwrite,
                     gradients);
     gelu_gate_backward(ctx, dz, n, g, dn, slab.d.g);
   } else {
-    linear_backward(ctx, dy, n, *weights_, wo_, dn, Write::kOverwrite,
+    linear_backward(ctx, dy_read, n, *weights_, wo_, dn, Write::kOverwrite,
                     gradients);
   }
   add_gradient(ctx, *weights_, post_w_, gradients, [&](Tensor& dw) {
@@ -74,7 +76,8 @@ void TttLayer::scan_backward(Context& ctx, const ChunkView& view, Slab& base,
                              const Tensor& dstate_out, Tensor& dstate_in,
                              GradientSum& gradients) const {
   auto& slab = static_cast<TttSlab&>(base);
-  Tensor dstart = ctx.allocate({shape_.state_size()}, weights_->dtype());
+  Tensor dstart =
+      ctx.allocate({shape_.state_size()}, weights_->precision().state);
   Tensor unwanted;  // of a state that no chunk takes the gradient of
   if (dstate_in.empty()) {
     unwanted = ctx.allocate(border_shape(Border::kState, view.rows.members),
@@ -128,7 +131,7 @@ void TttLayer::project_backward(Context& ctx, const ChunkView& view,
   }
   Tensor dhalo =
       dhalo_qk_in.empty()
-          ? ctx.allocate(config_.halo_shape(view.rows.members), u.dtype())
+          ? ctx.allocate(config_.halo_shape(view.rows.members), du.dtype())
           : dhalo_qk_in;
   const Tensor p = rows(slab.p, view);
   const auto conv_backward = [&](const Tensor& dx, int64_t w, int64_t b,
@@ -152,7 +155,8 @@ void TttLayer::project_qk_backward(Context& ctx, const ChunkView& view,
   if (config_.share_qk) {
     if (!dhalo_qk_out.empty())
       push_rows_backward(ctx, dhalo_qk_out, view.rows, d.p);
-    linear_backward(ctx, d.p, u, *weights_, wq_, du, Write::kAdd, gradients);
+    linear_backward(ctx, operand_of(ctx, d.p, weights_->precision()), u,
+                    *weights_, wq_, du, Write::kAdd, gradients);
   }
   d = {};
 }

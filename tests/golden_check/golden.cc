@@ -98,7 +98,7 @@ Values to_values(const HostArray& array) {
     std::ranges::copy(array.values<int64_t>(), values.begin());
     return values;
   }
-  dispatch(array.dtype(), [&](auto zero) {
+  dispatch_stored(array.dtype(), [&](auto zero) {
     std::ranges::copy(array.values<decltype(zero)>(), values.begin());
   });
   return values;

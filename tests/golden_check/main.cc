@@ -3,10 +3,13 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
 
 #include "launcher/huggingface/hf_folder.h"
 #include "launcher/process/job.h"
 #include "launcher/process/set_threads.h"
+#include "runtime/files.h"
 #include "runtime/standard_streams.h"
 #include "tests/golden_check/golden.h"
 
@@ -64,6 +67,28 @@ void check_or_stop(const Options& options, Communicator& world,
   }
 }
 
+// Of a folder's case, in so many copies; none without a file. Throws
+// InvalidArgument if the file has no such case.
+std::optional<Report::Errors> errors_of(const std::string& path,
+                                        const std::string& directory,
+                                        int64_t copies) {
+  if (path.empty()) return std::nullopt;
+  const std::string name =
+      std::filesystem::path(directory).lexically_normal().filename().string();
+  const nlohmann::json all = nlohmann::json::parse(read_text(path));
+  require(all.contains(name), path + ": no case " + name);
+  Report::Errors errors;
+  for (const auto& [quantity, of_copies] : all.at(name).items()) {
+    // What one number is the error of doesn't depend on the copies.
+    const bool one = of_copies.size() == 1;
+    require(one || copies <= std::ssize(of_copies),
+            path + ": " + name + ": no errors of " + std::to_string(copies) +
+                " copies");
+    errors[quantity] = of_copies.at(one ? 0 : copies - 1);
+  }
+  return errors;
+}
+
 int run(int* argc, char*** argv) {
   CLI::App app("Compares a folder of golden values with this program.",
                "golden_check");
@@ -72,11 +97,16 @@ int run(int* argc, char*** argv) {
       "--chunk 16 --dtype f32");
   Options options;
   std::vector<std::string> directories;
-  std::string dtype = "f64";
+  std::string dtype = "f64", errors_path;
   app.add_option("DIR", directories, "Folders, one case each")->required();
   app.add_option("--dtype", dtype, "Arithmetic")
-      ->check(CLI::IsMember({"f64", "f32"}))
+      ->check(CLI::IsMember({"f64", "f32", "bf16"}))
       ->capture_default_str();
+  app.add_option("--errors", errors_path,
+                 "JSON {case: {quantity: [error of 1 copy, 2, ...]}} of a "
+                 "reference with the same roundings: tolerances are twice "
+                 "these. bf16 needs it")
+      ->check(CLI::ExistingFile);
   app.add_option("--chunk", options.chunk,
                  "Tokens of a chunk, rounded up to mini-batches; 0: all")
       ->check(CLI::NonNegativeNumber);
@@ -96,7 +126,13 @@ int run(int* argc, char*** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
   }
-  options.dtype = dtype == "f64" ? DType::kF64 : DType::kF32;
+  for (const DType named : {DType::kF32, DType::kF64, DType::kBF16}) {
+    if (dtype == name_of(named)) options.dtype = named;
+  }
+  if (options.dtype == DType::kBF16 && errors_path.empty()) {
+    std::cerr << "golden_check: --dtype bf16: expected --errors\n";
+    return 2;
+  }
   bool ok = true;
   const int status = run_job(argc, argv, [&](Communicator& world) {
     world.set_timeout(ParallelConfig().timeout_seconds);
@@ -107,7 +143,8 @@ int run(int* argc, char*** argv) {
     }
     for (const std::string& directory : directories) {
       options.directory = directory;
-      Report report(world.rank() == 0);
+      Report report(world.rank() == 0,
+                    errors_of(errors_path, directory, options.micro_batch));
       check_or_stop(options, world, report);
       if (world.rank() == 0) ok = report.finish(directory) && ok;
     }

@@ -1,4 +1,5 @@
 #include "kernels/inner_rate.h"
+#include "kernels/pointwise.h"
 #include "models/build.h"
 #include "tests/golden_check/golden.h"
 
@@ -31,15 +32,22 @@ class ModuleProgram : public ChunkProgram {
     weights_ =
         std::make_unique<ParameterStore>(ctx, std::move(layout), options.dtype);
     layer_->bind(*weights_);
-    const auto load = [&](const char* name) {
-      return from_values(ctx, options.dtype, name,
+    const auto load = [&](const char* name, DType dtype) {
+      return from_values(ctx, dtype, name,
                          repeated(golden.values(name), options.micro_batch),
                          {sequences * tokens, shape[2]});
     };
-    x_ = load("x"), dy_ = load("cot.y");
+    const auto [compute, state, master] = weights_->precision();
+    x_ = load("x", compute), dy_ = load("cot.y", state);
   }
 
   ParameterStore& weights() { return *weights_; }
+  void load_weights(Context& ctx, const std::string& path) {
+    golden::load_weights(ctx, path, *weights_);
+    Tensor operands = weights_->operands();
+    if (operands.same_memory(weights_->flat())) return;
+    round(ctx, weights_->flat(), operands);
+  }
 
   // What the order of work depends on; remembers the chunk grid.
   ScheduleShape schedule_shape(const ChunkGrid& grid) {
@@ -181,8 +189,7 @@ void check_module(const Options& options, const Case& golden,
   Context ctx;
   ModuleProgram module(ctx, config, golden, options,
                        input_shape(config, golden));
-  load_weights(ctx, options.directory + "/weights.safetensors",
-               module.weights());
+  module.load_weights(ctx, options.directory + "/weights.safetensors");
   const int64_t chunk = chunk_length(options, config.mini_batch_size,
                                      module.tokens, config.halo_rows());
   report.remark("chunk_tokens " + std::to_string(chunk));
@@ -191,7 +198,7 @@ void check_module(const Options& options, const Case& golden,
                              .mini_batch_size = config.mini_batch_size,
                              .micro_batch_size = options.micro_batch});
   const ParameterLayout& layout = module.weights().layout();
-  GradientSum gradients(ctx, layout, options.dtype);
+  GradientSum gradients(ctx, layout, module.weights().dtype());
   gradients.start(ctx,
                   shape.micro_batches.size() * shape.micro_batches[0].size());
   const auto exchange = make_host_exchange(ctx, world);
@@ -217,7 +224,7 @@ void check_module(const Options& options, const Case& golden,
             : value_tolerance(options.dtype, 1e-5, reference(name)));
   }
   const Tensor learnable = module.weights().value("learnable_token_idx");
-  Tensor tok = ctx.allocate(learnable.shape(), options.dtype);
+  Tensor tok = ctx.allocate(learnable.shape(), learnable.dtype());
   token_scale_forward(ctx, learnable, tok);
   report.compare("mid.token_idx", to_values(ctx, tok),
                  golden.values("mid.token_idx"),

@@ -1,7 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace timepipe::golden {
@@ -26,7 +30,14 @@ inline Tolerance absolute(double limit) {
 // NaN, fails.
 class Report {
  public:
-  explicit Report(bool speaks) : speaks_(speaks) {}
+  // Errors of quantities by their names.
+  using Errors = std::map<std::string, double>;
+
+  // reference: errors of another implementation with the same roundings. Then
+  // its quantities are compared and no others, all of them, with tolerances of
+  // twice these errors.
+  explicit Report(bool speaks, std::optional<Errors> reference = std::nullopt)
+      : speaks_(speaks), reference_(std::move(reference)) {}
 
   void compare(const std::string& name, const Values& actual,
                const Values& expected, Tolerance tolerance);
@@ -44,7 +55,15 @@ class Report {
   bool finish(const std::string& directory) const;
 
  private:
+  void compare_to(const std::string& name, const Values& actual,
+                  const Values& expected, Tolerance tolerance);
+  // The tolerance of a quantity that is compared.
+  std::optional<Tolerance> tolerance_of(const std::string& quantity,
+                                        Tolerance tolerance);
+
   bool speaks_;
+  std::optional<Errors> reference_;
+  std::set<std::string> met_;  // quantities of the reference
   int64_t compared_ = 0, failed_ = 0;
   double worst_ = 0;
   std::string worst_name_;

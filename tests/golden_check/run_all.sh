@@ -55,3 +55,22 @@ for dtype in f64 f32; do
       exit 2 ;;
   esac
 done
+
+# The kinds that a reference that rounds to bf16 where we do has errors of.
+bf16=(--dtype bf16 --errors "$tests/golden/bf16_errors.json")
+rounded=()
+for folder in "${folders[@]}"; do
+  case $(basename "$folder") in
+    module_*) [[ $mode == *data ]] || rounded+=("$folder") ;;
+    model_*) rounded+=("$folder") ;;
+  esac
+done
+folders=("${rounded[@]}")
+case $mode in
+  one) for chunk in 0 16 48; do run "$check" "${bf16[@]}" --chunk "$chunk"; done ;;
+  ranks) on_ranks "${bf16[@]}" --chunk 16 --hot-rounds 0 ;;
+  data) on_ranks "${bf16[@]}" --chunk 32 --data-ranks 2 ;;
+  micro) run "$check" "${bf16[@]}" --chunk 16 --micro-batch 3 ;;
+  micro_ranks) on_ranks "${bf16[@]}" --chunk 16 --micro-batch 2 ;;
+  micro_data) on_ranks "${bf16[@]}" --chunk 16 --micro-batch 2 --data-ranks 2 ;;
+esac

@@ -50,7 +50,7 @@ void forward_into(Context& ctx, const DecodeProblem& p, DecodeOutputs& out) {
 }
 
 DecodeOutputs run_forward(Context& ctx, const DecodeProblem& p) {
-  DecodeOutputs out{nans_like(ctx, p.scan.xq), nans_like(ctx, p.sum_in),
+  DecodeOutputs out{nans_like(ctx, p.scan.dy), nans_like(ctx, p.sum_in),
                     nans_like(ctx, p.sum_in)};
   forward_into(ctx, p, out);
   return out;
@@ -243,6 +243,20 @@ TEST_P(TttDecode, BitsDoNotDependOnThreads) {
           d.dln_w, d.dstate,    d.dsum_in,      d.dln_b, d.dlr};
     }));
   }
+}
+
+TEST_P(TttDecode, StoresWhatItComputesInBf16) {
+  DecodeProblem p = problem(DType::kF32);
+  const auto results = [&](const ScanProblem& scan) {
+    p.scan = scan;
+    const DecodeOutputs out = run_forward(ctx_, p);
+    const DecodeGradients d = run_backward(ctx_, p);
+    return std::vector<Tensor>{out.y,   out.sum_out, out.state_last, d.dxq,
+                               d.dxk,   d.dxv,       d.dlr,          d.dtok,
+                               d.dln_w, d.dln_b,     d.dstate,       d.dsum_in};
+  };
+  const auto [stored, wide] = stored_and_wide(ctx_, p.scan);
+  expect_rounded(ctx_, results(stored), results(wide));
 }
 
 INSTANTIATE_TEST_SUITE_P(AllSizes, TttDecode,

@@ -75,7 +75,7 @@ struct InputGradients {
 struct ScanGradients : InputGradients {
   ScanGradients(Context& ctx, const ScanProblem& p)
       : InputGradients(ctx, p),
-        dstate_in(nans(ctx, {p.members * p.shape.state_size()}, p.xq.dtype())),
+        dstate_in(nans(ctx, {p.members * p.shape.state_size()}, p.lr.dtype())),
         dstart(nans_like(ctx, p.start)) {}
   TttScanGradients of(const ScanProblem& p) const {
     return {p.dy, dxq, dxk, dxv, dlr, dtok, dln_w, dln_b};
@@ -123,7 +123,7 @@ inline void forward_into(Context& ctx, const ScanProblem& p, ScanOutputs& out) {
 }
 
 inline ScanOutputs run_forward(Context& ctx, const ScanProblem& p) {
-  const DType dtype = p.xq.dtype();
+  const DType dtype = p.lr.dtype();
   const int64_t size = p.shape.state_size();
   ScanOutputs out{
       nans(ctx, p.xq.shape(), dtype), nans(ctx, {p.members * size}, dtype),
@@ -142,6 +142,37 @@ inline ScanGradients run_backward(Context& ctx, const ScanProblem& p,
                     d.dstart);
   ttt_scan_backward_finish(ctx, scan, rows);
   return d;
+}
+
+// The same numbers twice: q, k and v stored in bf16, and all in f32.
+inline std::pair<ScanProblem, ScanProblem> stored_and_wide(Context& ctx,
+                                                           ScanProblem p) {
+  ScanProblem wide = p;
+  const auto round = [&](Tensor& stored, Tensor& widened) {
+    const HostArray rounded = converted(download(ctx, stored), DType::kBF16);
+    stored = upload(ctx, rounded);
+    widened = upload(ctx, converted(rounded, DType::kF32));
+  };
+  round(p.xq, wide.xq);
+  round(p.xk, wide.xk);
+  round(p.xv, wide.xv);
+  return {p, wide};
+}
+
+// Whether results are the same bits, those that are stored in bf16 once
+// rounded, and rounding changes those.
+inline void expect_rounded(Context& ctx, const std::vector<Tensor>& stored,
+                           const std::vector<Tensor>& wide) {
+  ASSERT_EQ(stored.size(), wide.size());
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    const HostArray a = download(ctx, stored[i]), b = download(ctx, wide[i]);
+    if (a.dtype() == b.dtype()) {
+      EXPECT_TRUE(same_bits(a, b)) << "result " << i;
+      continue;
+    }
+    EXPECT_TRUE(same_bits(a, converted(b, a.dtype()))) << "result " << i;
+    EXPECT_FALSE(same_bits(converted(a, b.dtype()), b)) << "result " << i;
+  }
 }
 
 // The tensors with a row per token.

@@ -227,6 +227,16 @@ TEST_P(TttScanOf, SinglePrecisionAgreesWithDouble) {
   }
 }
 
+// Documents, padding and a partial mini-batch.
+TEST_P(TttScanOf, StoresWhatItComputesInBf16) {
+  Context ctx;
+  const auto [stored, wide] = stored_and_wide(
+      ctx, random_problem(ctx, {GetParam(), 2, 8, 4}, 39,
+                          {{0, 9, 3, false}, {12, 8, 0, true}, {20, 18, 0, 1}},
+                          DType::kF32));
+  expect_rounded(ctx, run_both(ctx, stored), run_both(ctx, wide));
+}
+
 INSTANTIATE_TEST_SUITE_P(BothModels, TttScanOf,
                          Values(InnerModel::kLinear, InnerModel::kMlp),
                          [](const auto& info) {

@@ -83,6 +83,28 @@ digest_of() { sed -n 's/^ "digest": "\(.*\)",$/\1/p' "$1/manifest.json"; }
   fail "f32, f64 and back: other weights"
 echo "ok: f32 and f64"
 
+# A run of f32 goes on in bf16, from the same weights: both keep f32.
+run "${train[@]}" run_dir=bf16 init_from=run train.dtype=bf16 \
+  optimizer.lr=1e-30 optimizer.end_lr=0 optimizer.steps=1
+grep -q '"dtype": "f32"' bf16/checkpoints/step-000001/manifest.json ||
+  fail "the weights of bf16 aren't f32"
+[ "$(digest_of run/checkpoints/step-000003)" = "$(digest_of bf16/checkpoints/step-000001)" ] ||
+  fail "bf16: other weights"
+loss_of() { grep -o '"loss": *[0-9.]*' "$1" | head -n 1; }
+for dtype in f32 bf16; do
+  run eval bf16 --data text --dtype $dtype --json in-$dtype
+done
+run eval bf16 --data text --json own
+[ "$(loss_of own)" = "$(loss_of in-bf16)" ] || fail "eval isn't as trained" own
+[ "$(loss_of own)" != "$(loss_of in-f32)" ] || fail "bf16 rounds nothing" own
+run eval run --data text --dtype bf16 --json other
+[ "$(loss_of own)" = "$(loss_of other)" ] || fail "the same weights, another loss"
+run generate bf16 --prompt 12345678 --max-new-tokens 9 --temperature 0 --ids
+run score bf16 --tokens text --logits logits && rm logits
+run checkpoint export bf16 bf16.hf --dtype bf16
+run eval bf16.hf --data text --dtype bf16 --json exported
+echo "ok: from f32 to bf16"
+
 # Another depth or width is named by its field.
 wrong "model.num_layers: {" "${train[@]}" init_from=run model.num_layers=3
 wrong "model.hidden_size: {" "${train[@]}" init_from=run model.hidden_size=32

@@ -35,8 +35,9 @@ cmp <(grep -o '"digest":"[0-9a-f]*"' whole/metrics.jsonl) \
 
 # What sequences carry goes along, through documents: stopped at step 5 on 2x2, at
 # 7 on 3x1, at 10 on 1x2, ended by one process; other data are refused.
+# In bf16: what is kept is f32.
 carry=("${run[@]}" data.carry_state=true data.documents=carry data.bos_id=101
-  data.sequence_length=1024 optimizer.steps=12)
+  data.sequence_length=1024 optimizer.steps=12 train.dtype=bf16)
 "$timepipe" "${carry[@]}" run_dir=carry >out || fail "carried states" out
 last=
 for stop in "5 2 2" "7 3 1" "10 1 2"; do

@@ -37,10 +37,11 @@ inline double normal(Generator& rng) {
 template <class F>
 HostArray generate(Shape shape, DType dtype, F&& f) {
   HostArray array(std::move(shape), dtype);
-  dispatch(dtype, [&](auto zero) {
+  dispatch_stored(dtype, [&](auto zero) {
     using T = decltype(zero);
     int64_t i = 0;
-    for (T& v : array.values<T>()) v = static_cast<T>(f(i++));
+    for (T& v : array.values<T>())
+      v = static_cast<T>(static_cast<double>(f(i++)));
   });
   return array;
 }
@@ -104,7 +105,7 @@ inline Tensor clone(Context& ctx, const Tensor& t) {
 
 inline std::vector<double> to_f64(const HostArray& array) {
   std::vector<double> values;
-  dispatch(array.dtype(), [&](auto zero) {
+  dispatch_stored(array.dtype(), [&](auto zero) {
     const auto all = array.values<decltype(zero)>();
     values.assign(all.begin(), all.end());
   });

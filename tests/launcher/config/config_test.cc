@@ -378,7 +378,7 @@ TEST_F(Config, RanksHaveChunks) {
             "parallel.data: 3, expected at most 2, data.batch in micro-batches "
             "of data.micro_batch = 3: data ranks take whole ones");
   EXPECT_EQ(mistake(kSmallest, {"data.batch=5", "data.micro_batch=6"}),
-            "data.micro_batch: 6, expected 1 to 5");
+            "data.micro_batch: 6, expected 1 to 5, which is data.batch");
 }
 
 }  // namespace

@@ -23,20 +23,30 @@ RunConfig small() {
 
 TEST(Progress, TheShareOfThePeakIsAtMostOne) {
   Progress progress(small(), /*peak_flops=*/1.0, 0, false);
-  EXPECT_EQ(progress.step_time().peak_share, 1);  // that was no peak
+  EXPECT_EQ(progress.step_time(1 << 20).peak_share, 1);  // that was no peak
 }
 
 TEST(Progress, TheLargestPeakIsKept) {
   const double least = 1e30, most = 1e40;
   Progress progress(small(), least, 0, false);
-  EXPECT_GT(progress.step_time().peak_share, 0);
+  EXPECT_GT(progress.step_time(1 << 20).peak_share, 0);
   progress.raise_peak(most);
-  const StepTime time = progress.step_time();
+  const StepTime time = progress.step_time(1 << 20);
   const double flops = training_flops_per_token(small().model) * (1 << 20);
   EXPECT_DOUBLE_EQ(time.peak_share, flops / time.seconds / most);
   progress.raise_peak(least);
-  const StepTime next = progress.step_time();
+  const StepTime next = progress.step_time(1 << 20);
   EXPECT_DOUBLE_EQ(next.peak_share, flops / next.seconds / most);
+}
+
+// Padding and rows without a label do no useful work.
+TEST(Progress, SpeedAndShareCountLabels) {
+  Progress progress(small(), /*peak_flops=*/1e40, 0, false);
+  const StepTime time = progress.step_time(1000);
+  EXPECT_DOUBLE_EQ(time.tokens_per_second, 1000 / time.seconds);
+  EXPECT_DOUBLE_EQ(
+      time.peak_share,
+      time.tokens_per_second * training_flops_per_token(small().model) / 1e40);
 }
 
 TEST(Progress, SmallNumbersAreNotZero) {
@@ -49,7 +59,10 @@ TEST(Progress, SmallNumbersAreNotZero) {
                    .finite = true,
                    .labels = 1,
                    .digest = 0x123},
-                  {.seconds = 1, .tokens_per_second = 0.125, .peak_share = 0});
+                  {.seconds = 1,
+                   .tokens_per_second = 0.125,
+                   .peak_share = 0,
+                   .peak_flops = 1});
     return ::testing::internal::GetCapturedStdout();
   };
   EXPECT_THAT(line(1e-9, 2e-7),

@@ -30,7 +30,8 @@ MemoryPlan plan_of_step(const Scenario& scenario, const Layout& layout,
   }
   const TrainConfig train{.micro_batch = scenario.micro_batch,
                           .chunk_tokens = scenario.chunk_tokens,
-                          .hot_rounds = layout.hot_rounds};
+                          .hot_rounds = layout.hot_rounds,
+                          .dtype = scenario.dtype};
   const ParallelConfig parallel{.time = layout.time, .data = layout.data};
   return plan_memory(
              {.model = scenario.model,
@@ -54,11 +55,7 @@ std::vector<Taken> taken_by_step(const Scenario& scenario,
   run_thread_ranks(static_cast<int>(taken.size()), [&](Communicator& world) {
     const Threads one_thread(1);
     Context ctx;
-    Trainer trainer(ctx, world, scenario.model,
-                    {.micro_batch = scenario.micro_batch,
-                     .chunk_tokens = scenario.chunk_tokens,
-                     .hot_rounds = layout.hot_rounds},
-                    {.time = layout.time, .data = layout.data}, {});
+    Trainer trainer = make_trainer(scenario, layout, ctx, world);
     initialise(ctx, scenario.model, 3, trainer.model().weights());
     const Batch batch = scenario_batch(scenario, 0);
     Taken& mine = taken[world.rank()];
@@ -83,7 +80,8 @@ std::vector<Taken> taken_by_step(const Scenario& scenario,
 // Weights, sums and activations to the byte; borders never below what is taken,
 // and above it by what is on its way; scratch about.
 TEST(MemoryPlan, IsNearWhatAStepTakes) {
-  for (const char* name : {"linear_mamba", "mlp_transformer", "side_by_side"}) {
+  for (const char* name : {"linear_mamba", "mlp_transformer", "side_by_side",
+                           "in_bf16", "mlp_in_bf16"}) {
     for (const Layout& layout : std::vector<Layout>{
              {1, 1, 1}, {1, 1, 0}, {2, 1, 1}, {3, 1, 2}, {2, 2, kAll}}) {
       SCOPED_TRACE(std::string(name) + " on " + std::to_string(layout.time) +

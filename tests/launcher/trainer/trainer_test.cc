@@ -78,7 +78,8 @@ TEST(LayoutDoesNotChangeTheBitsOfAWideModel, OfThreadsAndRanks) {
 
 INSTANTIATE_TEST_SUITE_P(Backbones, LayoutDoesNotChangeTheBits,
                          ::testing::Values("linear_mamba", "mlp_transformer",
-                                           "side_by_side"),
+                                           "side_by_side", "in_bf16",
+                                           "mlp_in_bf16"),
                          [](const auto& info) { return info.param; });
 
 // States go from the rank of a sequence's last chunk to that of its first.

@@ -76,6 +76,20 @@ Scenario carried_side_by_side() {
   return s;
 }
 
+Scenario in_bf16() {
+  Scenario s = carried_side_by_side();
+  s.dtype = DType::kBF16;
+  s.steps = 8;  // the sequences end after five
+  return s;
+}
+
+Scenario mlp_in_bf16() {
+  Scenario s = mlp_transformer();
+  s.dtype = DType::kBF16;
+  s.steps = 6;
+  return s;
+}
+
 Scenario wide() {
   Scenario s = scenario(InnerModel::kLinear, true);
   s.model.hidden_size = 256;
@@ -92,6 +106,8 @@ Scenario scenario_named(const std::string& name) {
   if (name == "carried") return carried();
   if (name == "side_by_side") return side_by_side();
   if (name == "carried_side_by_side") return carried_side_by_side();
+  if (name == "in_bf16") return in_bf16();
+  if (name == "mlp_in_bf16") return mlp_in_bf16();
   if (name == "wide") return wide();
   throw InvalidArgument("scenario: " + name);
 }
@@ -131,6 +147,7 @@ Trainer make_trainer(const Scenario& scenario, const Layout& layout,
   TrainConfig train;
   train.chunk_tokens = scenario.chunk_tokens;
   train.micro_batch = scenario.micro_batch;
+  train.dtype = scenario.dtype;
   train.hot_rounds = layout.hot_rounds;
   ParallelConfig parallel;
   parallel.time = layout.time;

@@ -17,6 +17,7 @@ struct Scenario {
   bool carries = false;  // sequences go on from step to step, five at a time
   std::vector<int64_t> lengths = {304, 168};  // the last chunks are short
   int64_t micro_batch = 1;
+  DType dtype = DType::kF32;
 };
 
 Scenario linear_mamba();     // TTT-Linear, Mamba backbone
@@ -24,6 +25,8 @@ Scenario mlp_transformer();  // TTT-MLP, Transformer backbone
 Scenario carried();          // linear_mamba() whose sequences go on
 Scenario side_by_side();     // linear_mamba() of five sequences, two at a time
 Scenario carried_side_by_side();  // the same, and they go on
+Scenario in_bf16();  // carried_side_by_side(), computed in bf16
+Scenario mlp_in_bf16();
 Scenario wide();  // 3 steps of a model that threads have sums to split in
 // Of the names above. Throws InvalidArgument for another one.
 Scenario scenario_named(const std::string& name);
