@@ -18,7 +18,8 @@ bits_per_byte() { # bits_per_byte DTYPE SEED [field=value...]
     fail "$1, seed $2: didn't train" "$work/log"
   "$now" eval "$run" --data "$text" --held-out --json "$work/eval.json" \
     >"$work/log" 2>&1 || fail "$1, seed $2: no evaluation" "$work/log"
-  sed -n 's/^ *"bits_per_byte": *\([0-9.]*\).*/\1/p' "$work/eval.json"
+  grep -o '"bits_per_byte": *[0-9.]*' "$work/eval.json" | grep -o '[0-9.]*$' ||
+    fail "$1, seed $2: no bits per byte" "$work/eval.json"
 }
 
 f32=$(bits_per_byte f32 0 "$@")

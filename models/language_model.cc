@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "kernels/embedding.h"
-#include "kernels/pointwise.h"
 #include "kernels/rmsnorm.h"
 #include "models/build.h"
 #include "models/model_size.h"
@@ -36,9 +35,7 @@ LanguageModel::LanguageModel(Context& ctx, const ModelConfig& config,
 }
 
 void LanguageModel::round_weights(Context& ctx) const {
-  Tensor operands = weights_->operands();
-  if (operands.same_memory(weights_->flat())) return;
-  round(ctx, weights_->flat(), operands);
+  round_operands(ctx, *weights_);
 }
 
 void LanguageModel::set_batch(Context& ctx, ChunkedBatch batch) {

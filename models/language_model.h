@@ -36,7 +36,8 @@ class LanguageModel : public ChunkProgram {
   Tensor final_norm() const { return weights_->value(norm_); }
   Tensor output_embedding() const { return weights_->operand(head_); }
   // The weights as products read them, from the masters: before the first
-  // product that is to know a change. set_batch() does it.
+  // product that is to know a change. set_batch() does it, and a Decoder when
+  // it is made.
   void round_weights(Context& ctx) const;
 
   // The batch that the next chunks belong to. Forgets the losses of the last.

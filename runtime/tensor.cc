@@ -37,6 +37,14 @@ const char* name_of(DType dtype) {
   return "?";
 }
 
+std::optional<DType> dtype_named(const std::string& name) {
+  for (const DType dtype :
+       {DType::kF32, DType::kF64, DType::kBF16, DType::kI64}) {
+    if (name == name_of(dtype)) return dtype;
+  }
+  return std::nullopt;
+}
+
 std::string to_string(const Shape& shape) {
   std::string text = "[";
   for (const int64_t d : shape) {

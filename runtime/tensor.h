@@ -3,7 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <type_traits>
 
 #include "runtime/bf16.h"
@@ -15,6 +17,7 @@ namespace timepipe {
 enum class DType { kF32, kF64, kBF16, kI64 };
 
 int64_t size_of(DType dtype);
+std::optional<DType> dtype_named(const std::string& name);
 const char* name_of(DType dtype);  // "f32", "f64", "bf16", "i64"
 
 template <class T>
@@ -95,8 +98,11 @@ void dispatch(DType dtype, F&& f) {
 //     using T = Wide<A>; ...
 template <class F>
 void dispatch_stored(DType dtype, F&& f) {
+  if (dtype == DType::kF32) return f(float{});
+  if (dtype == DType::kF64) return f(double{});
   if (dtype == DType::kBF16) return f(bf16{});
-  dispatch(dtype, f);
+  throw InvalidArgument(std::string("dtype: ") + name_of(dtype) +
+                        ", expected f32, f64 or bf16");
 }
 
 }  // namespace timepipe

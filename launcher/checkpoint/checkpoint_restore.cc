@@ -168,7 +168,8 @@ void restore(Context& ctx, const CheckpointReader& checkpoint, Trainer& trainer,
   const DType dtype = checkpoint.manifest().dtype;
   require(dtype == weights.dtype(),
           checkpoint.folder() + ": dtype " + name_of(dtype) +
-              ", expected train.dtype = " + name_of(weights.dtype()));
+              ", expected that of the run's weights, " +
+              name_of(weights.dtype()));
   restore_weights(ctx, checkpoint, weights);
   restore_moments(ctx, checkpoint, trainer);
   restore_carried(ctx, checkpoint, trainer, sequences);

@@ -22,8 +22,8 @@ struct OpenModel {
 
 // Opens a checkpoint's folder, the newest valid checkpoint of a run folder
 // (those that are broken are named on stderr) or a Hugging Face folder. dtype:
-// of the weights here; without one, that of the checkpoint, f32 for Hugging
-// Face. Throws IoError or InvalidArgument naming path and reason.
+// what computes, as train.dtype; without one, the run's, f32 for Hugging Face.
+// Throws IoError or InvalidArgument naming path and reason.
 OpenModel open_model(Context& ctx, const std::string& path,
                      std::optional<DType> dtype = std::nullopt);
 

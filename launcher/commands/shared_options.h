@@ -50,12 +50,7 @@ struct ComputeTypeOption {
                     "Default: the run's; f32 for a Hugging Face folder")
         ->check(CLI::IsMember({"f32", "f64", "bf16"}));
   }
-  std::optional<DType> type() const {
-    for (const DType dtype : {DType::kF32, DType::kF64, DType::kBF16}) {
-      if (name == name_of(dtype)) return dtype;
-    }
-    return std::nullopt;
-  }
+  std::optional<DType> type() const { return dtype_named(name); }
 };
 
 inline constexpr const char* kTokenTypeOfModel =

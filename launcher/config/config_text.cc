@@ -27,6 +27,7 @@ using google::protobuf::Reflection;
 static_assert(int{schema::Model::mlp} == int(InnerModel::kMlp) &&
               int{schema::Model::torch_uniform} ==
                   int(ConvInit::kTorchUniform) &&
+              int{schema::Train::f64} == int(DType::kF64) &&
               int{schema::Train::bf16} == int(DType::kBF16) &&
               int{schema::Data::carry} == int(Documents::kCarry) &&
               int{schema::Data::jax} == int(Loss::kJax) &&

@@ -18,29 +18,31 @@ namespace timepipe {
 namespace {
 
 // The greediest of the places that take scratch: the backward passes of MLP,
-// inner loop and head on a chunk.
+// the TTT layer's output, inner loop and head on a chunk.
 int64_t scratch_bytes(const LanguageModel& model, const SlabSize& slab) {
   const ModelConfig& config = model.config();
   const Precision& precision = model.weights().precision();
   const int64_t tokens =
       chunk_rows(slab.members, slab.tokens, config.mini_batch_size).count();
-  const int64_t wide = size_of(precision.state);
+  const int64_t full = size_of(precision.state);
   const int64_t operand = size_of(precision.compute);
   const int64_t C = config.hidden_size, F = config.intermediate_size;
   const int64_t V = config.vocab_size;
-  int64_t mlp =
-      tokens * (4 * F + C) * operand + tokens * C * wide + C * F * wide;
-  int64_t head = tokens * C * (operand + wide) + V * C * wide +
-                 std::min(tokens, cross_entropy_tile_rows(V)) * V * wide;
-  if (operand < wide) {  // dx as an operand; what products widen
-    mlp += tokens * C * operand + tokens * (C + F) * wide;
-    head += (V + tokens) * C * wide;
+  const int64_t gates = config.use_gate ? 2 : 0;
+  int64_t mlp = tokens * ((4 * F + C) * operand + C * full) + C * F * full;
+  int64_t output = tokens * C * (2 * full + gates * operand) + C * C * full;
+  int64_t head = tokens * C * (operand + full) + V * C * full +
+                 std::min(tokens, cross_entropy_tile_rows(V)) * V * full;
+  if (operand < full) {  // dx as an operand; what products widen
+    mlp += tokens * (C * operand + (C + F) * full);
+    output += tokens * C * (operand + 2 * full);
+    head += (V + tokens) * C * full;
   }
   const TttShape inner = config.ttt_shape();
   const int64_t scan =
       ttt_scan_scratch_bytes(inner, slab.members, precision.state) +
-      (1 + 2 * slab.members) * inner.state_size() * wide;
-  return std::max({mlp, head, scan});
+      (1 + 2 * slab.members) * inner.state_size() * full;
+  return std::max({mlp, output, head, scan});
 }
 
 // Ids and targets of this data rank's sequences, and of the next step's; the

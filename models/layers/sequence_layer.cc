@@ -13,6 +13,13 @@ void add_gradient(Context& ctx, const ParameterStore& weights,
   gradients.add(ctx, parameter, gradient);
 }
 
+void round_operands(Context& ctx, const ParameterStore& weights) {
+  Tensor operands = weights.operands();
+  if (!operands.same_memory(weights.flat())) {
+    round(ctx, weights.flat(), operands);
+  }
+}
+
 Tensor operand_of(Context& ctx, const Tensor& x, const Precision& precision) {
   if (x.dtype() == precision.compute) return x;
   Tensor rounded = ctx.allocate(x.shape(), precision.compute);

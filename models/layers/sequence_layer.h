@@ -101,6 +101,8 @@ void add_gradient(Context& ctx, const ParameterStore& weights,
                   int64_t parameter, GradientSum& gradients,
                   const std::function<void(Tensor&)>& compute);
 
+// The copies of the weights that products read, from the masters.
+void round_operands(Context& ctx, const ParameterStore& weights);
 // x as products read it: rounded, or x itself if that is its type.
 Tensor operand_of(Context& ctx, const Tensor& x, const Precision& precision);
 

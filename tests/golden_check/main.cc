@@ -67,26 +67,16 @@ void check_or_stop(const Options& options, Communicator& world,
   }
 }
 
-// Of a folder's case, in so many copies; none without a file. Throws
-// InvalidArgument if the file has no such case.
+// Of a folder's case; none without a file. Throws InvalidArgument if the file
+// has no such case.
 std::optional<Report::Errors> errors_of(const std::string& path,
-                                        const std::string& directory,
-                                        int64_t copies) {
+                                        const std::string& directory) {
   if (path.empty()) return std::nullopt;
   const std::string name =
       std::filesystem::path(directory).lexically_normal().filename().string();
   const nlohmann::json all = nlohmann::json::parse(read_text(path));
   require(all.contains(name), path + ": no case " + name);
-  Report::Errors errors;
-  for (const auto& [quantity, of_copies] : all.at(name).items()) {
-    // What one number is the error of doesn't depend on the copies.
-    const bool one = of_copies.size() == 1;
-    require(one || copies <= std::ssize(of_copies),
-            path + ": " + name + ": no errors of " + std::to_string(copies) +
-                " copies");
-    errors[quantity] = of_copies.at(one ? 0 : copies - 1);
-  }
-  return errors;
+  return all.at(name).get<Report::Errors>();
 }
 
 int run(int* argc, char*** argv) {
@@ -103,9 +93,8 @@ int run(int* argc, char*** argv) {
       ->check(CLI::IsMember({"f64", "f32", "bf16"}))
       ->capture_default_str();
   app.add_option("--errors", errors_path,
-                 "JSON {case: {quantity: [error of 1 copy, 2, ...]}} of a "
-                 "reference with the same roundings: tolerances are twice "
-                 "these. bf16 needs it")
+                 "JSON {case: {quantity: error}} of a reference with the same "
+                 "roundings: tolerances are twice these. bf16 needs it")
       ->check(CLI::ExistingFile);
   app.add_option("--chunk", options.chunk,
                  "Tokens of a chunk, rounded up to mini-batches; 0: all")
@@ -126,9 +115,7 @@ int run(int* argc, char*** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
   }
-  for (const DType named : {DType::kF32, DType::kF64, DType::kBF16}) {
-    if (dtype == name_of(named)) options.dtype = named;
-  }
+  options.dtype = dtype_named(dtype).value();
   if (options.dtype == DType::kBF16 && errors_path.empty()) {
     std::cerr << "golden_check: --dtype bf16: expected --errors\n";
     return 2;
@@ -143,8 +130,7 @@ int run(int* argc, char*** argv) {
     }
     for (const std::string& directory : directories) {
       options.directory = directory;
-      Report report(world.rank() == 0,
-                    errors_of(errors_path, directory, options.micro_batch));
+      Report report(world.rank() == 0, errors_of(errors_path, directory));
       check_or_stop(options, world, report);
       if (world.rank() == 0) ok = report.finish(directory) && ok;
     }

@@ -1,5 +1,4 @@
 #include "kernels/inner_rate.h"
-#include "kernels/pointwise.h"
 #include "models/build.h"
 #include "tests/golden_check/golden.h"
 
@@ -44,9 +43,7 @@ class ModuleProgram : public ChunkProgram {
   ParameterStore& weights() { return *weights_; }
   void load_weights(Context& ctx, const std::string& path) {
     golden::load_weights(ctx, path, *weights_);
-    Tensor operands = weights_->operands();
-    if (operands.same_memory(weights_->flat())) return;
-    round(ctx, weights_->flat(), operands);
+    round_operands(ctx, *weights_);
   }
 
   // What the order of work depends on; remembers the chunk grid.

@@ -6,6 +6,7 @@
 #   data:  every model, opt and hf folder on RANKS ranks, two of them data ranks
 #   micro, micro_ranks, micro_data: the same folders with 2 or 3 sequences side by
 #          side, copies and mixtures of the folder's, in both precisions
+# and modules and models in bf16, too.
 # Folders: tests/golden, and all of the design's goldens where they are at hand.
 set -euo pipefail
 check=$1 mode=$2 ranks=$3 mpiexec=${4:-mpirun}

@@ -41,12 +41,12 @@ class StoredInBf16 : public ::testing::Test {
     return {nans(ctx_, shape, kStored), nans(ctx_, shape, kWide)};
   }
 
-  // That rounding changed something, and nothing else did.
+  Both statistics(int64_t rows) {
+    return {nans(ctx_, {rows}, kWide), nans(ctx_, {rows}, kWide)};
+  }
+
   void expect_rounded(const Both& result) {
-    const HostArray stored = download(ctx_, result.stored);
-    const HostArray computed = download(ctx_, result.wide);
-    EXPECT_TRUE(same_bits(stored, converted(computed, kStored)));
-    EXPECT_FALSE(same_bits(converted(stored, kWide), computed));
+    testing::expect_rounded(ctx_, result.stored, result.wide);
   }
   void expect_same(const Tensor& a, const Tensor& b) {
     EXPECT_TRUE(same_bits(ctx_, a, b));
@@ -65,7 +65,7 @@ TEST_F(StoredInBf16, Round) {
 
 TEST_F(StoredInBf16, RmsNorm) {
   const Tensor x = wide({5, 33}), w = wide({33});
-  Both y = both({5, 33}), rstd{nans(ctx_, {5}, kWide), nans(ctx_, {5}, kWide)};
+  Both y = both({5, 33}), rstd = statistics(5);
   rmsnorm_forward(ctx_, x, w, 1e-6, y.stored, rstd.stored);
   rmsnorm_forward(ctx_, x, w, 1e-6, y.wide, rstd.wide);
   expect_rounded(y);
@@ -75,10 +75,12 @@ TEST_F(StoredInBf16, RmsNorm) {
 TEST_F(StoredInBf16, LayerNorm) {
   const Tensor x = wide({5, 33}), w = wide({33}), b = wide({33});
   Both y = both({5, 33});
-  Tensor mean = nans(ctx_, {5}, kWide), rstd = nans(ctx_, {5}, kWide);
-  layernorm_forward(ctx_, x, w, b, 1e-6, y.stored, mean, rstd);
-  layernorm_forward(ctx_, x, w, b, 1e-6, y.wide, mean, rstd);
+  Both mean = statistics(5), rstd = statistics(5);
+  layernorm_forward(ctx_, x, w, b, 1e-6, y.stored, mean.stored, rstd.stored);
+  layernorm_forward(ctx_, x, w, b, 1e-6, y.wide, mean.wide, rstd.wide);
   expect_rounded(y);
+  expect_same(mean.stored, mean.wide);
+  expect_same(rstd.stored, rstd.wide);
 }
 
 TEST_F(StoredInBf16, Rope) {
@@ -234,6 +236,11 @@ TEST_F(StoredInBf16, GradientsOfLogits) {
   const Results stored = run(x.stored, table.stored);
   const Results computed = run(x.wide, table.wide);
   expect_same(stored.loss, computed.loss);
+  Tensor loss = nans(ctx_, {1}, DType::kF64);
+  cross_entropy_forward(
+      ctx_, {rows_of_one(kRows), x.stored, table.stored, targets, scales},
+      loss);
+  expect_same(loss, computed.loss);
   Both dlogits = both({kRows, kVocab});
   round(ctx_, stored.dx, dlogits.stored);
   expect_rounded({dlogits.stored, computed.dx});

@@ -22,4 +22,13 @@ inline auto refuses(const std::string& text) {
   return ::testing::ThrowsMessage<InvalidArgument>(HasSubstr(text));
 }
 
+// What a kernel stored in bf16, and what it computes in f32: that rounding
+// changed something, and nothing else did.
+inline void expect_rounded(Context& ctx, const Tensor& stored,
+                           const Tensor& computed) {
+  const HostArray a = download(ctx, stored), b = download(ctx, computed);
+  EXPECT_TRUE(same_bits(a, converted(b, a.dtype())));
+  EXPECT_FALSE(same_bits(converted(a, b.dtype()), b));
+}
+
 }  // namespace timepipe::testing

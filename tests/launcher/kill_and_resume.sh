@@ -34,34 +34,37 @@ cmp <(grep -o '"digest":"[0-9a-f]*"' whole/metrics.jsonl) \
   <(grep -o '"digest":"[0-9a-f]*"' moved/metrics.jsonl) || fail "digests of the steps"
 
 # What sequences carry goes along, through documents: stopped at step 5 on 2x2, at
-# 7 on 3x1, at 10 on 1x2, ended by one process; other data are refused.
-# In bf16: what is kept is f32.
-carry=("${run[@]}" data.carry_state=true data.documents=carry data.bos_id=101
-  data.sequence_length=1024 optimizer.steps=12 train.dtype=bf16)
-"$timepipe" "${carry[@]}" run_dir=carry >out || fail "carried states" out
-last=
-for stop in "5 2 2" "7 3 1" "10 1 2"; do
-  read -r step time data <<<"$stop"
-  "$mpiexec" -n $((time * data)) "$timepipe" "${carry[@]}" run_dir=carry4 \
-    parallel.time="$time" parallel.data="$data" checkpoint.every="$step" \
-    >out 2>&1 || fail "carried, $stop" out
-  [ -z "$last" ] || grep -q "resumed after step $last\b" out ||
-    fail "carried, $stop: did not resume" out
-  last=$step
-  for folder in carry4/checkpoints/*; do
-    [ "$((10#${folder##*-}))" -eq "$step" ] || rm -rf "$folder"
+# 7 on 3x1, at 10 on 1x2, ended by one process; other data are refused. In bf16
+# what is kept is f32 as well.
+for dtype in bf16 f32; do
+  rm -rf carry carry4
+  carry=("${run[@]}" data.carry_state=true data.documents=carry data.bos_id=101
+    data.sequence_length=1024 optimizer.steps=12 train.dtype="$dtype")
+  "$timepipe" "${carry[@]}" run_dir=carry >out || fail "carried states" out
+  last=
+  for stop in "5 2 2" "7 3 1" "10 1 2"; do
+    read -r step time data <<<"$stop"
+    "$mpiexec" -n $((time * data)) "$timepipe" "${carry[@]}" run_dir=carry4 \
+      parallel.time="$time" parallel.data="$data" checkpoint.every="$step" \
+      >out 2>&1 || fail "carried, $stop" out
+    [ -z "$last" ] || grep -q "resumed after step $last\b" out ||
+      fail "carried, $stop: did not resume" out
+    last=$step
+    for folder in carry4/checkpoints/*; do
+      [ "$((10#${folder##*-}))" -eq "$step" ] || rm -rf "$folder"
+    done
+    "$timepipe" checkpoint verify carry4/checkpoints/* >out ||
+      fail "carried states don't verify" out
+    grep -q '"border": "halo_qk"' carry4/checkpoints/*/manifest.json ||
+      fail "nothing is carried over step $step"
   done
-  "$timepipe" checkpoint verify carry4/checkpoints/* >out ||
-    fail "carried states don't verify" out
-  grep -q '"border": "halo_qk"' carry4/checkpoints/*/manifest.json ||
-    fail "nothing is carried over step $step"
+  "$timepipe" "${carry[@]}" run_dir=carry4 >out 2>&1 || fail "carried, 1" out
+  grep -q 'resumed after step 10\b' out || fail "carried: did not resume" out
+  "$timepipe" checkpoint diff carry carry4 || fail "other bits of carried states"
+  cmp <(grep -o '"digest":"[0-9a-f]*"' carry/metrics.jsonl) \
+    <(grep -o '"digest":"[0-9a-f]*"' carry4/metrics.jsonl) ||
+    fail "digests of the steps with carried states"
 done
-"$timepipe" "${carry[@]}" run_dir=carry4 >out 2>&1 || fail "carried, 1" out
-grep -q 'resumed after step 10\b' out || fail "carried: did not resume" out
-"$timepipe" checkpoint diff carry carry4 || fail "other bits of carried states"
-cmp <(grep -o '"digest":"[0-9a-f]*"' carry/metrics.jsonl) \
-  <(grep -o '"digest":"[0-9a-f]*"' carry4/metrics.jsonl) ||
-  fail "digests of the steps with carried states"
 rm -rf carry4/checkpoints/step-000012
 cp text kept
 printf x | dd of=text bs=1 seek=5000 conv=notrunc 2>/dev/null

@@ -19,7 +19,8 @@ using namespace testing;
 constexpr int64_t kAllHot = 1000;
 
 // Of different lengths, with documents and weights of labels of their own: what
-// the shorter ones lack is padding. Eight: micro-batches of 3 leave one of 2.
+// the shorter ones lack is padding. Eight: micro-batches of 3 leave one of 2,
+// those of 7 one of 1.
 Batch uneven_batch() {
   Batch batch = packed_batch(7);
   Generator rng(31);
@@ -46,14 +47,14 @@ class MicroBatchTest : public ::testing::TestWithParam<ModelOptions> {
 };
 
 TEST_P(MicroBatchTest, EqualsSequencesOneAfterTheOther) {
-  for (const int64_t detach_every : {0, 2}) {
-    const ModelResult expected = run_model(run_of(1, detach_every));
-    for (const int64_t size : {2, 3, 8}) {
-      SCOPED_TRACE(size);
-      expect_close(run_of(size).config, run_model(run_of(size, detach_every)),
-                   expected, kSameF64);
-    }
+  const ModelResult expected = run_model(run_of(1));
+  for (const int64_t size : {3, 7, 8}) {
+    SCOPED_TRACE(size);
+    expect_close(run_of(1).config, run_model(run_of(size)), expected, kSameF64);
   }
+  constexpr int64_t kDetachEvery = 2;
+  expect_close(run_of(1).config, run_model(run_of(3, kDetachEvery)),
+               run_model(run_of(1, kDetachEvery)), kSameF64);
 }
 
 TEST_P(MicroBatchTest, ActivationsEqualThoseOfSequencesAlone) {

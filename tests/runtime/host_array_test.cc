@@ -55,9 +55,13 @@ TEST(Converted, GivesTheNearestNumbersOfTheOtherType) {
   EXPECT_THAT(again.values<double>(),
               ElementsAre(static_cast<double>(0.1F), -3, 0x1p100));
   EXPECT_TRUE(testing::same_bits(converted(wide, DType::kF64), wide));
+  const HostArray stored = converted(narrow, DType::kBF16);
+  EXPECT_EQ(stored.size_bytes(), 6);
+  EXPECT_THAT(converted(stored, DType::kF32).values<float>(),
+              ElementsAre(0.10009765625F, -3.F, 0x1p100F));
   EXPECT_THAT(
       [&] { converted(wide, DType::kI64); },
-      ThrowsMessage<InvalidArgument>("dtype: i64, expected f32 or f64"));
+      ThrowsMessage<InvalidArgument>("dtype: i64, expected f32, f64 or bf16"));
 }
 
 }  // namespace

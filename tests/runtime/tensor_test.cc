@@ -101,6 +101,24 @@ TEST(Tensor, DispatchGivesTheElementType) {
       ThrowsMessage<InvalidArgument>("dtype: i64, expected f32 or f64"));
 }
 
+TEST(Tensor, DispatchOfWhatIsStoredKnowsBf16) {
+  const auto size = [](DType dtype) {
+    int64_t bytes = 0;
+    dispatch_stored(dtype, [&](auto zero) { bytes = sizeof(zero); });
+    return bytes;
+  };
+  for (const DType dtype : {DType::kF32, DType::kF64, DType::kBF16}) {
+    EXPECT_EQ(size(dtype), size_of(dtype));
+    EXPECT_EQ(dtype_named(name_of(dtype)), dtype);
+  }
+  EXPECT_EQ(wide(DType::kBF16), DType::kF32);
+  EXPECT_EQ(wide(DType::kF64), DType::kF64);
+  EXPECT_EQ(dtype_named("f16"), std::nullopt);
+  EXPECT_THAT(
+      [&] { size(DType::kI64); },
+      ThrowsMessage<InvalidArgument>("dtype: i64, expected f32, f64 or bf16"));
+}
+
 TEST(Context, ZerosClearsMemoryThatIsUsedAgain) {
   Context ctx;
   counting(ctx, {100});

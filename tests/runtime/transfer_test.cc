@@ -27,13 +27,14 @@ class TransferOf : public ::testing::TestWithParam<DType> {
   HostArray counting(Shape shape) {
     HostArray array(std::move(shape), GetParam());
     const auto fill = [&](auto zero) {
-      decltype(zero) i = 0;
-      for (auto& v : array.values<decltype(zero)>()) v = i++;
+      using T = decltype(zero);
+      double i = 0;
+      for (T& v : array.values<T>()) v = static_cast<T>(i++);
     };
     if (GetParam() == DType::kI64) {
       fill(int64_t{});
     } else {
-      dispatch(GetParam(), fill);
+      dispatch_stored(GetParam(), fill);
     }
     return array;
   }
@@ -43,7 +44,7 @@ class TransferOf : public ::testing::TestWithParam<DType> {
 
 INSTANTIATE_TEST_SUITE_P(Types, TransferOf,
                          ::testing::Values(DType::kF32, DType::kF64,
-                                           DType::kI64),
+                                           DType::kBF16, DType::kI64),
                          [](const auto& info) { return name_of(info.param); });
 
 TEST_P(TransferOf, DownloadGivesWhatWasUploaded) {
