@@ -25,7 +25,7 @@ Scenario mlp_transformer();  // TTT-MLP, Transformer backbone
 Scenario carried();          // linear_mamba() whose sequences go on
 Scenario side_by_side();     // linear_mamba() of five sequences, two at a time
 Scenario carried_side_by_side();  // the same, and they go on
-Scenario in_bf16();  // carried_side_by_side(), computed in bf16
+Scenario in_bf16();               // carried_side_by_side(), computed in bf16
 Scenario mlp_in_bf16();
 Scenario wide();  // 3 steps of a model that threads have sums to split in
 // Of the names above. Throws InvalidArgument for another one.
