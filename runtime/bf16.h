@@ -30,7 +30,7 @@ inline uint16_t round_to_bf16(double value) {
 }
 
 // An element that is stored in 16 bits and computed with in f32.
-struct bf16 {
+struct bf16 {  // NOLINT(readability-identifier-naming): as float
   uint16_t bits;
 
   bf16() = default;
