@@ -133,9 +133,8 @@ Manifest::DataFile parse_data_file(const JsonFields& fields) {
 
 DType parse_dtype(const JsonFields& fields) {
   const std::string name = fields.text("dtype");
-  for (const DType dtype : {DType::kF32, DType::kF64}) {
-    if (name == name_of(dtype)) return dtype;
-  }
+  const std::optional<DType> dtype = dtype_named(name);
+  if (dtype == DType::kF32 || dtype == DType::kF64) return *dtype;
   throw InvalidArgument(fields.where() + ": dtype: " + name.substr(0, 40) +
                         ", expected f32 or f64");
 }

@@ -129,8 +129,8 @@ void add_score(CLI::App& app, int& status) {
   o->token_type.add_to(command, kTokenTypeOfModel);
   command
       .add_option("--logits", o->logits,
-                  "File to write: logits [T,vocab] or [B,T,vocab], f64 with "
-                  "--dtype f64, else f32; loss [T-1] or [B,T-1], f64, of "
+                  "File to write: logits [T,vocab] or [B,T,vocab], f64 if "
+                  "that computes, else f32; loss [T-1] or [B,T-1], f64, of "
                   "tokens 1 to T-1")
       ->required();
   o->compute.add_to(command);
