@@ -9,8 +9,7 @@ namespace timepipe {
 namespace {
 
 void require_beta(const char* name, double beta) {
-  require(beta >= 0 && beta < 1,
-          std::string(name) + ": " + std::to_string(beta) + ", expected [0,1)");
+  require(beta >= 0 && beta < 1, name, ": ", beta, ", expected [0,1)");
 }
 
 }  // namespace
@@ -26,8 +25,7 @@ void adamw(Context& ctx, const AdamW& hyper, const Tensor& verdict,
   require_shape("verdict", verdict, {kVerdictSize});
   require_beta("beta1", hyper.beta1);
   require_beta("beta2", hyper.beta2);
-  require(hyper.step >= 0,
-          "step: " + std::to_string(hyper.step) + ", expected at least 0");
+  require(hyper.step >= 0, "step: ", hyper.step, ", expected at least 0");
   const KernelScope scope(ctx);
   cpu::adamw(ctx, hyper, verdict, gradient, m, v, p);
 }

@@ -16,20 +16,18 @@ void require_segments(Segments segments, int64_t rows) {
   int64_t end = 0;
   for (std::size_t i = 0; i < segments.size(); ++i) {
     const Segment& s = segments[i];
-    const std::string name = "segments[" + std::to_string(i) + "]: ";
-    require(s.row >= end && s.rows >= 0 && s.row + s.rows <= rows,
-            name + "rows [" + std::to_string(s.row) + "," +
-                std::to_string(s.row + s.rows) + "), expected inside [" +
-                std::to_string(end) + "," + std::to_string(rows) + ")");
+    require(s.row >= end && s.rows >= 0 && s.row + s.rows <= rows, "segments[",
+            i, "]: rows [", s.row, ",", s.row + s.rows, "), expected inside [",
+            end, ",", rows, ")");
     const bool first =
         i == 0 ? s.row == 0 || s.member > 0 : s.member > segments[i - 1].member;
-    require(s.member >= (i == 0 ? 0 : segments[i - 1].member),
-            name + "member " + std::to_string(s.member) +
-                ", expected those before it to be of earlier ones");
-    require(s.context == 0 || (s.context > 0 && first),
-            name + "context " + std::to_string(s.context) +
-                ", expected 0: only the first row of a chunk's sequence can "
-                "continue a document");
+    require(s.member >= (i == 0 ? 0 : segments[i - 1].member), "segments[", i,
+            "]: member ", s.member,
+            ", expected those before it to be of earlier ones");
+    require(s.context == 0 || (s.context > 0 && first), "segments[", i,
+            "]: context ", s.context,
+            ", expected 0: only the first row of a chunk's sequence can "
+            "continue a document");
     end = s.row + s.rows;
   }
 }
@@ -50,16 +48,14 @@ void check(const Tensor& x, const Tensor& w, Segments segments,
   require_matrix("x", x, /*or_bf16=*/true);
   require_rank("w", w, 3);
   const int64_t C = x.dim(1), k = w.dim(2);
-  require(k > 0, "w: shape " + to_string(w.shape()) +
-                     ", expected a width of at least 1");
+  require(k > 0, "w: shape ", w.shape(), ", expected a width of at least 1");
   require_wide("w", w, x, {C, 1, k});
   require_segments(segments, x.dim(0));
   const int64_t read = halo_rows_read(segments, k);
   if (halo.empty() && read == 0) return;
   require_wide(halo_name, halo, x, {std::max(halo.dim(0), read), C});
-  require(k > 1 && halo.dim(0) % (k - 1) == 0,
-          std::string(halo_name) + ": " + std::to_string(halo.dim(0)) +
-              " rows, expected a multiple of " + std::to_string(k - 1));
+  require(k > 1 && halo.dim(0) % (k - 1) == 0, halo_name, ": ", halo.dim(0),
+          " rows, expected a multiple of ", k - 1);
 }
 
 }  // namespace

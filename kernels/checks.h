@@ -10,15 +10,13 @@
 namespace timepipe {
 
 inline void require_rank(const char* name, const Tensor& tensor, int64_t rank) {
-  require(tensor.rank() == rank, std::string(name) + ": shape " +
-                                     to_string(tensor.shape()) + ", expected " +
-                                     std::to_string(rank) + " dimensions");
+  require(tensor.rank() == rank, name, ": shape ", tensor.shape(),
+          ", expected ", rank, " dimensions");
 }
 
 inline void require_dtype(const char* name, const Tensor& tensor, DType dtype) {
-  require(tensor.dtype() == dtype, std::string(name) + ": dtype " +
-                                       name_of(tensor.dtype()) + ", expected " +
-                                       name_of(dtype));
+  require(tensor.dtype() == dtype, name, ": dtype ", name_of(tensor.dtype()),
+          ", expected ", name_of(dtype));
 }
 
 inline void require_floating(const char* name, const Tensor& tensor,
@@ -26,8 +24,8 @@ inline void require_floating(const char* name, const Tensor& tensor,
   const DType dtype = tensor.dtype();
   require(dtype == DType::kF32 || dtype == DType::kF64 ||
               (or_bf16 && dtype == DType::kBF16),
-          std::string(name) + ": dtype " + name_of(dtype) + ", expected " +
-              (or_bf16 ? "f32, f64 or bf16" : "f32 or f64"));
+          name, ": dtype ", name_of(dtype), ", expected ",
+          (or_bf16 ? "f32, f64 or bf16" : "f32 or f64"));
 }
 
 // `shape`, and the element type of `like`.
@@ -47,10 +45,9 @@ inline void require_wide(const char* name, const Tensor& tensor,
 // `shape`, and the element type of `like` or, beside f32, bf16.
 inline void require_stored(const char* name, const Tensor& tensor,
                            const Tensor& like, const Shape& shape) {
-  require(wide(tensor.dtype()) == like.dtype(),
-          std::string(name) + ": dtype " + name_of(tensor.dtype()) +
-              ", expected " + name_of(like.dtype()) +
-              (like.dtype() == DType::kF32 ? " or bf16" : ""));
+  require(wide(tensor.dtype()) == like.dtype(), name, ": dtype ",
+          name_of(tensor.dtype()), ", expected ", name_of(like.dtype()),
+          (like.dtype() == DType::kF32 ? " or bf16" : ""));
   require_shape(name, tensor, shape);
 }
 
@@ -63,11 +60,10 @@ inline void require_matrix(const char* name, const Tensor& tensor,
 
 // Members whose rows don't overlap.
 inline void require_members(const ChunkRows& rows) {
-  require(rows.members >= 1, "rows.members: " + std::to_string(rows.members) +
-                                 ", expected 1 or more");
+  require(rows.members >= 1, "rows.members: ", rows.members,
+          ", expected 1 or more");
   require(rows.tokens >= 0 && (rows.members == 1 || rows.stride >= rows.tokens),
-          "rows.stride: " + std::to_string(rows.stride) + ", expected " +
-              std::to_string(rows.tokens) + " or more");
+          "rows.stride: ", rows.stride, ", expected ", rows.tokens, " or more");
 }
 
 }  // namespace timepipe

@@ -16,9 +16,8 @@ void require_words(const Tensor& words, DType dtype) {
 
 void require_offset(int64_t offset, const Tensor& flat, const Tensor& words) {
   require(0 <= offset && offset + flat.numel() <= words.dim(1),
-          "offset: " + std::to_string(offset) + ", expected one for " +
-              std::to_string(flat.numel()) + " of " +
-              std::to_string(words.dim(1)) + " elements");
+          "offset: ", offset, ", expected one for ", flat.numel(), " of ",
+          words.dim(1), " elements");
 }
 
 }  // namespace

@@ -11,8 +11,7 @@ namespace {
 void require_blocks(const ParameterLayout& layout, int64_t first,
                     int64_t last) {
   require(0 <= first && first <= last && last <= layout.num_blocks(),
-          "blocks [" + std::to_string(first) + "," + std::to_string(last) +
-              ") of " + std::to_string(layout.num_blocks()));
+          "blocks [", first, ",", last, ") of ", layout.num_blocks());
 }
 
 }  // namespace
@@ -27,9 +26,8 @@ void block_square_sums(Context& ctx, const ParameterLayout& layout,
   if (first == last) return;
   const ParameterBlock end = layout.block(last - 1);
   const int64_t least = end.offset + end.count - layout.block(first).offset;
-  require(shard.numel() >= least, "shard: " + std::to_string(shard.numel()) +
-                                      " elements, expected " +
-                                      std::to_string(least) + " or more");
+  require(shard.numel() >= least, "shard: ", shard.numel(),
+          " elements, expected ", least, " or more");
   const KernelScope scope(ctx);
   cpu::block_square_sums(ctx, layout, first, last, shard, sums);
 }

@@ -10,14 +10,11 @@ namespace timepipe {
 void rope(Context& ctx, Rotation rotation, int64_t heads, int64_t mini_batch,
           double theta, Tensor& x, int64_t place) {
   require_matrix("x", x, /*or_bf16=*/true);
-  require(heads > 0 && x.dim(1) % (2 * heads) == 0,
-          "x: shape " + to_string(x.shape()) + ", expected columns for " +
-              std::to_string(heads) + " heads of an even size");
-  require(mini_batch > 0, "mini_batch: " + std::to_string(mini_batch) +
-                              ", expected at least 1");
-  require(0 <= place && place < mini_batch,
-          "place: " + std::to_string(place) + ", expected one in [0, " +
-              std::to_string(mini_batch) + ")");
+  require(heads > 0 && x.dim(1) % (2 * heads) == 0, "x: shape ", x.shape(),
+          ", expected columns for ", heads, " heads of an even size");
+  require(mini_batch > 0, "mini_batch: ", mini_batch, ", expected at least 1");
+  require(0 <= place && place < mini_batch, "place: ", place,
+          ", expected one in [0, ", mini_batch, ")");
   const KernelScope scope(ctx);
   cpu::rope(ctx, rotation, heads, mini_batch, theta, x, place);
 }

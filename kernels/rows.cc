@@ -16,9 +16,8 @@ void check(const char* name, const Tensor& x, const ChunkRows& rows,
   require_matrix(name, x, /*or_bf16=*/true);
   require_shape(name, x, {rows.count(), x.dim(1)});
   require_wide(halo_name, halo, x, {halo.dim(0), x.dim(1)});
-  require(halo.dim(0) % rows.members == 0,
-          std::string(halo_name) + ": " + std::to_string(halo.dim(0)) +
-              " rows, expected a multiple of " + std::to_string(rows.members));
+  require(halo.dim(0) % rows.members == 0, halo_name, ": ", halo.dim(0),
+          " rows, expected a multiple of ", rows.members);
 }
 
 }  // namespace
@@ -35,9 +34,8 @@ void push_rows_backward(Context& ctx, const Tensor& dhalo,
   check("dx", dx, rows, "dhalo", dhalo);
   require_floating("dx", dx);
   require(dhalo.dim(0) / rows.members <= rows.tokens,
-          "rows.tokens: " + std::to_string(rows.tokens) +
-              ", expected those of a halo or more, " +
-              std::to_string(dhalo.dim(0) / rows.members));
+          "rows.tokens: ", rows.tokens, ", expected those of a halo or more, ",
+          dhalo.dim(0) / rows.members);
   const KernelScope scope(ctx);
   cpu::push_rows_backward(ctx, dhalo, rows, dx);
 }

@@ -10,8 +10,7 @@
 namespace timepipe {
 
 inline void require_positive(const char* name, int64_t value) {
-  require(value >= 1, std::string("shape.") + name + ": " +
-                          std::to_string(value) + ", expected 1 or more");
+  require(value >= 1, "shape.", name, ": ", value, ", expected 1 or more");
 }
 
 // Sizes, and what has a row per token or belongs to the heads' norm.
@@ -24,9 +23,8 @@ void check_rows(const Args& args) {
   const int64_t H = shape.heads, D = shape.head_size;
   const Tensor& xq = args.xq;
   require_matrix("xq", xq, /*or_bf16=*/true);
-  require(xq.dim(1) == H * D, "xq: shape " + to_string(xq.shape()) +
-                                  ", expected [T," + std::to_string(H * D) +
-                                  "]");
+  require(xq.dim(1) == H * D, "xq: shape ", xq.shape(), ", expected [T,", H * D,
+          "]");
   const int64_t T = xq.dim(0);
   require_tensor("xk", args.xk, xq, {T, H * D});
   require_tensor("xv", args.xv, xq, {T, H * D});

@@ -17,10 +17,8 @@ void check_inputs(const Args& args) {
   const TttShape& shape = args.shape;
   const Tensor& xq = args.xq;
   const int64_t r = xq.dim(0);
-  require(r >= 1 && r <= shape.mini_batch,
-          "xq: shape " + to_string(xq.shape()) + ", expected 1 to " +
-              std::to_string(shape.mini_batch) + " rows of " +
-              std::to_string(xq.dim(1)));
+  require(r >= 1 && r <= shape.mini_batch, "xq: shape ", xq.shape(),
+          ", expected 1 to ", shape.mini_batch, " rows of ", xq.dim(1));
   require_wide("tok", args.tok, xq, {r});
   require_wide("state", args.state, xq, {shape.state_size()});
   require_wide("sum_in", args.sum_in, xq, {shape.state_size()});

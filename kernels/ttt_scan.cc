@@ -14,8 +14,7 @@ namespace {
 void check_rows_of_members(const ChunkRows& rows, int64_t b) {
   require_members(rows);
   require(rows.members == 1 || rows.stride % b == 0,
-          "rows.stride: " + std::to_string(rows.stride) +
-              ", expected a multiple of " + std::to_string(b));
+          "rows.stride: ", rows.stride, ", expected a multiple of ", b);
 }
 
 // In order, each in the rows of its member.
@@ -23,20 +22,15 @@ void check_segments(Segments segments, int64_t b, const ChunkRows& rows) {
   int64_t end = 0;
   for (std::size_t i = 0; i < segments.size(); ++i) {
     const Segment& s = segments[i];
-    const std::string name = "segments[" + std::to_string(i) + "]";
-    require(s.row >= end && s.row % b == 0,
-            name + ".row: " + std::to_string(s.row) + ", expected a multiple " +
-                "of " + std::to_string(b) + " from " + std::to_string(end) +
-                " on");
+    require(s.row >= end && s.row % b == 0, "segments[", i, "].row: ", s.row,
+            ", expected a multiple of ", b, " from ", end, " on");
     require(0 <= s.member && s.member < rows.members &&
                 s.row >= s.member * rows.stride,
-            name + ".member: " + std::to_string(s.member) + " of row " +
-                std::to_string(s.row) + ", expected that of the row, below " +
-                std::to_string(rows.members));
+            "segments[", i, "].member: ", s.member, " of row ", s.row,
+            ", expected that of the row, below ", rows.members);
     const int64_t most = s.member * rows.stride + rows.tokens - s.row;
-    require(s.rows >= 1 && s.rows <= most,
-            name + ".rows: " + std::to_string(s.rows) + ", expected 1 to " +
-                std::to_string(most));
+    require(s.rows >= 1 && s.rows <= most, "segments[", i, "].rows: ", s.rows,
+            ", expected 1 to ", most);
     end = s.row + s.rows;
   }
 }

@@ -20,37 +20,34 @@ void check_documents(const Sequence& sequence, std::size_t index,
   int64_t end = 0;
   const auto require_no_label = [&](int64_t to) {
     for (int64_t t = end; t < to; ++t) {
-      require(sequence.targets[t] == kIgnoredTarget,
-              "sequence " + std::to_string(index) + ", token " +
-                  std::to_string(t) + ": padding has label " +
-                  std::to_string(sequence.targets[t]) + ", expected none");
+      require(sequence.targets[t] == kIgnoredTarget, "sequence ", index,
+              ", token ", t, ": padding has label ", sequence.targets[t],
+              ", expected none");
     }
   };
   for (std::size_t d = 0; d < sequence.documents.size(); ++d) {
     const Document& document = sequence.documents[d];
     const std::string where = "sequence " + std::to_string(index) +
                               ", document " + std::to_string(d) + ": ";
-    require(document.first % mini_batch_size == 0,
-            where + "first token " + std::to_string(document.first) +
-                ", expected a multiple of the mini-batch size " +
-                std::to_string(mini_batch_size));
+    require(document.first % mini_batch_size == 0, where, "first token ",
+            document.first, ", expected a multiple of the mini-batch size ",
+            mini_batch_size);
     require(document.first >= end && document.tokens >= 1 &&
                 document.first + document.tokens <= sequence.tokens(),
-            where + "tokens [" + std::to_string(document.first) + "," +
-                std::to_string(document.first + document.tokens) +
-                "), expected at least one, inside [" + std::to_string(end) +
-                "," + std::to_string(sequence.tokens()) + ")");
+            where, "tokens [", document.first, ",",
+            document.first + document.tokens,
+            "), expected at least one, inside [", end, ",", sequence.tokens(),
+            ")");
     require(
         d > 0 || (document.first == 0 && document.resets != sequence.continues),
-        where +
-            "must start at token 0, from the learned state unless the "
-            "sequence goes on with that of the step before");
+        where,
+        "must start at token 0, from the learned state unless the "
+        "sequence goes on with that of the step before");
     require_no_label(document.first);
     end = document.first + document.tokens;
   }
   require_no_label(sequence.tokens());
-  require(!sequence.documents.empty(),
-          "sequence " + std::to_string(index) + ": has no document");
+  require(!sequence.documents.empty(), "sequence ", index, ": has no document");
 }
 
 // The documents' pieces in tokens [first, first + rows.tokens), in the rows of
@@ -83,26 +80,23 @@ int64_t longest(std::span<const Sequence> sequences) {
 
 void check_sequence(const Sequence& sequence, int64_t s,
                     int64_t mini_batch_size) {
-  const std::string name = "sequence " + std::to_string(s);
-  require(sequence.targets.size() == sequence.ids.size(),
-          name + ": " + std::to_string(sequence.targets.size()) +
-              " targets for " + std::to_string(sequence.ids.size()) +
-              " tokens");
+  require(sequence.targets.size() == sequence.ids.size(), "sequence ", s, ": ",
+          sequence.targets.size(), " targets for ", sequence.ids.size(),
+          " tokens");
   check_documents(sequence, s, mini_batch_size);
-  require(sequence.continues || sequence.ids_before.empty(),
-          name + ": has tokens before it, but doesn't go on from them");
+  require(sequence.continues || sequence.ids_before.empty(), "sequence ", s,
+          ": has tokens before it, but doesn't go on from them");
 }
 
 // Rows that a next step looks back to are in the last chunk.
 void check_lengths(std::span<const Sequence> sequences, int64_t first) {
   for (std::size_t m = 0; m < sequences.size(); ++m) {
     if (!sequences[m].hands_on) continue;
-    require(sequences[m].tokens() == longest(sequences),
-            "sequence " + std::to_string(first + static_cast<int64_t>(m)) +
-                ": " + std::to_string(sequences[m].tokens()) +
-                " tokens of a sequence that goes on in the next step, expected "
-                "those of the longest of its micro-batch, " +
-                std::to_string(longest(sequences)));
+    require(sequences[m].tokens() == longest(sequences), "sequence ",
+            first + static_cast<int64_t>(m), ": ", sequences[m].tokens(),
+            " tokens of a sequence that goes on in the next step, expected "
+            "those of the longest of its micro-batch, ",
+            longest(sequences));
   }
 }
 
@@ -115,8 +109,8 @@ int64_t Sequence::labels() const {
 Sequence make_sequence(const std::vector<int64_t>& ids_and_last_target,
                        double loss_scale) {
   require(ids_and_last_target.size() >= 2,
-          "sequence: " + std::to_string(ids_and_last_target.size()) +
-              " tokens, expected at least 2 (a token and its label)");
+          "sequence: ", ids_and_last_target.size(),
+          " tokens, expected at least 2 (a token and its label)");
   Sequence sequence;
   sequence.ids.assign(ids_and_last_target.begin(),
                       ids_and_last_target.end() - 1);
@@ -157,9 +151,8 @@ ChunkedBatch::ChunkedBatch(Batch batch, const ChunkGrid& grid)
     : batch_(std::move(batch)), grid_(grid) {
   const int64_t b = grid.mini_batch_size;
   require(grid.chunk_tokens >= 1 && grid.chunk_tokens % b == 0,
-          "chunk_tokens: " + std::to_string(grid.chunk_tokens) +
-              ", expected a multiple of the mini-batch size " +
-              std::to_string(b));
+          "chunk_tokens: ", grid.chunk_tokens,
+          ", expected a multiple of the mini-batch size ", b);
   for (int64_t s = 0; s < std::ssize(batch_); ++s) {
     check_sequence(batch_[s], s, b);
   }

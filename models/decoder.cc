@@ -19,8 +19,8 @@ Decoder::Decoder(Context& ctx, LanguageModel& model, int64_t chunk_tokens)
     : ctx_(ctx), model_(model), chunk_tokens_(chunk_tokens) {
   const int64_t b = model.config().mini_batch_size;
   require(chunk_tokens > 0 && chunk_tokens % b == 0,
-          "chunk_tokens: " + std::to_string(chunk_tokens) +
-              ", expected a multiple of the mini-batch, " + std::to_string(b));
+          "chunk_tokens: ", chunk_tokens,
+          ", expected a multiple of the mini-batch, ", b);
   model.set_inner_rate_multiplier(1.0);
   model.round_weights(ctx);
   slab_ = model.blocks().front().make_slab(ctx, rows_of_one(chunk_tokens));
@@ -37,10 +37,8 @@ void Decoder::read(std::span<const int64_t> ids, const Sink& sink) {
 
 void Decoder::read_last(std::span<const int64_t> ids, const Sink& sink) {
   const int64_t b = model_.config().mini_batch_size;
-  require(state_.tokens_read % b == 0,
-          "last tokens of a document: after " +
-              std::to_string(state_.tokens_read) +
-              ", expected a multiple of the mini-batch, " + std::to_string(b));
+  require(state_.tokens_read % b == 0, "last tokens of a document: after ",
+          state_.tokens_read, ", expected a multiple of the mini-batch, ", b);
   read_all(ids, /*last=*/true, sink);
   state_.tokens_read = 0;
 }
@@ -69,9 +67,8 @@ Tensor Decoder::read(std::span<const int64_t> ids) {
 void Decoder::require_in_vocabulary(std::span<const int64_t> ids) const {
   const int64_t vocab = model_.config().vocab_size;
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    require(0 <= ids[i] && ids[i] < vocab,
-            "token " + std::to_string(i) + ": id " + std::to_string(ids[i]) +
-                ", expected one in [0, " + std::to_string(vocab) + ")");
+    require(0 <= ids[i] && ids[i] < vocab, "token ", i, ": id ", ids[i],
+            ", expected one in [0, ", vocab, ")");
   }
 }
 

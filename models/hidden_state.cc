@@ -52,10 +52,9 @@ void require_same(const std::string& where, const std::string& field,
                   const std::string& expected) {
   const auto found = metadata.find(field);
   const bool there = found != metadata.end();
-  require(there && found->second == expected,
-          where + ": " + field + ": " +
-              (there ? found->second.substr(0, 64) : "not there") +
-              ", expected " + expected);
+  require(there && found->second == expected, where, ": ", field, ": ",
+          (there ? found->second.substr(0, 64) : "not there"), ", expected ",
+          expected);
 }
 
 std::string not_a_state(const std::string& where, const std::string& found) {
@@ -120,20 +119,18 @@ int64_t check_hidden_state(const SafetensorsHeader& header,
   for_each_tensor(like, [&](const std::string& name, const Tensor& tensor) {
     const Shape shape = {tensor.numel()};
     const auto found = entries.find(name);
-    require(found != entries.end(), where + ": tensor " + name +
-                                        ": not there, expected shape " +
-                                        to_string(shape));
+    require(found != entries.end(), where, ": tensor ", name,
+            ": not there, expected shape ", shape);
     const SafetensorsEntry& entry = *found->second;
     require(
         entry.shape == shape && (entry.dtype == "F32" || entry.dtype == "F64"),
-        where + ": tensor " + name + ": " + entry.dtype + " " +
-            to_string(entry.shape) + ", expected F32 or F64 " +
-            to_string(shape));
+        where, ": tensor ", name, ": ", entry.dtype, " ", entry.shape,
+        ", expected F32 or F64 ", shape);
     entries.erase(found);
   });
-  require(entries.empty(), where + ": tensor " +
-                               (entries.empty() ? "" : entries.begin()->first) +
-                               ": not of a hidden state of this model");
+  require(entries.empty(), where, ": tensor ",
+          (entries.empty() ? "" : entries.begin()->first),
+          ": not of a hidden state of this model");
   const auto found = header.metadata.find("tokens_read");
   const std::string text = found == header.metadata.end() ? "" : found->second;
   int64_t tokens = -1;
@@ -141,8 +138,8 @@ int64_t check_hidden_state(const SafetensorsHeader& header,
   const auto [stop, error] = std::from_chars(text.data(), end, tokens);
   require(error == std::errc() && stop == end && tokens >= 0 &&
               tokens <= kMostTokens,
-          where + ": tokens_read: \"" + text.substr(0, 64) +
-              "\", expected a number of tokens");
+          where, ": tokens_read: \"", text.substr(0, 64),
+          "\", expected a number of tokens");
   return tokens;
 }
 

@@ -64,20 +64,17 @@ void LanguageModel::require_halo(std::span<const Sequence> sequences,
                                  const MicroBatchShape& shape) const {
   const int64_t halo = config_.halo_rows();
   require(shape.size() == 1 || shape.front().tokens >= halo,
-          "train.chunk_tokens: " + std::to_string(shape.front().tokens) +
-              ", expected at least conv_kernel - 1 = " + std::to_string(halo));
+          "train.chunk_tokens: ", shape.front().tokens,
+          ", expected at least conv_kernel - 1 = ", halo);
   for (const Sequence& sequence : sequences) {
     const auto before = std::ssize(sequence.ids_before);
-    require(before == 0 || before == halo,
-            "tokens before a sequence: " + std::to_string(before) +
-                ", expected those that a convolution looks back to, " +
-                std::to_string(halo));
+    require(before == 0 || before == halo, "tokens before a sequence: ", before,
+            ", expected those that a convolution looks back to, ", halo);
     // The next step goes on from rows of the last chunk alone.
     require(!sequence.hands_on || shape.back().tokens >= halo,
-            "last chunk of a sequence that goes on in the next step: " +
-                std::to_string(shape.back().tokens) +
-                " tokens, expected at least conv_kernel - 1 = " +
-                std::to_string(halo));
+            "last chunk of a sequence that goes on in the next step: ",
+            shape.back().tokens,
+            " tokens, expected at least conv_kernel - 1 = ", halo);
   }
 }
 

@@ -159,9 +159,8 @@ void TransportExchange::reduce_scatter_sum(const Tensor& in,
                                            std::span<const int64_t> counts,
                                            Tensor& out) {
   for (const Tensor* t : {&in, static_cast<const Tensor*>(&out)}) {
-    require(t->dtype() == DType::kI64,
-            std::string("reduce_scatter_sum: dtype ") + name_of(t->dtype()) +
-                ", expected i64");
+    require(t->dtype() == DType::kI64, "reduce_scatter_sum: dtype ",
+            name_of(t->dtype()), ", expected i64");
   }
   const auto from = parcel(in, /*pack=*/true);
   const auto to = parcel(out, /*pack=*/false);

@@ -22,9 +22,8 @@ constexpr int64_t kMaxAddendsF64 = int64_t{1} << 15;
 GradientSum::GradientSum(Context& ctx, const ParameterLayout& layout,
                          DType dtype)
     : layout_(layout), dtype_(dtype) {
-  require(dtype == DType::kF32 || dtype == DType::kF64,
-          std::string("gradient sum: dtype ") + name_of(dtype) +
-              ", expected f32 or f64");
+  require(dtype == DType::kF32 || dtype == DType::kF64, "gradient sum: dtype ",
+          name_of(dtype), ", expected f32 or f64");
   words_ = ctx.zeros({gradient_sum_words(dtype), layout.numel()}, DType::kI64,
                      MemoryUse::kParameters);
   refused_ = ctx.zeros({1}, DType::kI64, MemoryUse::kParameters);
@@ -32,10 +31,9 @@ GradientSum::GradientSum(Context& ctx, const ParameterLayout& layout,
 
 void GradientSum::start(Context& ctx, int64_t max_addends) {
   const int64_t most = dtype_ == DType::kF32 ? kMaxAddendsF32 : kMaxAddendsF64;
-  require(1 <= max_addends && max_addends <= most,
-          "max_addends: " + std::to_string(max_addends) + ", expected 1 to " +
-              std::to_string(most) +
-              " (micro-batch, chunk) pairs in a step of " + name_of(dtype_));
+  require(1 <= max_addends && max_addends <= most, "max_addends: ", max_addends,
+          ", expected 1 to ", most, " (micro-batch, chunk) pairs in a step of ",
+          name_of(dtype_));
   limit_ = 0x1p11 / static_cast<double>(
                         std::bit_ceil(static_cast<uint64_t>(max_addends)));
   clear(ctx, words_);
@@ -47,9 +45,8 @@ void GradientSum::add(Context& ctx, int64_t parameter, const Tensor& gradient) {
   const Parameter& p = layout_.parameters().at(parameter);
   const std::string name = "gradient of " + p.name;
   require_shape(name.c_str(), gradient, p.shape);
-  require(gradient.dtype() == dtype_, name + ": dtype " +
-                                          name_of(gradient.dtype()) +
-                                          ", expected " + name_of(dtype_));
+  require(gradient.dtype() == dtype_, name, ": dtype ",
+          name_of(gradient.dtype()), ", expected ", name_of(dtype_));
   gradient_sum_add(ctx, gradient, limit_, p.offset, words_, refused_);
 }
 

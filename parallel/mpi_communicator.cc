@@ -25,9 +25,8 @@ namespace {
 constexpr int kBlockedStatus = 75;  // EX_TEMPFAIL: worth another try
 
 int to_int(const std::string& what, int64_t value) {
-  require(value <= std::numeric_limits<int>::max(),
-          what + ": " + std::to_string(value) +
-              ", expected at most 2^31 - 1, as many as MPI counts");
+  require(value <= std::numeric_limits<int>::max(), what, ": ", value,
+          ", expected at most 2^31 - 1, as many as MPI counts");
   return static_cast<int>(value);
 }
 
@@ -37,9 +36,8 @@ void require_tags() {
   TIMEPIPE_CHECK_MPI(
       MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &largest, &found));
   require(found != 0 && *largest >= kMessageNumbers - 1,
-          "this MPI allows tags up to " +
-              std::to_string(found != 0 ? *largest : 0) +
-              ", expected at least " + std::to_string(kMessageNumbers - 1));
+          "this MPI allows tags up to ", found != 0 ? *largest : 0,
+          ", expected at least ", kMessageNumbers - 1);
 }
 
 // Keeps the arrays that MPI reads until it is done.
@@ -184,11 +182,10 @@ class MpiWorld final : public MpiCommunicator {
 // programs of one rank each, all of them rank 0.
 void require_as_launched(int ranks) {
   const Launched says = launched();
-  require(!says.by_launcher() || says.processes == ranks,
-          std::string(says.variable) + ": " + std::to_string(says.processes) +
-              ", but MPI started with " + std::to_string(ranks) +
-              " ranks: start the program with the mpirun of the MPI that it "
-              "was built with, or with srun --mpi=pmix");
+  require(!says.by_launcher() || says.processes == ranks, says.variable, ": ",
+          says.processes, ", but MPI started with ", ranks,
+          " ranks: start the program with the mpirun of the MPI that it "
+          "was built with, or with srun --mpi=pmix");
 }
 
 }  // namespace

@@ -96,8 +96,7 @@ class ReceiveRequest final : public PiecesRequest {
     // piece after which others come.
     require(error == MPI_SUCCESS ||
                 (received > expected && received < piece_bytes_),
-            describe() + ": more bytes sent than the " + std::to_string(size_) +
-                " expected");
+            describe(), ": more bytes sent than the ", size_, " expected");
     const int64_t came = received == expected ? size_ : begin + received;
     require_received(tag_, peer_, size_, status.MPI_TAG, came);
   }

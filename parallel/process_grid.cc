@@ -12,9 +12,8 @@ ProcessGrid::ProcessGrid(Context& ctx, Communicator& world, int time_ranks,
       micro_batch_size(micro_batch_size) {
   require(time_ranks > 0 && data_ranks > 0 &&
               int64_t{time_ranks} * data_ranks == world.size(),
-          "time_ranks x data_ranks: " + std::to_string(time_ranks) + " x " +
-              std::to_string(data_ranks) + ", expected a product of " +
-              std::to_string(world.size()) + ", the number of ranks");
+          "time_ranks x data_ranks: ", time_ranks, " x ", data_ranks,
+          ", expected a product of ", world.size(), ", the number of ranks");
   time_rank = world.rank() % time_ranks;
   data_rank = world.rank() / time_ranks;
   time = world.split(data_rank);

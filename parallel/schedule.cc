@@ -136,15 +136,13 @@ void require_sizes(const char* name, std::span<const int64_t> sizes) {
 }
 
 void require_carried(const ScheduleShape& shape) {
-  require(
-      shape.carried_from.size() == shape.micro_batches.size(),
-      "schedule: carried_from: " + std::to_string(shape.carried_from.size()) +
-          " ranks, expected one for each of " +
-          std::to_string(shape.micro_batches.size()) + " micro-batches");
+  require(shape.carried_from.size() == shape.micro_batches.size(),
+          "schedule: carried_from: ", shape.carried_from.size(),
+          " ranks, expected one for each of ", shape.micro_batches.size(),
+          " micro-batches");
   for (const int rank : shape.carried_from) {
-    require(rank >= 0 && rank < shape.ranks,
-            "schedule: carried_from: " + std::to_string(rank) +
-                ", expected [0," + std::to_string(shape.ranks) + ")");
+    require(rank >= 0 && rank < shape.ranks, "schedule: carried_from: ", rank,
+            ", expected [0,", shape.ranks, ")");
   }
 }
 
@@ -162,11 +160,10 @@ void require_valid(const ScheduleShape& shape) {
     for (const ChunkShape& chunk : micro_batch) {
       require_size("tokens of a chunk", chunk.tokens, 0);
       require_size("sequences of a chunk", chunk.members, 1);
-      require(
-          chunk.members == micro_batch.front().members,
-          "schedule: sequences of a chunk: " + std::to_string(chunk.members) +
-              ", expected those of the " + "first chunk, " +
-              std::to_string(micro_batch.front().members));
+      require(chunk.members == micro_batch.front().members,
+              "schedule: sequences of a chunk: ", chunk.members,
+              ", expected those of the ", "first chunk, ",
+              micro_batch.front().members);
     }
   }
   if (!shape.carried_from.empty()) require_carried(shape);

@@ -145,12 +145,11 @@ ShardedOptimizer::ShardedOptimizer(Context& ctx, Exchange& world,
 
 void ShardedOptimizer::reduce(GradientSum& sum, const Tensor& losses) {
   require(sum.dtype() == weights_.dtype(),
-          std::string("gradient sum: of another dtype than the weights, ") +
-              name_of(weights_.dtype()));
+          "gradient sum: of another dtype than the weights, ",
+          name_of(weights_.dtype()));
   require(sum.words().dim(1) == weights_.layout().numel(),
-          "gradient sum: " + std::to_string(sum.words().dim(1)) +
-              " elements, the weights have " +
-              std::to_string(weights_.layout().numel()));
+          "gradient sum: ", sum.words().dim(1), " elements, the weights have ",
+          weights_.layout().numel());
   sum.end();
   const int rank = world_.rank();
   sum_over_ranks(world_, sum.words(), shard_begin_);

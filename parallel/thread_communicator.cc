@@ -337,7 +337,7 @@ std::unique_ptr<Communicator> ThreadCommunicator::split(int color) {
 
 void run_thread_ranks(int ranks, const std::function<void(Communicator&)>& body,
                       double timeout_seconds) {
-  require(ranks > 0, "ranks: " + std::to_string(ranks) + ", expected > 0");
+  require(ranks > 0, "ranks: ", ranks, ", expected > 0");
   const auto run = std::make_shared<Run>();
   std::vector<int> world_ranks(ranks);
   std::iota(world_ranks.begin(), world_ranks.end(), 0);

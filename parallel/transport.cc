@@ -8,14 +8,13 @@ namespace timepipe {
 namespace {
 
 void require_equal(const char* name, int64_t value, int64_t expected) {
-  require(value == expected, std::string(name) + ": " + std::to_string(value) +
-                                 ", expected " + std::to_string(expected));
+  require(value == expected, name, ": ", value, ", expected ", expected);
 }
 
 int64_t sum_of_counts(int64_t ranks, std::span<const int64_t> counts) {
   require_equal("counts: number of ranks", std::ssize(counts), ranks);
   for (const int64_t count : counts) {
-    require(count >= 0, "counts: " + std::to_string(count) + ", expected >= 0");
+    require(count >= 0, "counts: ", count, ", expected >= 0");
   }
   return std::accumulate(counts.begin(), counts.end(), int64_t{0});
 }
@@ -43,16 +42,13 @@ void require_received(Tag tag, int peer, int64_t size, int came_number,
           kMessageNumbers -
       kHalf;
   if (ahead != 0) throw Misplaced(tag, peer, tag.number + ahead);
-  require(came_size == size, describe_receive(tag, peer) + ": " +
-                                 std::to_string(came_size) + " bytes sent, " +
-                                 std::to_string(size) + " expected");
+  require(came_size == size, describe_receive(tag, peer), ": ", came_size,
+          " bytes sent, ", size, " expected");
 }
 
 void require_peer(int rank, int64_t ranks, int peer, Tag tag) {
-  require(peer >= 0 && peer < ranks && peer != rank,
-          tag.to_string() + ": peer " + std::to_string(peer) +
-              ", expected another rank than " + std::to_string(rank) + " of " +
-              std::to_string(ranks));
+  require(peer >= 0 && peer < ranks && peer != rank, tag.to_string(), ": peer ",
+          peer, ", expected another rank than ", rank, " of ", ranks);
 }
 
 void require_reduce_scatter(int rank, int64_t ranks,

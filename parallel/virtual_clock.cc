@@ -72,8 +72,7 @@ VirtualClock::VirtualClock(const ScheduleShape& shape,
       lanes_(shape, crossings_, rule, runnable_),
       ranks_(lists.size()) {
   require(static_cast<int64_t>(lists.size()) == shape.ranks,
-          "virtual clock: " + std::to_string(lists.size()) +
-              " lists, expected " + std::to_string(shape.ranks));
+          "virtual clock: ", lists.size(), " lists, expected ", shape.ranks);
   done_.resize(crossings_.num_chunks() * 3 * (head() + 1));
   timeline_.busy.resize(lists.size());
   timeline_.peak_slabs.resize(lists.size());

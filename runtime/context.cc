@@ -13,8 +13,8 @@ std::string to_string(Device device) {
 
 Context::Context(Device device, MemoryPool::Mode mode)
     : device_(device), pool_(mode) {
-  require(device == Device{}, "device: " + to_string(device) +
-                                  ", expected cpu: this build has no other");
+  require(device == Device{}, "device: ", device,
+          ", expected cpu: this build has no other");
 }
 
 Tensor Context::allocate(Shape shape, DType dtype, MemoryUse use) {

@@ -4,8 +4,11 @@
 // invariants are not here: they are glog CHECKs.
 
 #include <cstdint>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace timepipe {
@@ -37,8 +40,35 @@ using Shape = std::vector<int64_t>;
 
 std::string to_string(const Shape& shape);  // "[4,8]"
 
-// Throws InvalidArgument(message) unless `condition` holds.
-void require(bool condition, const std::string& message);
+namespace internal {
+
+template <class T>
+std::string text_of(const T& value) {
+  if constexpr (std::is_convertible_v<const T&, std::string_view>) {
+    return std::string(std::string_view(value));
+  } else {
+    using std::to_string;
+    using timepipe::to_string;
+    return to_string(value);
+  }
+}
+
+[[noreturn]] void refuse(std::initializer_list<std::string> parts);
+
+template <class... Parts>
+[[noreturn, gnu::cold, gnu::noinline]] void refuse_with(const Parts&... parts) {
+  refuse({text_of(parts)...});
+}
+
+}  // namespace internal
+
+// Throws InvalidArgument unless `condition` holds: its text is that of `parts`
+// (strings, numbers, whatever has a to_string), one after the other, which are
+// made only then.
+template <class... Parts>
+void require(bool condition, const Parts&... parts) {
+  if (!condition) internal::refuse_with(parts...);
+}
 
 class Tensor;
 

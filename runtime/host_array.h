@@ -64,9 +64,8 @@ HostArray converted(const HostArray& from, DType dtype);
 template <class T>
 HostArray::HostArray(Shape shape, std::span<const T> values)
     : HostArray(std::move(shape), dtype_of<T>()) {
-  require(std::ssize(values) == numel_,
-          std::to_string(values.size()) + " values, expected those of shape " +
-              to_string(shape_));
+  require(std::ssize(values) == numel_, values.size(),
+          " values, expected those of shape ", shape_);
   std::copy(values.begin(), values.end(), this->values<T>().begin());
 }
 

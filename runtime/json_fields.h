@@ -34,13 +34,13 @@ class JsonFields {
   // Throws InvalidArgument unless value is an object.
   JsonFields(const json& value, std::string where)
       : value_(value), where_(std::move(where)) {
-    require(value_.is_object(), where_ + ": not a JSON object");
+    require(value_.is_object(), where_, ": not a JSON object");
   }
 
   bool has(const char* name) const { return value_.contains(name); }
 
   const json& get(const char* name) const {
-    require(has(name), where_ + ": no " + name);
+    require(has(name), where_, ": no ", name);
     return value_[name];
   }
 

@@ -10,11 +10,11 @@
 namespace timepipe {
 
 int64_t ParameterLayout::add(std::string name, Shape shape) {
-  require(!index_.contains(name), "parameter " + name + ": added twice");
+  require(!index_.contains(name), "parameter ", name, ": added twice");
   int64_t count = 1;
   for (const int64_t d : shape) {
-    require(d > 0, "parameter " + name + ": shape " + to_string(shape) +
-                       ", expected sizes above 0");
+    require(d > 0, "parameter ", name, ": shape ", shape,
+            ", expected sizes above 0");
     count *= d;
   }
   const auto index = static_cast<int64_t>(parameters_.size());
@@ -29,7 +29,7 @@ int64_t ParameterLayout::add(std::string name, Shape shape) {
 
 int64_t ParameterLayout::index_of(const std::string& name) const {
   const auto found = index_.find(name);
-  require(found != index_.end(), "no parameter named " + name);
+  require(found != index_.end(), "no parameter named ", name);
   return found->second;
 }
 

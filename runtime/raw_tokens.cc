@@ -73,13 +73,13 @@ void require_width(const FileBytes& bytes, const std::string& where,
   }
   if (!lower.zeros && !upper.halves) return;
   const std::string found = where + ": every second " + read + " is 0";
-  require(!lower.zeros, found + ": big-endian tokens? Expected little-endian");
+  require(!lower.zeros, found, ": big-endian tokens? Expected little-endian");
   const std::string seen = found + (upper.zeros ? "" : " or has all bits set");
   // In int64 tokens the second number of each pair is an upper half, too.
   const bool i8 = width == 4 || column(look, width, 2, 4).halves;
-  require(!i8, seen + ": int64 tokens, expected " + read + ": " +
-                   to_npy(where, "<i8"));
-  require(upper.zeros, seen + ": int32 tokens, some below 0, expected ids");
+  require(!i8, seen, ": int64 tokens, expected ", read, ": ",
+          to_npy(where, "<i8"));
+  require(upper.zeros, seen, ": int32 tokens, some below 0, expected ids");
   throw InvalidArgument(seen +
                         ": uint32 or int32 tokens? Set data.token_type = "
                         "uint32 of a run, --token-type uint32 of eval, score, "
@@ -99,9 +99,9 @@ void require_no_index(const std::string& path) {
   constexpr std::string_view kMegatron("MMIDIDX\0\0", 9),
       kFairseq("TNTIDX\0\0", 8);
   constexpr std::size_t kType = 17;  // byte of a Megatron index, after version
-  require(!text.starts_with(kFairseq),
-          path + ": a fairseq file: its type is in " + index +
-              ", expected tokens of another program");
+  require(!text.starts_with(kFairseq), path,
+          ": a fairseq file: its type is in ", index,
+          ", expected tokens of another program");
   if (!text.starts_with(kMegatron) || text.size() <= kType) return;
   const std::string type(megatron_type(text[kType]));
   throw InvalidArgument(path + ": a Megatron file: " + index +

@@ -107,9 +107,8 @@ void fill_uniform(const Rng& rng, double bound, HostArray& x) {
 // function; walking along its cycle until inside makes it one of [0, size)
 // (Black & Rogaway 2002, section 4). Fewer than four steps on average.
 int64_t permuted_index(const Rng& rng, int64_t i, int64_t size) {
-  require(0 <= i && i < size,
-          "permuted_index: " + std::to_string(i) +
-              ", expected 0 to size - 1 = " + std::to_string(size - 1));
+  require(0 <= i && i < size, "permuted_index: ", i,
+          ", expected 0 to size - 1 = ", size - 1);
   constexpr uint64_t kRounds = 8;
   const int bits = std::bit_width(static_cast<uint64_t>(size - 1));
   const int half_bits = std::max(1, (bits + 1) / 2);

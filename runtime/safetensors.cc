@@ -45,21 +45,18 @@ int64_t stored_bits(const std::string& dtype) {
 }
 
 int64_t read_length(const FileBytes& bytes, const std::string& where) {
-  require(bytes.size() >= kLengthBytes,
-          where + ": " + std::to_string(bytes.size()) +
-              " bytes, too short for a safetensors file");
+  require(bytes.size() >= kLengthBytes, where, ": ", bytes.size(),
+          " bytes, too short for a safetensors file");
   const std::vector<std::byte> digits = bytes.read(0, kLengthBytes);
   uint64_t length = 0;
   for (std::size_t i = digits.size(); i-- > 0;) {
     length = length << 8 | std::to_integer<uint64_t>(digits[i]);
   }
   const auto rest = static_cast<uint64_t>(bytes.size() - kLengthBytes);
-  require(length <= rest, where + ": header of " + std::to_string(length) +
-                              " bytes, but only " + std::to_string(rest) +
-                              " follow");
-  require(length <= kMostHeaderBytes,
-          where + ": header of " + std::to_string(length) +
-              " bytes, expected at most " + std::to_string(kMostHeaderBytes));
+  require(length <= rest, where, ": header of ", length, " bytes, but only ",
+          rest, " follow");
+  require(length <= kMostHeaderBytes, where, ": header of ", length,
+          " bytes, expected at most ", kMostHeaderBytes);
   return static_cast<int64_t>(length);
 }
 
@@ -67,7 +64,7 @@ json parse_json(ConstBytes text, const std::string& where) {
   const auto* begin = reinterpret_cast<const char*>(text.data());
   try {
     json header = json::parse(begin, begin + text.size());
-    require(header.is_object(), where + ": header is not a JSON object");
+    require(header.is_object(), where, ": header is not a JSON object");
     return header;
   } catch (const json::exception& error) {
     throw InvalidArgument(where + ": header: " + error.what());
@@ -98,43 +95,38 @@ int64_t checked_bytes(const std::string& where, int64_t element_bits,
   for (const int64_t d : shape) {
     empty |= d == 0;
     if (d == 0) continue;
-    require(d <= kMaxInt64 / bits,
-            where + ": shape " + to_string(shape) + " is too large");
+    require(d <= kMaxInt64 / bits, where, ": shape ", shape, " is too large");
     bits *= d;
   }
   if (empty) return 0;
-  require(bits % 8 == 0, where + ": shape " + to_string(shape) + ": " +
-                             std::to_string(bits) +
-                             " bits, expected whole bytes");
+  require(bits % 8 == 0, where, ": shape ", shape, ": ", bits,
+          " bits, expected whole bytes");
   return bits / 8;
 }
 
 SafetensorsEntry parse_entry(const std::string& file, const std::string& name,
                              const json& value, int64_t data_size) {
   const std::string where = file + ": tensor " + name;
-  require(value.is_object(), where + ": not a JSON object");
+  require(value.is_object(), where, ": not a JSON object");
   for (const char* key : {"dtype", "shape", "data_offsets"}) {
-    require(value.contains(key), where + ": no " + key);
+    require(value.contains(key), where, ": no ", key);
   }
   const json& dtype = value["dtype"];
   const int64_t element_bits =
       dtype.is_string() ? stored_bits(dtype.get<std::string>()) : 0;
-  require(element_bits > 0, where + ": dtype " + brief(dtype) +
-                                ", expected F32, BF16, I64 or the like");
+  require(element_bits > 0, where, ": dtype ", brief(dtype),
+          ", expected F32, BF16, I64 or the like");
   Shape shape = parse_sizes(where + ": shape", value["shape"]);
   const std::vector<int64_t> offsets =
       parse_sizes(where + ": data_offsets", value["data_offsets"]);
   const std::string data_offsets =
       where + ": data_offsets " + to_string(offsets);
-  require(offsets.size() == 2, data_offsets + ", expected two");
-  require(offsets[0] <= offsets[1] && offsets[1] <= data_size,
-          data_offsets + " go beyond the data of " + std::to_string(data_size) +
-              " bytes");
+  require(offsets.size() == 2, data_offsets, ", expected two");
+  require(offsets[0] <= offsets[1] && offsets[1] <= data_size, data_offsets,
+          " go beyond the data of ", data_size, " bytes");
   const int64_t bytes = checked_bytes(where, element_bits, shape);
-  require(offsets[1] - offsets[0] == bytes,
-          data_offsets + ", expected " + std::to_string(bytes) +
-              " bytes for shape " + to_string(shape) + " of " +
-              dtype.get<std::string>());
+  require(offsets[1] - offsets[0] == bytes, data_offsets, ", expected ", bytes,
+          " bytes for shape ", shape, " of ", dtype.get<std::string>());
   return {name, dtype.get<std::string>(), std::move(shape), offsets[0],
           offsets[1]};
 }
@@ -145,25 +137,23 @@ void require_covered(const std::vector<SafetensorsEntry>& entries,
                      int64_t data_size, const std::string& where) {
   int64_t covered = 0;
   for (const SafetensorsEntry& entry : entries) {
-    require(entry.begin == covered,
-            where + ": tensor " + entry.name + " starts at byte " +
-                std::to_string(entry.begin) + " of the data, expected " +
-                std::to_string(covered) + ": no holes, no overlaps");
+    require(entry.begin == covered, where, ": tensor ", entry.name,
+            " starts at byte ", entry.begin, " of the data, expected ", covered,
+            ": no holes, no overlaps");
     covered = entry.end;
   }
-  require(covered == data_size,
-          where + ": tensors end at byte " + std::to_string(covered) +
-              " of the data, expected " + std::to_string(data_size));
+  require(covered == data_size, where, ": tensors end at byte ", covered,
+          " of the data, expected ", data_size);
 }
 
 std::map<std::string, std::string> parse_metadata(const json& value,
                                                   const std::string& where) {
   std::map<std::string, std::string> metadata;
   if (value.is_null()) return metadata;
-  require(value.is_object(), where + ": __metadata__: not a JSON object");
+  require(value.is_object(), where, ": __metadata__: not a JSON object");
   for (const auto& [key, text] : value.items()) {
-    require(text.is_string(), where + ": __metadata__: " + key + ": " +
-                                  brief(text) + ", expected a text");
+    require(text.is_string(), where, ": __metadata__: ", key, ": ", brief(text),
+            ", expected a text");
     metadata[key] = text.get<std::string>();
   }
   return metadata;
@@ -259,7 +249,7 @@ std::vector<std::string> SafetensorsFile::names() const {
 
 const SafetensorsEntry& SafetensorsFile::entry(const std::string& name) const {
   const auto found = index_.find(name);
-  require(found != index_.end(), file_.path() + ": no tensor named " + name);
+  require(found != index_.end(), file_.path(), ": no tensor named ", name);
   return header_.entries[found->second];
 }
 

@@ -54,8 +54,10 @@ std::string to_string(const Shape& shape) {
   return text + "]";
 }
 
-void require(bool condition, const std::string& message) {
-  if (!condition) throw InvalidArgument(message);
+void internal::refuse(std::initializer_list<std::string> parts) {
+  std::string text;
+  for (const std::string& part : parts) text += part;
+  throw InvalidArgument(text);
 }
 
 void require_shape(const char* name, const Tensor& tensor,
@@ -84,9 +86,8 @@ Tensor::Tensor(std::shared_ptr<void> owner, Device device, DType dtype,
       numel_(numel_of(shape_)) {}
 
 Tensor Tensor::slice(int64_t begin, int64_t end) const {
-  require(0 <= begin && begin <= end && end <= dim(0),
-          "slice [" + std::to_string(begin) + "," + std::to_string(end) +
-              ") of a tensor of shape " + to_string(shape_));
+  require(0 <= begin && begin <= end && end <= dim(0), "slice [", begin, ",",
+          end, ") of a tensor of shape ", shape_);
   const int64_t row = dim(0) == 0 ? 0 : numel_ / dim(0);
   Tensor rows = *this;
   rows.data_ += begin * row * size_of(dtype_);
@@ -96,9 +97,8 @@ Tensor Tensor::slice(int64_t begin, int64_t end) const {
 }
 
 Tensor Tensor::reshape(Shape shape) const {
-  require(numel_of(shape) == numel_, "reshape of " + to_string(shape_) +
-                                         " to " + to_string(shape) +
-                                         ": number of elements differs");
+  require(numel_of(shape) == numel_, "reshape of ", shape_, " to ", shape,
+          ": number of elements differs");
   Tensor reshaped = *this;
   reshaped.shape_ = std::move(shape);
   return reshaped;

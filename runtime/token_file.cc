@@ -56,14 +56,12 @@ TokenLayout parse_bin(const FileBytes& bytes, const std::string& where,
     require_width(bytes, where, raw);
     return tokens_from(0, FileKind::kTokenBin, raw, bytes, where);
   }
-  require(std::ssize(header) == kHeaderBytes,
-          where + ": " + std::to_string(bytes.size()) +
-              " bytes, too short for llm.c's header");
+  require(std::ssize(header) == kHeaderBytes, where, ": ", bytes.size(),
+          " bytes, too short for llm.c's header");
   const bool wide = magic == kMagic32;
   const auto version = load<int32_t>(header.data() + 4);
-  require(version == (wide ? 7 : 1), where + ": header: version " +
-                                         std::to_string(version) +
-                                         ", expected " + (wide ? "7" : "1"));
+  require(version == (wide ? 7 : 1), where, ": header: version ", version,
+          ", expected ", (wide ? "7" : "1"));
   TokenLayout layout =
       tokens_from(kHeaderBytes, FileKind::kTokenBin,
                   wide ? StoredToken::kU32 : StoredToken::kU16, bytes, where);
@@ -144,10 +142,8 @@ void TokenFile::read(int64_t first, std::span<int64_t> ids,
                      int64_t vocab_size) const {
   const auto count = static_cast<int64_t>(ids.size());
   require(0 <= first && first <= num_tokens() && count <= num_tokens() - first,
-          path() + ": tokens [" + std::to_string(first) + ", " +
-              std::to_string(first) + " + " + std::to_string(count) +
-              "), expected a range in [0, " + std::to_string(num_tokens()) +
-              ")");
+          path(), ": tokens [", first, ", ", first, " + ", count,
+          "), expected a range in [0, ", num_tokens(), ")");
   copy(first, ids);
   uint64_t signs = 0;  // negative if an id or its distance from the last is
   for (const int64_t id : ids) {

@@ -72,10 +72,8 @@ StoredToken token_type_of_npy(std::string_view name, const std::string& where) {
 TokenLayout tokens_from(int64_t begin, FileKind kind, StoredToken type,
                         const FileBytes& bytes, const std::string& where) {
   const int64_t rest = bytes.size() - begin;
-  require(rest % bytes_of(type) == 0,
-          where + ": " + std::to_string(rest) +
-              " bytes of tokens, expected a multiple of " +
-              std::to_string(bytes_of(type)));
+  require(rest % bytes_of(type) == 0, where, ": ", rest,
+          " bytes of tokens, expected a multiple of ", bytes_of(type));
   return {.kind = kind,
           .type = type,
           .begin = begin,
@@ -84,15 +82,13 @@ TokenLayout tokens_from(int64_t begin, FileKind kind, StoredToken type,
 
 void require_count(const TokenLayout& layout, int64_t listed,
                    const std::string& where) {
-  require(layout.count == listed,
-          where + ": header: " + std::to_string(listed) +
-              " tokens, but the file has " + std::to_string(layout.count));
+  require(layout.count == listed, where, ": header: ", listed,
+          " tokens, but the file has ", layout.count);
 }
 
 void require_one_row(const TokenArray& array, const std::string& where) {
-  require(array.shape.size() == 1 || array.shape[0] == 1,
-          where + ": shape " + to_string(array.shape) +
-              ", expected one text, [T] or [1,T]");
+  require(array.shape.size() == 1 || array.shape[0] == 1, where, ": shape ",
+          array.shape, ", expected one text, [T] or [1,T]");
 }
 
 void copy_tokens(ConstBytes bytes, StoredToken type, std::span<int64_t> ids) {

@@ -18,8 +18,7 @@ std::string_view npy_value(std::string_view header, std::string_view key,
   quoted += key;
   quoted += "':";
   const std::size_t at = header.find(quoted);
-  require(at != std::string_view::npos,
-          where + ": header has no " + std::string(key));
+  require(at != std::string_view::npos, where, ": header has no ", key);
   header.remove_prefix(at + quoted.size());
   header.remove_prefix(std::min(header.find_first_not_of(' '), header.size()));
   return header;
@@ -33,10 +32,10 @@ StoredToken npy_type(std::string_view value, const std::string& where) {
   const bool quoted =
       text.size() > 2 && text.front() == '\'' && text.back() == '\'';
   std::string name = quoted ? text.substr(1, text.size() - 2) : text;
-  require(!name.starts_with('>') || name == ">u1" || name == ">i1",
-          where + ": descr " + name +
-              ": big-endian, expected little-endian, as of "
-              "array.astype(array.dtype.newbyteorder('<'))");
+  require(!name.starts_with('>') || name == ">u1" || name == ">i1", where,
+          ": descr ", name,
+          ": big-endian, expected little-endian, as of "
+          "array.astype(array.dtype.newbyteorder('<'))");
   if (name.ends_with("u1") || name.ends_with("i1")) name[0] = '|';
   return token_type_of_npy(name, where + ": descr");
 }
@@ -75,21 +74,18 @@ NpyHeader npy_header(const FileBytes& bytes, const std::string& where) {
   constexpr std::string_view kMagic = "\x93NUMPY";
   constexpr int64_t kStart = 12;
   const std::string start = bytes.read_text(0, std::min(kStart, bytes.size()));
-  require(start.size() == kStart && start.starts_with(kMagic),
-          where + ": not an .npy file");
+  require(start.size() == kStart && start.starts_with(kMagic), where,
+          ": not an .npy file");
   const int version = static_cast<unsigned char>(start[6]);
-  require(1 <= version && version <= 3, where + ": .npy version " +
-                                            std::to_string(version) +
-                                            ", expected 1, 2 or 3");
+  require(1 <= version && version <= 3, where, ": .npy version ", version,
+          ", expected 1, 2 or 3");
   const int64_t begin = version == 1 ? 10 : 12;
   int64_t length = 0;  // little-endian, of two or four bytes
   for (int64_t i = begin - 1; i >= 8; --i) {
     length = length << 8 | static_cast<unsigned char>(start[i]);
   }
-  require(length <= bytes.size() - begin,
-          where + ": header of " + std::to_string(length) +
-              " bytes, but only " + std::to_string(bytes.size() - begin) +
-              " follow");
+  require(length <= bytes.size() - begin, where, ": header of ", length,
+          " bytes, but only ", bytes.size() - begin, " follow");
   return {begin, begin + length};
 }
 
@@ -103,12 +99,12 @@ TokenArray parse_npy_array(const FileBytes& bytes, const std::string& where) {
   // One dimension: the same in Fortran's order and in C's.
   require(shape.size() == 1 ||
               npy_value(header, "fortran_order", where).starts_with("False"),
-          where + ": fortran_order: expected False");
+          where, ": fortran_order: expected False");
   TokenLayout layout = tokens_from(at.end, FileKind::kNpy, type, bytes, where);
   const int64_t rows = shape.size() == 1 ? 1 : shape[0];
-  require(rows == 0 || shape.back() <= layout.count / rows,
-          where + ": header: shape " + to_string(shape) +
-              ", but the file has " + std::to_string(layout.count) + " tokens");
+  require(rows == 0 || shape.back() <= layout.count / rows, where,
+          ": header: shape ", shape, ", but the file has ", layout.count,
+          " tokens");
   require_count(layout, rows * shape.back(), where);
   return {layout, shape};
 }

@@ -67,9 +67,8 @@ TokenArray array_of(const SafetensorsHeader& header,
                     const SafetensorsEntry& entry, const std::string& where) {
   const std::string tensor = where + ": tensor " + entry.name + ":";
   const StoredToken type = token_type_of_safetensors(entry.dtype, tensor);
-  require(entry.shape.size() == 1 || entry.shape.size() == 2,
-          tensor + " shape " + to_string(entry.shape) +
-              ", expected one or two dimensions, [T] or [B,T]");
+  require(entry.shape.size() == 1 || entry.shape.size() == 2, tensor, " shape ",
+          entry.shape, ", expected one or two dimensions, [T] or [B,T]");
   return {{.kind = FileKind::kSafetensors,
            .type = type,
            .begin = header.data_begin + entry.begin,

@@ -12,10 +12,9 @@ namespace {
 
 void require_alike(const char* what, DType from, int64_t from_bytes, DType to,
                    int64_t to_bytes) {
-  require(from == to && from_bytes == to_bytes,
-          std::string(what) + " of " + std::to_string(from_bytes) +
-              " bytes of " + name_of(from) + ", expected " +
-              std::to_string(to_bytes) + " of " + name_of(to));
+  require(from == to && from_bytes == to_bytes, what, " of ", from_bytes,
+          " bytes of ", name_of(from), ", expected ", to_bytes, " of ",
+          name_of(to));
 }
 
 void copy_bytes(ConstBytes from, Bytes to) {
@@ -85,9 +84,8 @@ void clear(Context& ctx, Tensor to) {
 }
 
 TransportBytes::TransportBytes(const Tensor& tensor) : tensor_(tensor) {
-  require(tensor.device() == Device{}, "transport: a tensor of " +
-                                           to_string(tensor.device()) +
-                                           ", expected one of cpu");
+  require(tensor.device() == Device{}, "transport: a tensor of ",
+          tensor.device(), ", expected one of cpu");
   bytes_ = {ElementsAccess::memory(tensor_),
             static_cast<std::size_t>(tensor.size_bytes())};
   MemoryGuard::hold(bytes_.data(), std::ssize(bytes_));

@@ -9,18 +9,14 @@ namespace timepipe {
 
 WindowOrder::WindowOrder(int64_t num_tokens, int64_t length, uint64_t seed)
     : length_(length), num_windows_(0), seed_(seed) {
-  require(length >= 1,
-          "window length: " + std::to_string(length) + ", expected 1 or more");
+  require(length >= 1, "window length: ", length, ", expected 1 or more");
   num_windows_ = (num_tokens - 1) / length;  // the last token is only a label
-  require(num_tokens >= 1 && num_windows_ >= 1,
-          "tokens: " + std::to_string(num_tokens) +
-              ", expected one window of " + std::to_string(length) +
-              " and its last label at least");
+  require(num_tokens >= 1 && num_windows_ >= 1, "tokens: ", num_tokens,
+          ", expected one window of ", length, " and its last label at least");
 }
 
 int64_t WindowOrder::first_token(int64_t index) const {
-  require(index >= 0,
-          "window: " + std::to_string(index) + ", expected 0 or more");
+  require(index >= 0, "window: ", index, ", expected 0 or more");
   const int64_t epoch = index / num_windows_;
   const Rng rng(seed_, "window order of epoch " + std::to_string(epoch));
   return permuted_index(rng, index % num_windows_, num_windows_) * length_;

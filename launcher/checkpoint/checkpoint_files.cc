@@ -184,19 +184,17 @@ CheckpointReader::CheckpointReader(const std::string& folder)
   const std::string path = folder + "/manifest.json";
   manifest_ = parse_manifest(read_text(path), path);
   const auto named = steps_of(fs::path(path).parent_path().filename().string());
-  require(!named || *named == manifest_.steps,
-          path + ": steps: " + std::to_string(manifest_.steps) + ", expected " +
-              std::to_string(named.value_or(0)) +
-              ", of which the folder has the name");
+  require(!named || *named == manifest_.steps, path,
+          ": steps: ", manifest_.steps, ", expected ", named.value_or(0),
+          ", of which the folder has the name");
   for (const Parameter& p : manifest_.parameters) offsets_[p.name] = p.offset;
   for (const Manifest::Shard& shard : manifest_.shards) {
     const std::string file = folder + "/" + shard.file;
     std::error_code error;
     const auto size = fs::file_size(file, error);
     if (error) throw IoError(file + ": " + error.message());
-    require(size == static_cast<std::uintmax_t>(shard.size_bytes),
-            file + ": " + std::to_string(size) + " bytes, expected " +
-                std::to_string(shard.size_bytes));
+    require(size == static_cast<std::uintmax_t>(shard.size_bytes), file, ": ",
+            size, " bytes, expected ", shard.size_bytes);
     shards_.push_back(SafetensorsFile::read(file));
   }
 }
@@ -209,11 +207,11 @@ const SafetensorsFile& CheckpointReader::checked_file(const Part& part) const {
       folder_ + "/" + manifest_.shards[shard].file + ": " + tensor;
   const SafetensorsEntry& entry = shards_[shard].entry(tensor);
   const std::string dtype = manifest_.dtype == DType::kF64 ? "F64" : "F32";
-  require(entry.dtype == dtype && entry.shape == Shape{part.count},
-          where + ": " + entry.dtype + " " + to_string(entry.shape) +
-              ", expected " + dtype + " " + to_string(Shape{part.count}));
-  require(trusted_ || hash_of(shards_[shard], entry) == part.xxh64,
-          where + ": wrong checksum: the file is damaged");
+  require(entry.dtype == dtype && entry.shape == Shape{part.count}, where, ": ",
+          entry.dtype, " ", entry.shape, ", expected ", dtype, " ",
+          Shape{part.count});
+  require(trusted_ || hash_of(shards_[shard], entry) == part.xxh64, where,
+          ": wrong checksum: the file is damaged");
   return shards_[shard];
 }
 

@@ -37,11 +37,9 @@ void require_possible(const std::string& where,
       carried.layer < layers && !first_halo
           ? shape.layers[carried.layer].bytes(border.border) / size_of(dtype)
           : 0;
-  require(carried.sequence < sequences && carried.count == count,
-          where + ": " + carried.tensor() + ": " +
-              std::to_string(carried.count) + " elements, expected " +
-              std::to_string(count) + " in one of " +
-              std::to_string(sequences) + " sequences (data.batch)");
+  require(carried.sequence < sequences && carried.count == count, where, ": ",
+          carried.tensor(), ": ", carried.count, " elements, expected ", count,
+          " in one of ", sequences, " sequences (data.batch)");
 }
 
 // A sequence carries all borders, or the states alone if a step was skipped
@@ -63,8 +61,8 @@ void require_complete(const std::string& where, const Manifest& manifest,
         }
         if (shape.layers[l].bytes(border) == 0) continue;
         carried.border = name_of(border);
-        require(there.contains(carried.tensor()),
-                where + ": " + carried.tensor() + ": missing");
+        require(there.contains(carried.tensor()), where, ": ", carried.tensor(),
+                ": missing");
       }
     }
   }
@@ -166,10 +164,9 @@ void restore(Context& ctx, const CheckpointReader& checkpoint, Trainer& trainer,
              int64_t sequences) {
   ParameterStore& weights = trainer.model().weights();
   const DType dtype = checkpoint.manifest().dtype;
-  require(dtype == weights.dtype(),
-          checkpoint.folder() + ": dtype " + name_of(dtype) +
-              ", expected that of the run's weights, " +
-              name_of(weights.dtype()));
+  require(dtype == weights.dtype(), checkpoint.folder(), ": dtype ",
+          name_of(dtype), ", expected that of the run's weights, ",
+          name_of(weights.dtype()));
   restore_weights(ctx, checkpoint, weights);
   restore_moments(ctx, checkpoint, trainer);
   restore_carried(ctx, checkpoint, trainer, sequences);
@@ -181,10 +178,9 @@ void start_from_state(Context& ctx, const std::string& path, Trainer& trainer,
   const HiddenState state =
       load_hidden_state(ctx, path, trainer.model(), where);
   const int64_t mini_batch = trainer.model().config().mini_batch_size;
-  require(state.tokens_read % mini_batch == 0,
-          where + ": " + std::to_string(state.tokens_read) +
-              " tokens read, expected a multiple of model.mini_batch_size = " +
-              std::to_string(mini_batch));
+  require(state.tokens_read % mini_batch == 0, where, ": ", state.tokens_read,
+          " tokens read, expected a multiple of model.mini_batch_size = ",
+          mini_batch);
   std::vector<CarriedState::Border> borders;
   for (int64_t s = 0; s < sequences; ++s) {
     for (std::size_t l = 0; l < state.layers.size(); ++l) {

@@ -106,16 +106,16 @@ FixtureCheck check_fixture(const std::string& hf_folder) {
   const int64_t vocab = opened.config.model.vocab_size;
   require(ids.dtype() == DType::kI64 && ids.shape().size() == 2 &&
               ids.shape()[0] == 1 && ids.shape()[1] <= kMostTokens,
-          path + ": " + kIds + ": expected i64 of shape [1,T], T at most " +
-              std::to_string(kMostTokens));
+          path, ": ", kIds, ": expected i64 of shape [1,T], T at most ",
+          kMostTokens);
   const int64_t T = ids.numel();
   require(logits.dtype() == DType::kF64 && logits.shape() == Shape{1, T, vocab},
-          path + ": " + kLogits + ": shape " + to_string(logits.shape()) +
-              ", expected " + to_string({1, T, vocab}) + " in f64");
+          path, ": ", kLogits, ": shape ", logits.shape(), ", expected ",
+          Shape{1, T, vocab}, " in f64");
   require_finite(path + ": " + kLogits, logits);
   const HostArray error = file.get(kError);
-  require(error.dtype() == DType::kF64 && error.numel() == 1,
-          path + ": " + kError + ": expected one f64");
+  require(error.dtype() == DType::kF64 && error.numel() == 1, path, ": ",
+          kError, ": expected one f64");
   const Difference d = largest_difference(
       logits_of(ctx, *opened.model, ids.values<int64_t>()), logits);
   double top = 0;

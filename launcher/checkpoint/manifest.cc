@@ -31,15 +31,15 @@ Parameter parse_parameter(const JsonFields& fields, int64_t offset) {
     require(size.is_number_unsigned() && size.get<uint64_t>() >= 1 &&
                 size.get<uint64_t>() <= uint64_t{kMostElements} &&
                 size.get<int64_t>() <= kMostElements / p.count,
-            fields.where() +
-                ": shape: expected sizes of at least 1 and at most " +
-                std::to_string(kMostElements) + " elements");
+            fields.where(),
+            ": shape: expected sizes of at least 1 and at most ", kMostElements,
+            " elements");
     p.shape.push_back(size.get<int64_t>());
     p.count *= p.shape.back();
   }
-  require(!p.name.empty() && p.name.size() <= kLongestName,
-          fields.where() + ": name: " + std::to_string(p.name.size()) +
-              " characters, expected 1 to " + std::to_string(kLongestName));
+  require(!p.name.empty() && p.name.size() <= kLongestName, fields.where(),
+          ": name: ", p.name.size(), " characters, expected 1 to ",
+          kLongestName);
   return p;
 }
 
@@ -50,8 +50,8 @@ Manifest::Shard parse_shard(const JsonFields& fields) {
               shard.file.find('/') == std::string::npos &&
               shard.file.find('\0') == std::string::npos &&
               shard.file.ends_with(".safetensors"),
-          fields.where() + ": file: " + shard.file.substr(0, 80) +
-              ", expected the name of a .safetensors file in this folder");
+          fields.where(), ": file: ", shard.file.substr(0, 80),
+          ", expected the name of a .safetensors file in this folder");
   return shard;
 }
 
@@ -75,16 +75,14 @@ void require_whole(const Manifest& manifest, const std::string& where) {
         }
         places.erase(found);
       }
-      require(covered == p.count,
-              where + ": pieces of " + kind + " of " + p.name +
-                  ": whole up to element " + std::to_string(covered) + " of " +
-                  std::to_string(p.count) + ", expected all, once");
+      require(covered == p.count, where, ": pieces of ", kind, " of ", p.name,
+              ": whole up to element ", covered, " of ", p.count,
+              ", expected all, once");
     }
   }
-  require(places.empty(),
-          where + ": pieces of " +
-              (places.empty() ? "" : places.begin()->first.second) +
-              ", which isn't among the parameters");
+  require(places.empty(), where, ": pieces of ",
+          (places.empty() ? "" : places.begin()->first.second),
+          ", which isn't among the parameters");
 }
 
 Manifest::Carried parse_carried(const JsonFields& fields, const Manifest& m) {
@@ -99,8 +97,8 @@ Manifest::Carried parse_carried(const JsonFields& fields, const Manifest& m) {
       .xxh64 = fields.hash("xxh64")};
   require(carried.border == "halo_x" || carried.border == "halo_qk" ||
               carried.border == "state",
-          fields.where() + ": border: " + carried.border.substr(0, 40) +
-              ", expected halo_x, halo_qk or state");
+          fields.where(), ": border: ", carried.border.substr(0, 40),
+          ", expected halo_x, halo_qk or state");
   return carried;
 }
 
@@ -111,12 +109,11 @@ void require_carried_once(const Manifest& manifest, const std::string& where) {
   for (const Manifest::Carried& carried : manifest.carried) {
     const int64_t first =
         steps.try_emplace(carried.sequence, carried.steps).first->second;
-    require(carried.steps == first,
-            where + ": " + carried.tensor() +
-                ": steps: " + std::to_string(carried.steps) + ", expected " +
-                std::to_string(first) + " as in the rest of the sequence");
-    require(tensors.insert(carried.tensor()).second,
-            where + ": " + carried.tensor() + ": expected once");
+    require(carried.steps == first, where, ": ", carried.tensor(),
+            ": steps: ", carried.steps, ", expected ", first,
+            " as in the rest of the sequence");
+    require(tensors.insert(carried.tensor()).second, where, ": ",
+            carried.tensor(), ": expected once");
   }
 }
 
@@ -125,9 +122,9 @@ Manifest::DataFile parse_data_file(const JsonFields& fields) {
   Manifest::DataFile file{.path = fields.text("path"),
                           .hash = fields.hash(of_bytes ? "hash" : "tokens"),
                           .of_bytes = of_bytes};
-  require(file.path.size() <= kLongestPath,
-          fields.where() + ": path: " + std::to_string(file.path.size()) +
-              " characters, expected at most " + std::to_string(kLongestPath));
+  require(file.path.size() <= kLongestPath, fields.where(),
+          ": path: ", file.path.size(), " characters, expected at most ",
+          kLongestPath);
   return file;
 }
 
@@ -168,7 +165,7 @@ Manifest parse(const json& value, const std::string& where) {
     m.parameters.push_back(parse_parameter(
         {item, item_name("parameter", m.parameters.size())}, offset));
     offset = ParameterLayout::offset_after(m.parameters.back());
-    require(offset <= kMostElements, where + ": too many elements");
+    require(offset <= kMostElements, where, ": too many elements");
   }
   for (const json& item : fields.array("shards")) {
     m.shards.push_back(
@@ -270,9 +267,8 @@ std::string to_json(const Manifest& manifest) {
 }
 
 Manifest parse_manifest(const std::string& text, const std::string& where) {
-  require(text.size() <= kMostBytes,
-          where + ": " + std::to_string(text.size()) +
-              " bytes, expected at most " + std::to_string(kMostBytes));
+  require(text.size() <= kMostBytes, where, ": ", text.size(),
+          " bytes, expected at most ", kMostBytes);
   try {
     return parse(json::parse(text), where);
   } catch (const json::exception& error) {
@@ -289,10 +285,9 @@ void require_same_parameters(const std::string& where,
                  ? parameters[i].name + " " + to_string(parameters[i].shape)
                  : std::string("nothing");
     };
-    require(describe(actual) == describe(expected),
-            where + ": parameter " + std::to_string(i) + " is " +
-                describe(actual) + ", expected " + describe(expected) +
-                ": another model");
+    require(describe(actual) == describe(expected), where, ": parameter ", i,
+            " is ", describe(actual), ", expected ", describe(expected),
+            ": another model");
   }
 }
 

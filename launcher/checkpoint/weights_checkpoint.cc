@@ -95,7 +95,7 @@ void write_weights_checkpoint(Context& ctx, const std::string& run_dir,
   const bool was_there = fs::exists(run_dir, error);
   require(!was_there || (fs::is_directory(run_dir, error) &&
                          fs::is_empty(run_dir, error)),
-          run_dir + ": is there already, expected a new or empty folder");
+          run_dir, ": is there already, expected a new or empty folder");
   const std::string folder = checkpoint_folder(run_dir, 0);
   fs::create_directories(folder, error);
   if (error) throw IoError(folder + ": " + error.message());

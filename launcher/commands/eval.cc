@@ -55,10 +55,10 @@ Range range_of(const EvalOptions& options, const DataConfig& data,
             "expected a share above 0");
     range.begin = tokens - held_out_tokens(tokens, data.held_out);
   }
-  require(range.end - range.begin >= 2,
-          options.data + ": " + std::to_string(range.end - range.begin) +
-              " token(s) to evaluate, expected at least 2: the first predicts "
-              "the next");
+  require(range.end - range.begin >= 2, options.data, ": ",
+          range.end - range.begin,
+          " token(s) to evaluate, expected at least 2: the first predicts "
+          "the next");
   if (options.max_tokens > 0) {
     range.end = range.begin +
                 std::min(range.end - range.begin - 1, options.max_tokens) + 1;
@@ -77,11 +77,11 @@ std::vector<int64_t> starts_of(Documents documents, const OpenModel& opened,
                                const TokenFile& file, const Range& range) {
   if (documents == Documents::kJoined) return {range.begin};
   require(!file.layout().documents.empty() || opened.config.data.bos_id >= 0,
-          file.path() +
-              ": lists no documents, and data.bos_id of the model's "
-              "configuration names no token that starts one: expected "
-              "--documents joined, or a file of timepipe data prepare, which "
-              "lists them");
+          file.path(),
+          ": lists no documents, and data.bos_id of the model's "
+          "configuration names no token that starts one: expected "
+          "--documents joined, or a file of timepipe data prepare, which "
+          "lists them");
   return document_starts(file, range.begin, range.end,
                          opened.config.data.bos_id,
                          opened.config.model.vocab_size);
@@ -203,10 +203,9 @@ int eval(const EvalOptions& options) {
       Evaluation(ctx, opened, file, documents, bytes).run(windows, progress),
       progress.seconds(),
       std::nullopt};
-  require(findings.losses.tokens() > 0,
-          options.data +
-              ": no label: a document's last token has none, and data.loss = "
-              "jax leaves data.bos_id out");
+  require(findings.losses.tokens() > 0, options.data,
+          ": no label: a document's last token has none, and data.loss = "
+          "jax leaves data.bos_id out");
   if (const auto total = bytes.total()) {
     findings.bits_per_byte = findings.bits_per_token() *
                              static_cast<double>(findings.losses.tokens()) /

@@ -79,10 +79,9 @@ std::unique_ptr<Tokenizer> tokenizer_for(const GenerateOptions& options,
   const std::string& name = tokenizer_name(options, opened);
   auto tokenizer = make_tokenizer(name);
   const int64_t vocab = opened.config.model.vocab_size;
-  require(tokenizer->vocab_size() <= vocab,
-          "tokenizer " + name + ": " + std::to_string(tokenizer->vocab_size()) +
-              " ids, expected at most the model's " + std::to_string(vocab) +
-              ": see --tokenizer, or --ids with a prompt file of tokens");
+  require(tokenizer->vocab_size() <= vocab, "tokenizer ", name, ": ",
+          tokenizer->vocab_size(), " ids, expected at most the model's ", vocab,
+          ": see --tokenizer, or --ids with a prompt file of tokens");
   return tokenizer;
 }
 

@@ -31,21 +31,20 @@ std::string name_of(int order) {
 int ngram(const NgramOptions& options) {
   const auto& [path, held_out, max_order] = options;
   require(0 < held_out && held_out < 1,
-          "--held-out: " + significant(held_out, 6) +
-              ", expected a share above 0 and below 1");
+          "--held-out: ", significant(held_out, 6),
+          ", expected a share above 0 and below 1");
   require(2 <= max_order && max_order <= NgramModel::kMostOrder,
-          "--max-order: " + std::to_string(max_order) + ", expected 2 to " +
-              std::to_string(NgramModel::kMostOrder));
+          "--max-order: ", max_order, ", expected 2 to ",
+          NgramModel::kMostOrder);
   const TokenFile file(path);
-  require(file.layout().type == StoredToken::kU8,
-          "--train: " + path + ": expected a file whose tokens are bytes");
+  require(file.layout().type == StoredToken::kU8, "--train: ", path,
+          ": expected a file whose tokens are bytes");
   const std::vector<std::byte> stored = file.stored();
   const std::span<const uint8_t> text(
       reinterpret_cast<const uint8_t*>(stored.data()), stored.size());
   const int64_t kept = held_out_tokens(file.num_tokens(), held_out);
-  require(kept >= 2, "--held-out: " + significant(held_out, 6) + " of " + path +
-                         ": " + std::to_string(kept) +
-                         " bytes, expected at least 2");
+  require(kept >= 2, "--held-out: ", significant(held_out, 6), " of ", path,
+          ": ", kept, " bytes, expected at least 2");
   // A model that starts at the held-out part reads its first byte without
   // predicting it, so it isn't scored here either.
   const std::size_t trained = text.size() - kept, first = trained + 1;

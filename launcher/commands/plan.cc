@@ -68,9 +68,8 @@ std::string table(RunConfig config) {
 // Ranks are time ranks, as many groups of them as parallel.data says.
 void set_ranks(RunConfig& config, int64_t ranks) {
   const int64_t data = config.parallel.data;
-  require(ranks % data == 0, "--ranks: " + std::to_string(ranks) +
-                                 ", expected a multiple of parallel.data = " +
-                                 std::to_string(data));
+  require(ranks % data == 0, "--ranks: ", ranks,
+          ", expected a multiple of parallel.data = ", data);
   config.parallel.time = ranks / data;
   validate(config);
 }

@@ -56,9 +56,8 @@ struct Parsed {
 
 Parsed parse(std::string_view text, const std::string& name) {
   text.remove_prefix(bom_bytes(text));
-  require(text.size() <= kMostBytes, name + ": " + std::to_string(text.size()) +
-                                         " bytes, expected at most " +
-                                         std::to_string(kMostBytes));
+  require(text.size() <= kMostBytes, name, ": ", text.size(),
+          " bytes, expected at most ", kMostBytes);
   google::protobuf::io::ArrayInputStream input(text.data(),
                                                static_cast<int>(text.size()));
   FirstError error;
@@ -69,7 +68,7 @@ Parsed parse(std::string_view text, const std::string& name) {
   parser.WriteLocationsTo(&places);
   Parsed parsed;
   const bool ok = parser.Parse(&input, &parsed.message);
-  require(ok, name + ":" + error.text());
+  require(ok, name, ":", error.text());
   if (parsed.message.has_base()) {
     const auto at = places.GetLocation(
         parsed.message.GetDescriptor()->FindFieldByName("base"), -1);
@@ -100,16 +99,15 @@ std::string normal(const std::filesystem::path& path) {
 std::string base_of(const Parsed& parsed,
                     const std::vector<std::string>& chain) {
   const std::string& base = parsed.message.base();
-  require(!base.empty(), parsed.base_place + "empty, expected a file");
+  require(!base.empty(), parsed.base_place, "empty, expected a file");
   std::string path =
       normal(std::filesystem::path(chain.back()).parent_path() / base);
   std::string names;
   for (const std::string& file : chain) names += file + " -> ";
   require(std::find(chain.begin(), chain.end(), path) == chain.end(),
-          parsed.base_place + "bases form a cycle: " + names + path);
-  require(chain.size() < kMostFiles, parsed.base_place + "more than " +
-                                         std::to_string(kMostFiles) +
-                                         " files: " + names + path);
+          parsed.base_place, "bases form a cycle: ", names, path);
+  require(chain.size() < kMostFiles, parsed.base_place, "more than ",
+          kMostFiles, " files: ", names, path);
   return path;
 }
 

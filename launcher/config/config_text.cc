@@ -183,14 +183,14 @@ Slot find(Message& message, const std::string& path, std::size_t begin = 0) {
   const std::size_t dot = path.find('.', begin);
   const std::string name = path.substr(begin, dot - begin);
   const auto* field = message.GetDescriptor()->FindFieldByName(name);
-  require(field != nullptr, path + ": no field " + name + ", expected " +
-                                names_in(*message.GetDescriptor()));
+  require(field != nullptr, path, ": no field ", name, ", expected ",
+          names_in(*message.GetDescriptor()));
   const bool is_group = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
   if (!is_group && dot == std::string::npos) return {&message, field};
-  require(is_group, path + ": " + name + " has no fields");
-  require(dot != std::string::npos,
-          path + ": has no value of its own, expected " + path + "." +
-              field->message_type()->field(0)->name() + " or the like");
+  require(is_group, path, ": ", name, " has no fields");
+  require(dot != std::string::npos, path,
+          ": has no value of its own, expected ", path, ".",
+          field->message_type()->field(0)->name(), " or the like");
   return find(*message.GetReflection()->MutableMessage(&message, field), path,
               dot + 1);
 }
@@ -273,21 +273,21 @@ std::vector<std::string> items_of(const std::string& path,
       items.back() += value[i];
     }
   }
-  require(std::ranges::count(items, "") == 0,
-          path + ": " + value + ", expected no empty item between commas");
+  require(std::ranges::count(items, "") == 0, path, ": ", value,
+          ", expected no empty item between commas");
   return items;
 }
 
 void apply_override(Message& root, const std::string& text) {
   const std::size_t equals = text.find('=');
-  require(equals != std::string::npos,
-          text + ": expected path=value, such as model.num_layers=4");
+  require(equals != std::string::npos, text,
+          ": expected path=value, such as model.num_layers=4");
   const std::string path = text.substr(0, equals);
   const std::string value = text.substr(equals + 1);
   const Slot slot = find(root, path);
   const auto set = [&](const std::string& item) {
     const std::string expected = set_from_text(slot, item);
-    require(expected.empty(), path + ": " + item + ", expected " + expected);
+    require(expected.empty(), path, ": ", item, ", expected ", expected);
   };
   if (!slot.field->is_repeated()) return set(value);
   slot.reflection().ClearField(slot.message, slot.field);
@@ -303,9 +303,8 @@ void apply_overrides(Message& root, const std::vector<std::string>& overrides) {
     const std::string path = text.substr(0, text.find('='));
     if (!find(root, path).field->is_repeated()) continue;
     const std::string& first = lists.try_emplace(path, text).first->second;
-    require(
-        first == text,
-        path + ": given twice, expected once, with commas: " + path + "=A,B");
+    require(first == text, path,
+            ": given twice, expected once, with commas: ", path, "=A,B");
   }
 }
 
@@ -346,9 +345,9 @@ RunConfig load_config(const std::string& path,
                       const std::vector<std::string>& overrides) {
   schema::RunConfig message = read_config(path, read_config_text);
   apply_overrides(message, overrides);
-  require(!message.has_base(), "base: " + message.base() +
-                                   ", expected in a file, not on the command "
-                                   "line");
+  require(!message.has_base(), "base: ", message.base(),
+          ", expected in a file, not on the command "
+          "line");
   return from_message(message);
 }
 

@@ -31,8 +31,8 @@ std::vector<std::string> files_of(const std::string& field,
   if (!unreadable.empty()) {
     throw IoError(field + ": " + entry + ": " + unreadable);
   }
-  require(failed == 0 && !files.empty(),
-          field + ": " + entry + ": no file matches");
+  require(failed == 0 && !files.empty(), field, ": ", entry,
+          ": no file matches");
   std::ranges::sort(files);
   return files;
 }

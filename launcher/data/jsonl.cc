@@ -302,8 +302,7 @@ void parse_jsonl(
     if (!too_long && object.find_first_not_of(" \t\r") == Text::npos) continue;
     std::string text;
     try {
-      require(!too_long, "more bytes than a line may have, " +
-                             std::to_string(kMostLineBytes));
+      require(!too_long, "more bytes than a line may have, ", kMostLineBytes);
       text = LineReader(object, field).document();
     } catch (const InvalidArgument& mistake) {
       bad_line(where + ": line " + std::to_string(number) + ": " +

@@ -55,8 +55,7 @@ const char* NgramModel::formula() {
 NgramModel::NgramModel(std::span<const uint8_t> text, int order)
     : levels_(order > 0 ? order : 0) {
   require(1 <= order && order <= kMostOrder,
-          "order of an n-gram model: " + std::to_string(order) +
-              ", expected 1 to " + std::to_string(kMostOrder));
+          "order of an n-gram model: ", order, ", expected 1 to ", kMostOrder);
   auto& highest = levels_.back().grams;
   uint64_t key = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {

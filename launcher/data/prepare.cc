@@ -114,8 +114,8 @@ std::vector<int64_t> mark(const char* option, std::optional<bool> wanted,
                           std::optional<int64_t> id,
                           const Tokenizer& tokenizer) {
   if (!wanted.value_or(false)) return {};
-  require(id.has_value(), std::string(option) + ": tokenizer " +
-                              tokenizer.name() + " has no such id");
+  require(id.has_value(), option, ": tokenizer ", tokenizer.name(),
+          " has no such id");
   return {*id};
 }
 
@@ -163,10 +163,9 @@ class Encoder {
   void require_no_nul(const TextPiece& piece, const std::string& where) const {
     if (form_.any_bytes) return;
     const std::size_t at = piece.text().find('\0');
-    require(at == std::string_view::npos,
-            where + ": byte " +
-                std::to_string(piece.begin + static_cast<int64_t>(at)) +
-                " is 0, expected a text; --text takes any bytes");
+    require(at == std::string_view::npos, where, ": byte ",
+            piece.begin + static_cast<int64_t>(at),
+            " is 0, expected a text; --text takes any bytes");
   }
 
   void add_text(Ids ids, const Part& part, Encoded& out) const {
@@ -257,12 +256,11 @@ class TokenWriter {
 
   void finish(Prepared& result) {
     end_document(tokens_);
-    require(tokens_ > 0,
-            path_ + ": the inputs have no tokens" +
-                (bad_lines_ == 0 ? ""
-                                 : "; " + std::to_string(bad_lines_) +
-                                       " bad line(s), the first one " +
-                                       first_bad_lines_[0]));
+    require(tokens_ > 0, path_, ": the inputs have no tokens",
+            (bad_lines_ == 0
+                 ? ""
+                 : "; " + std::to_string(bad_lines_) +
+                       " bad line(s), the first one " + first_bad_lines_[0]));
     const int64_t end = tokens_ * bytes_of(type_);
     const int64_t aligned = (end + 7) / 8 * 8;
     const auto count = static_cast<int64_t>(documents_.size());
@@ -308,11 +306,11 @@ class TokenWriter {
 };
 
 void require_output(const PrepareOptions& options) {
-  require(options.out.ends_with(".safetensors"),
-          "--out: " + options.out + ", expected a name ending in .safetensors");
+  require(options.out.ends_with(".safetensors"), "--out: ", options.out,
+          ", expected a name ending in .safetensors");
   std::error_code ignored;
   require(options.overwrite || !std::filesystem::exists(options.out, ignored),
-          "--out: " + options.out + " exists; --overwrite replaces it");
+          "--out: ", options.out, " exists; --overwrite replaces it");
   std::vector<CommandInput> read = {
       {"--tokenizer", tokenizer_path(options.tokenizer)}};
   for (const std::string& input : options.inputs) {
@@ -326,9 +324,8 @@ void require_output(const PrepareOptions& options) {
 Prepared prepare_tokens(const PrepareOptions& options,
                         const std::function<void(int64_t, int64_t)>& progress) {
   require_output(options);
-  require(options.threads >= 1,
-          "--threads: " + std::to_string(options.threads) +
-              ", expected 1 at least");
+  require(options.threads >= 1, "--threads: ", options.threads,
+          ", expected 1 at least");
   // Mistakes of all inputs are told before work begins.
   const std::vector<TextInput> inputs =
       open_inputs({.paths = options.inputs,
@@ -343,7 +340,7 @@ Prepared prepare_tokens(const PrepareOptions& options,
   for (int thread = 0; thread < threads; ++thread) {
     tokenizers.push_back(make_tokenizer(options.tokenizer));
     require(tokenizers.back()->fingerprint() == tokenizers[0]->fingerprint(),
-            options.tokenizer + ": changed while it was read");
+            options.tokenizer, ": changed while it was read");
   }
   const Tokenizer& tokenizer = *tokenizers[0];
   const Form form = form_of(options, tokenizer);

@@ -63,8 +63,8 @@ std::vector<int64_t> document_starts(const TokenFile& file, int64_t begin,
   }
   require(bos_id >= 0,
           "data.bos_id: -1, expected the token that starts a "
-          "document: " +
-              file.path() + " doesn't list its documents");
+          "document: ",
+          file.path(), " doesn't list its documents");
   constexpr int64_t kAtOnce = 1 << 20;
   std::vector<int64_t> ids;
   for (int64_t first = begin; first < end; first += kAtOnce) {

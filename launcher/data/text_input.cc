@@ -25,7 +25,7 @@ void look_at(TextInput& input, const TextInputOptions& options) {
   const FileContents contents = file_contents(input.path, file);
   input.json_lines = contents.kind == FileKind::kJsonLines;
   require(!options.field || contents.kind != FileKind::kText,
-          "--field: " + input.path + " is a text, expected JSON lines");
+          "--field: ", input.path, " is a text, expected JSON lines");
   if (!input.json_lines && contents.kind != FileKind::kText) {
     const std::string expected = "a text or JSON lines";
     if (!input.kept) throw_other_kind(input.path, contents, expected, true);
@@ -35,9 +35,9 @@ void look_at(TextInput& input, const TextInputOptions& options) {
                                  : ": pipe it through " + contents.unpack));
   }
   require(!input.json_lines || options.field || has_json_name(input.path),
-          input.path +
-              ": its lines are JSON objects: --field text reads one field of "
-              "each, --text all bytes as a text");
+          input.path,
+          ": its lines are JSON objects: --field text reads one field of "
+          "each, --text all bytes as a text");
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ TokenRows read_token_rows(const std::string& path, const std::string& tensor,
   } else {
     rows = from_tokens(path, raw);
   }
-  require(!rows.ids.empty(), path + ": no tokens, expected one at least");
+  require(!rows.ids.empty(), path, ": no tokens, expected one at least");
   for (std::size_t i = 0; i < rows.ids.size(); ++i) {
     if (0 <= rows.ids[i] && rows.ids[i] < vocab_size) continue;
     const auto place = static_cast<int64_t>(i);

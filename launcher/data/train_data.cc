@@ -39,12 +39,11 @@ TrainData::TrainData(const RunConfig& config)
     }
   }
   make_hashes();
-  require(config.eval.every == 0 || config.eval.sequences <= num_held_out(),
-          "eval.sequences: " + std::to_string(config.eval.sequences) +
-              ", expected at most " + std::to_string(num_held_out()) +
-              ", the windows of data.sequence_length in " +
-              (config.eval.data.empty() ? "what data.held_out keeps"
-                                        : "eval.data"));
+  require(
+      config.eval.every == 0 || config.eval.sequences <= num_held_out(),
+      "eval.sequences: ", config.eval.sequences, ", expected at most ",
+      num_held_out(), ", the windows of data.sequence_length in ",
+      (config.eval.data.empty() ? "what data.held_out keeps" : "eval.data"));
   require_label("data.train", trained_, windows_in(trained_));
   if (config.eval.every == 0) return;
   require_label(config.eval.data.empty() ? "data.held_out" : "eval.data",
@@ -75,8 +74,8 @@ const TokenFile* TrainData::open(const std::string& path) {
   const TokenFile* file = files_.back().get();
   require_tokenizer(file->layout(), path, config_.tokenizer);
   require(file->layout().kind != FileKind::kText || vocab_size_ >= 256,
-          "model.vocab_size: " + std::to_string(vocab_size_) +
-              ", expected at least 256: tokens are bytes");
+          "model.vocab_size: ", vocab_size_,
+          ", expected at least 256: tokens are bytes");
   require_vocabulary(file->layout(), path, vocab_size_);
   return file;
 }
@@ -92,11 +91,9 @@ void TrainData::open_training(const RunConfig& config) {
       const int64_t tokens = file.num_tokens();
       const int64_t trained =
           tokens - held_out_tokens(tokens, config_.held_out);
-      require(trained > least, "data.train: " + path + ": " +
-                                   std::to_string(trained) +
-                                   " tokens, expected more than " +
-                                   (joined ? "data.sequence_length = " : "") +
-                                   std::to_string(least));
+      require(trained > least, "data.train: ", path, ": ", trained,
+              " tokens, expected more than ",
+              (joined ? "data.sequence_length = " : ""), least);
       trained_.push_back(make_range(file, 0, trained));
       if (config.eval.data.empty()) {
         held_out_.push_back(make_range(file, trained, tokens));
@@ -106,10 +103,9 @@ void TrainData::open_training(const RunConfig& config) {
   }
   const int64_t windows = windows_in(trained_);
   require(!config_.carry_state || windows >= config_.batch,
-          "data.batch: " + std::to_string(config_.batch) +
-              ", expected at most " + std::to_string(windows) +
-              ", the windows of data.sequence_length in data.train, with "
-              "data.carry_state");
+          "data.batch: ", config_.batch, ", expected at most ", windows,
+          ", the windows of data.sequence_length in data.train, with "
+          "data.carry_state");
   if (!config_.train_weights.empty()) {
     make_cycle(config_.train_weights);
   } else {
@@ -172,9 +168,9 @@ std::span<const TrainData::Range> TrainData::ranges_of(
 
 void TrainData::make_cycle(const std::vector<double>& weights) {
   require(weights.size() == ends_.size(),
-          "data.train_weights: " + std::to_string(weights.size()) +
-              " values, expected one for each of " +
-              std::to_string(ends_.size()) + " entries of data.train");
+          "data.train_weights: ", weights.size(),
+          " values, expected one for each of ", ends_.size(),
+          " entries of data.train");
   const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
   turns_in_cycle_.assign(weights.size(), 0);
   for (int64_t slot = 0; slot < kCycle; ++slot) {
@@ -194,9 +190,9 @@ void TrainData::make_cycle(const std::vector<double>& weights) {
   }
   for (std::size_t f = 0; f < weights.size(); ++f) {
     require(turns_in_cycle_[f] > 0,
-            "data.train_weights: " + significant(weights[f], 6) + " of " +
-                significant(sum, 6) + ", expected a share of 1/" +
-                std::to_string(kCycle) + " at least");
+            "data.train_weights: ", significant(weights[f], 6), " of ",
+            significant(sum, 6), ", expected a share of 1/", kCycle,
+            " at least");
     // Each file's seed is drawn: if they were data.seed + 1, + 2, ..., runs
     // with neighbouring seeds would share some.
     const Rng seeds(config_.seed, "file " + std::to_string(f));
@@ -347,9 +343,8 @@ Batch TrainData::batch(int64_t step, const DataShare& share) const {
 }
 
 Sequence TrainData::held_out(int64_t index) const {
-  require(0 <= index && index < num_held_out(),
-          "held-out window: " + std::to_string(index) +
-              ", expected one in [0, " + std::to_string(num_held_out()) + ")");
+  require(0 <= index && index < num_held_out(), "held-out window: ", index,
+          ", expected one in [0, ", num_held_out(), ")");
   Batch one = {sequence(place_in(held_out_, index))};
   set_loss_scales(one, 1, one.front().labels());
   return one.front();

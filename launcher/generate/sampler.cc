@@ -73,13 +73,13 @@ void keep_top_p(double p, std::vector<double>& probability) {
 
 void validate(const SamplerOptions& options) {
   require(std::isfinite(options.temperature) && options.temperature >= 0,
-          "--temperature: " + significant(options.temperature, 6) +
-              ", expected a number of at least 0");
-  require(options.top_k >= 0, "--top-k: " + std::to_string(options.top_k) +
-                                  ", expected at least 1, or 0 for all");
+          "--temperature: ", significant(options.temperature, 6),
+          ", expected a number of at least 0");
+  require(options.top_k >= 0, "--top-k: ", options.top_k,
+          ", expected at least 1, or 0 for all");
   require(options.top_p > 0 && options.top_p <= 1,
-          "--top-p: " + significant(options.top_p, 6) +
-              ", expected a number above 0 and at most 1");
+          "--top-p: ", significant(options.top_p, 6),
+          ", expected a number above 0 and at most 1");
 }
 
 std::vector<double> probabilities(const SamplerOptions& options,

@@ -163,8 +163,8 @@ void take_model(Fields& fields, ModelConfig& m, const std::string& where) {
   fields.take("initializer_range", m.initializer_range);
   std::string kind = "linear";
   fields.take("ttt_layer_type", kind);
-  require(kind == "linear" || kind == "mlp",
-          where + ": ttt_layer_type: " + kind + ", expected linear or mlp");
+  require(kind == "linear" || kind == "mlp", where, ": ttt_layer_type: ", kind,
+          ", expected linear or mlp");
   m.inner = kind == "mlp" ? InnerModel::kMlp : InnerModel::kLinear;
 }
 

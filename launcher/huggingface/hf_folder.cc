@@ -181,10 +181,9 @@ void require_hf_folder(const std::string& folder) {
     throw IoError(folder + ": no such folder, expected a Hugging Face folder");
   }
   require_hf_weights(folder);
-  require(is_hf_folder(folder),
-          folder +
-              ": expected a Hugging Face folder: config.json beside "
-              "model.safetensors or model.safetensors.index.json");
+  require(is_hf_folder(folder), folder,
+          ": expected a Hugging Face folder: config.json beside "
+          "model.safetensors or model.safetensors.index.json");
 }
 
 HfConfig read_hf_config(const std::string& folder) {
@@ -201,8 +200,8 @@ HfConfig read_hf_config(const std::string& folder) {
 void write_hf_folder(Context& ctx, const std::string& folder,
                      const HfConfig& config, const ParameterStore& weights,
                      HfDType dtype, int64_t shard_bytes) {
-  require(shard_bytes > 0, "shard size: " + std::to_string(shard_bytes) +
-                               ", expected a number of bytes above 0");
+  require(shard_bytes > 0, "shard size: ", shard_bytes,
+          ", expected a number of bytes above 0");
   fs::path target(folder);
   if (!target.has_filename()) target = target.parent_path();
   std::string partial;
@@ -211,7 +210,7 @@ void write_hf_folder(Context& ctx, const std::string& folder,
   std::error_code error;
   require(!fs::exists(target) ||
               (fs::is_directory(target) && fs::is_empty(target, error)),
-          folder + ": is there already, expected a new or empty folder");
+          folder, ": is there already, expected a new or empty folder");
   if (!fs::create_directories(partial, error)) {
     throw IoError(partial + ": " + error.message());
   }

@@ -24,16 +24,16 @@ std::map<std::string, std::string> parse_weight_map(const std::string& text,
   const auto index = nlohmann::json::parse(text, nullptr, false);
   require(index.is_object() && index.contains("weight_map") &&
               index["weight_map"].is_object(),
-          where + ": no weight_map, expected {\"weight_map\": {tensor: file}}");
+          where, ": no weight_map, expected {\"weight_map\": {tensor: file}}");
   std::map<std::string, std::string> files;
   for (const auto& [tensor, file] : index["weight_map"].items()) {
-    require(file.is_string(), where + ": weight_map: " + tensor + ": " +
-                                  brief(file) + ", expected a file name");
+    require(file.is_string(), where, ": weight_map: ", tensor, ": ",
+            brief(file), ", expected a file name");
     const auto name = file.get<std::string>();
-    require(is_path_below(name),
-            where + ": weight_map: " + tensor + ": " + brief(file) +
-                ", expected the path of a file from this folder on, without "
-                "..");
+    require(is_path_below(name), where, ": weight_map: ", tensor, ": ",
+            brief(file),
+            ", expected the path of a file from this folder on, without "
+            "..");
     files[tensor] = name;
   }
   return files;

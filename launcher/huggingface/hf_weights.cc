@@ -73,9 +73,8 @@ class HfTensors {
         open_.emplace(path, SafetensorsFile::read(path)).first->second;
     for (const std::string& name : file.names()) {
       const auto [found, is_new] = of_.try_emplace(name, path);
-      require(
-          is_new || same(file, name, open_.at(found->second), name),
-          path + ": tensor " + name + ": another one is in " + found->second);
+      require(is_new || same(file, name, open_.at(found->second), name), path,
+              ": tensor ", name, ": another one is in ", found->second);
     }
   }
 
@@ -217,7 +216,7 @@ void read_hf_weights(Context& ctx, const std::string& folder,
                      const std::function<void(const std::string&)>& say) {
   const HfTensors tensors(folder, say);
   const std::string wrong = differences(folder, tensors, weights.layout());
-  require(wrong.empty(), folder + ": " + wrong);
+  require(wrong.empty(), folder, ": ", wrong);
   const std::set<std::string> parameters = names_of(weights.layout());
   for (const Parameter& p : weights.layout().parameters()) {
     const std::string name = source_of(p, tensors, parameters);

@@ -129,10 +129,9 @@ void require_same_on_all_ranks(Communicator& world, const std::string& what,
   const auto other =
       std::find_if(all.begin(), all.end(),
                    [&](uint64_t of_rank) { return of_rank != all[0]; });
-  require(other == all.end(), what + " of rank " +
-                                  std::to_string(other - all.begin()) +
-                                  " isn't that of rank 0, expected the same "
-                                  "on all ranks");
+  require(other == all.end(), what, " of rank ", other - all.begin(),
+          " isn't that of rank 0, expected the same "
+          "on all ranks");
 }
 
 }  // namespace timepipe

@@ -44,8 +44,7 @@ int64_t threads_asked() {
       std::from_chars(text.data(), text.data() + text.size(), threads);
   const bool ends = end == text.data() + text.size() || *end == ',';
   require(error == std::errc() && ends && threads >= 1 && threads <= kMost,
-          "OMP_NUM_THREADS: " + std::string(text) +
-              ", expected a number from 1 to " + std::to_string(kMost));
+          "OMP_NUM_THREADS: ", text, ", expected a number from 1 to ", kMost);
   return threads;
 }
 

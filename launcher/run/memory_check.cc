@@ -86,9 +86,9 @@ void require_memory(Communicator& world, const MemoryPlan& mine) {
     next += counts[r];
   }
   const std::string shortage = memory_shortage(ranks);
-  require(shortage.empty(), "memory: " + shortage + "; " + memory_advice(mine) +
-                                "; `timepipe plan` shows what others take, "
-                                "parallel.check_memory=false starts anyway");
+  require(shortage.empty(), "memory: ", shortage, "; ", memory_advice(mine),
+          "; `timepipe plan` shows what others take, "
+          "parallel.check_memory=false starts anyway");
 }
 
 }  // namespace timepipe

@@ -68,13 +68,10 @@ struct Inputs {
 
   static RunConfig checked(RunConfig config, int ranks) {
     const int64_t wanted = config.parallel.time * config.parallel.data;
-    require(wanted == ranks, "parallel.time x parallel.data: " +
-                                 std::to_string(config.parallel.time) + " x " +
-                                 std::to_string(config.parallel.data) + " = " +
-                                 std::to_string(wanted) +
-                                 " ranks, but this job has " +
-                                 std::to_string(ranks) + ", expected " +
-                                 that_would_do(config, ranks));
+    require(wanted == ranks,
+            "parallel.time x parallel.data: ", config.parallel.time, " x ",
+            config.parallel.data, " = ", wanted, " ranks, but this job has ",
+            ranks, ", expected ", that_would_do(config, ranks));
     return config;
   }
 };
@@ -211,18 +208,16 @@ class Run {
     skipped_ += finite ? 0 : 1;
     skipped_in_a_row_ = finite ? 0 : skipped_in_a_row_ + 1;
     const int64_t most = config_.optimizer.max_skipped_steps;
-    require(skipped_in_a_row_ < most,
-            std::to_string(skipped_in_a_row_) +
-                " steps in a row without a finite loss and gradient, expected "
-                "fewer than optimizer.max_skipped_steps = " +
-                std::to_string(most));
+    require(skipped_in_a_row_ < most, skipped_in_a_row_,
+            " steps in a row without a finite loss and gradient, expected "
+            "fewer than optimizer.max_skipped_steps = ",
+            most);
   }
 
   // A run all of whose steps were skipped has trained nothing.
   void require_an_update(int64_t steps_done) const {
-    require(skipped_ < steps_done,
-            "not trained: all " + std::to_string(steps_done) +
-                " steps were skipped, without a finite loss and gradient");
+    require(skipped_ < steps_done, "not trained: all ", steps_done,
+            " steps were skipped, without a finite loss and gradient");
   }
 
   void save_if_due(int64_t steps_done, bool leaves) {
@@ -267,9 +262,8 @@ class Run {
       if (!read(piece)) return false;
       loss += trainer_.evaluate(std::move(batch_));
     }
-    require(std::isfinite(loss), "step " + std::to_string(steps_done) +
-                                     ": held-out loss " + significant(loss, 7) +
-                                     ", expected a finite number");
+    require(std::isfinite(loss), "step ", steps_done, ": held-out loss ",
+            significant(loss, 7), ", expected a finite number");
     held_out_loss_ = loss;
     progress.say("step " + std::to_string(steps_done) + ": held-out loss " +
                  significant(loss, 7));

@@ -75,9 +75,9 @@ void Saves::check(CheckpointWriter::Outcome outcome, bool must) {
   if (outcome == Outcome::kFailed) last_ = -1;
   require(outcome != Outcome::kFailed ||
               (!must && config_.checkpoint.on_failure == OnFailure::kGoOn),
-          "a checkpoint could not be saved to " + config_.run_dir +
-              (must ? ": the last step isn't saved"
-                    : ": the run stops as checkpoint.on_failure says"));
+          "a checkpoint could not be saved to ", config_.run_dir,
+          (must ? ": the last step isn't saved"
+                : ": the run stops as checkpoint.on_failure says"));
 }
 
 }  // namespace timepipe

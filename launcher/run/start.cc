@@ -28,8 +28,8 @@ void require_model(const RunConfig& config, ModelConfig model) {
   RunConfig other = config;
   other.model = model;
   const std::string difference = first_difference(config, other);
-  require(difference.empty(),
-          difference + " (init_from " + config.init_from + ": another model)");
+  require(difference.empty(), difference, " (init_from ", config.init_from,
+          ": another model)");
 }
 
 // The paths of those whose data aren't among `others`, "" if there are none.
@@ -54,21 +54,18 @@ void require_same_data(const CheckpointReader& checkpoint,
   }
   const std::string added = names_of_new(now, before);
   const std::string missing = names_of_new(before, now);
-  require(added.empty(),
-          "data.train: " + added + ": not what " + checkpoint.folder() +
-              " was trained on" +
-              (missing.empty() ? "" : ", expected the tokens of " + missing));
-  require(missing.empty(), "data.train: expected the tokens of " + missing +
-                               ", too, as " + checkpoint.folder() +
-                               " was trained on");
+  require(added.empty(), "data.train: ", added, ": not what ",
+          checkpoint.folder(), " was trained on",
+          (missing.empty() ? "" : ", expected the tokens of " + missing));
+  require(missing.empty(), "data.train: expected the tokens of ", missing,
+          ", too, as ", checkpoint.folder(), " was trained on");
   for (std::size_t f = 0; f < std::max(now.size(), before.size()); ++f) {
     const bool same =
         f < now.size() && f < before.size() && now[f].hash == before[f].hash;
-    require(same, "data.train: file " + std::to_string(f + 1) + ": " +
-                      (f < now.size() ? now[f].path : "none") + ", expected " +
-                      (f < before.size() ? "the tokens of " + before[f].path
-                                         : "none") +
-                      ": the order is that of " + checkpoint.folder());
+    require(same, "data.train: file ", f + 1, ": ",
+            (f < now.size() ? now[f].path : "none"), ", expected ",
+            (f < before.size() ? "the tokens of " + before[f].path : "none"),
+            ": the order is that of ", checkpoint.folder());
   }
 }
 
@@ -106,8 +103,8 @@ void resume(Context& ctx, const CheckpointReader& checkpoint,
       manifest.configuration, checkpoint.folder() + "/manifest.json");
   const std::string difference =
       first_difference(config, renamed(before, manifest, config, data));
-  require(difference.empty(), difference + " (as " + checkpoint.folder() +
-                                  "; another run needs another run_dir)");
+  require(difference.empty(), difference, " (as ", checkpoint.folder(),
+          "; another run needs another run_dir)");
   if (!manifest.data.empty()) require_same_data(checkpoint, data);
   restore(ctx, checkpoint, trainer, config.data.batch);
   start.steps_done = manifest.steps;
@@ -115,8 +112,8 @@ void resume(Context& ctx, const CheckpointReader& checkpoint,
   start.held_out_loss = manifest.held_out_loss;
   start.hugging_face = manifest.hugging_face;
   require(digest_of(ctx, trainer.model().weights()) == manifest.digest,
-          checkpoint.folder() +
-              ": the weights read aren't those of the step's digest");
+          checkpoint.folder(),
+          ": the weights read aren't those of the step's digest");
 }
 
 // Sets weights, and moments with init_optimizer. Returns what the weights once
@@ -126,8 +123,8 @@ std::string start_from(Context& ctx, const RunConfig& config, Trainer& trainer,
   ParameterStore& weights = trainer.model().weights();
   if (is_hf_folder(config.init_from)) {
     require(!config.init_optimizer,
-            "init_optimizer: true, expected false: " + config.init_from +
-                " is a Hugging Face folder, which has no moments");
+            "init_optimizer: true, expected false: ", config.init_from,
+            " is a Hugging Face folder, which has no moments");
     const HfConfig hf = read_hf_config(config.init_from);
     require_model(config, hf.model);
     read_hf_weights(ctx, config.init_from, weights, say);
@@ -142,8 +139,8 @@ std::string start_from(Context& ctx, const RunConfig& config, Trainer& trainer,
   restore_weights(ctx, checkpoint, weights);
   if (config.init_optimizer) {
     require(manifest.updates > 0,
-            "init_optimizer: true, expected false: " + checkpoint.folder() +
-                " has moments of no update");
+            "init_optimizer: true, expected false: ", checkpoint.folder(),
+            " has moments of no update");
     restore_moments(ctx, checkpoint, trainer);
   }
   return manifest.hugging_face;

@@ -88,9 +88,8 @@ void TokenizerProcess::throw_ended() {
 std::string TokenizerProcess::request(TokenizerMessage kind,
                                       std::string_view bytes,
                                       std::size_t context) {
-  require(bytes.size() <= kMostMessageBytes,
-          std::to_string(bytes.size()) + " bytes at once, expected at most " +
-              std::to_string(kMostMessageBytes));
+  require(bytes.size() <= kMostMessageBytes, bytes.size(),
+          " bytes at once, expected at most ", kMostMessageBytes);
   TokenizerHeader header = {.kind = kind,
                             .context = static_cast<uint32_t>(context),
                             .size = bytes.size()};

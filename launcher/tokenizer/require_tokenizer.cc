@@ -12,9 +12,9 @@ namespace timepipe {
 void require_tokenizer(const TokenLayout& layout, const std::string& path,
                        const std::string& tokenizer) {
   const std::string expected = ", expected those of data.tokenizer = ";
-  require(layout.kind != FileKind::kText || tokenizer == "bytes",
-          path + ": the tokens of a text are its bytes" + expected + tokenizer +
-              ": see timepipe data prepare");
+  require(layout.kind != FileKind::kText || tokenizer == "bytes", path,
+          ": the tokens of a text are its bytes", expected, tokenizer,
+          ": see timepipe data prepare");
   const auto name = layout.metadata.find("tokenizer");
   const auto known = layout.metadata.find("tokenizer_fingerprint");
   if (known == layout.metadata.end()) {
@@ -42,12 +42,11 @@ void require_vocabulary(const TokenLayout& layout, const std::string& path,
   const char* end = text.data() + text.size();
   int64_t size = 0;
   const auto [stop, error] = std::from_chars(text.data(), end, size);
-  require(error == std::errc() && stop == end && size >= 1,
-          path + ": vocab_size: \"" + text.substr(0, 40) +
-              "\", expected a number of ids");
-  require(size <= vocab_size, path + ": tokens of a vocabulary of " + text +
-                                  ", expected at most model.vocab_size = " +
-                                  std::to_string(vocab_size));
+  require(error == std::errc() && stop == end && size >= 1, path,
+          ": vocab_size: \"", text.substr(0, 40),
+          "\", expected a number of ids");
+  require(size <= vocab_size, path, ": tokens of a vocabulary of ", text,
+          ", expected at most model.vocab_size = ", vocab_size);
 }
 
 }  // namespace timepipe

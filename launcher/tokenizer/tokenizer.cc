@@ -81,10 +81,9 @@ std::string read_model(const std::string& path) {
                             : "a sentencepiece model",
                        false);
     }
-    require(file.size_bytes() <= kMostModelBytes,
-            path + ": " + std::to_string(file.size_bytes()) +
-                " bytes, expected a sentencepiece model, at most " +
-                std::to_string(kMostModelBytes));
+    require(file.size_bytes() <= kMostModelBytes, path, ": ", file.size_bytes(),
+            " bytes, expected a sentencepiece model, at most ",
+            kMostModelBytes);
     return FileBytes(file).read_text(0, file.size_bytes());
   } catch (const IoError& error) {
     throw IoError(std::string(error.what()) +
@@ -116,7 +115,7 @@ class SentencepieceTokenizer : public Tokenizer {
     } catch (const IoError& error) {
       throw IoError(path + ": not read: " + error.what());
     }
-    require(answer.size() >= sizeof(opened_), path + ": short answer");
+    require(answer.size() >= sizeof(opened_), path, ": short answer");
     std::memcpy(&opened_, answer.data(), sizeof(opened_));
     kinds_ = answer.substr(sizeof(opened_));
   }
@@ -145,8 +144,8 @@ class SentencepieceTokenizer : public Tokenizer {
                                     const std::string& where) override {
     const std::size_t valid = valid_utf8_bytes(piece.text());
     require(valid == piece.text().size(),
-            byte_of(where, piece.begin + static_cast<int64_t>(valid)) +
-                ": not UTF-8, which " + name_ + " reads");
+            byte_of(where, piece.begin + static_cast<int64_t>(valid)),
+            ": not UTF-8, which ", name_, " reads");
     try {
       return widen(process_.request(TokenizerMessage::kEncode, piece.bytes,
                                     piece.context));
@@ -194,10 +193,9 @@ class SentencepieceTokenizer : public Tokenizer {
 TextPiece Tokenizer::read_piece(const FileBytes& text, int64_t begin,
                                 int64_t end, const std::string& where) const {
   require(std::cmp_less_equal(end - begin, kMostTextBytes),
-          byte_of(where, begin) + ": " + std::to_string(end - begin) +
-              " bytes that " + name() + " reads as a whole, expected at most " +
-              std::to_string(kMostTextBytes) +
-              ": a cut might change ids; make it several documents");
+          byte_of(where, begin), ": ", end - begin, " bytes that ", name(),
+          " reads as a whole, expected at most ", kMostTextBytes,
+          ": a cut might change ids; make it several documents");
   const int64_t before = std::min<int64_t>(begin, kMostCharacterBytes);
   TextPiece piece = {
       .begin = begin,
@@ -240,8 +238,8 @@ std::string tokenizer_fingerprint(const std::string& name) {
 
 std::vector<int64_t> some_text(Tokenizer& tokenizer) {
   std::vector<int64_t> ids = tokenizer.encode("a", "");
-  require(!tokenizer.decode(ids).empty(),
-          "tokenizer " + tokenizer.name() + ": can't read the text \"a\"");
+  require(!tokenizer.decode(ids).empty(), "tokenizer ", tokenizer.name(),
+          ": can't read the text \"a\"");
   return ids;
 }
 
