@@ -79,6 +79,7 @@ sanitize() {
   if setarch -R true 2>/dev/null; then run=(setarch -R); fi
   build "$1"
   if [[ $mode == --long ]]; then
+    cmake --build "build/$1" --target long_unit_tests -j "$jobs"
     "${run[@]}" ctest --test-dir "build/$1" -L "$1" -j "$jobs" --output-on-failure
   else
     "${run[@]}" ctest --preset "$1" -j "$jobs"
