@@ -123,5 +123,6 @@ echo "== so far: $SECONDS s"
 ctest --preset release -j "$jobs"
 if [[ $mode == --long ]]; then
   begin "large tests"
+  cmake --build build/release --target long_tests -j "$jobs"
   ctest --test-dir build/release -L long --output-on-failure
 fi
