@@ -10,17 +10,13 @@
 
 #include "tests/support/gradcheck.h"
 #include "tests/support/threads.h"
+#include "tests/support/throws.h"
 
 namespace timepipe::testing {
 
 using ::testing::Combine;
 using ::testing::HasSubstr;
 using ::testing::Values;
-
-// Matches a call that throws InvalidArgument with `text` in its message.
-inline auto refuses(const std::string& text) {
-  return ::testing::ThrowsMessage<InvalidArgument>(HasSubstr(text));
-}
 
 // What a kernel stored in bf16, and what it computes in f32: that rounding
 // changed something, and nothing else did.

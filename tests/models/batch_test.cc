@@ -11,13 +11,14 @@
 
 #include "kernels/cross_entropy.h"
 #include "runtime/error.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 constexpr int64_t kMiniBatch = 4;
 
@@ -43,7 +44,7 @@ void expect_refused(Sequence sequence, const char* message) {
       [&] {
         ChunkedBatch(batch, {8, kMiniBatch, 0});
       },
-      ThrowsMessage<InvalidArgument>(message));
+      throws<InvalidArgument>(message));
 }
 
 using Row = std::tuple<int64_t, int64_t, int64_t, bool>;
@@ -70,7 +71,7 @@ TEST(MakeSequence, ShiftsTheLabelsByOne) {
 TEST(MakeSequence, NeedsATokenAndItsLabel) {
   EXPECT_EQ(make_sequence({5, 6}, 1).tokens(), 1);
   EXPECT_THAT([] { make_sequence({5}, 1); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   "sequence: 1 tokens, expected at least 2 (a token and its "
                   "label)"));
   EXPECT_THROW(make_sequence({}, 1), InvalidArgument);
@@ -149,7 +150,7 @@ TEST(ChunkedBatch, RefusesChunksThatCutMiniBatches) {
           ChunkedBatch({sequence_of(4, {{0, 4, true}})},
                        {tokens, kMiniBatch, 0});
         },
-        ThrowsMessage<InvalidArgument>(
+        throws<InvalidArgument>(
             "chunk_tokens: " + std::to_string(tokens) +
             ", expected a multiple of the mini-batch size 4"));
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/models/model_runs.h"
+#include "tests/support/throws.h"
 
 // Borders of chunks where little is left of what crosses them: convolutions
 // that look back over other documents and padding, last chunks that are shorter
@@ -20,7 +21,7 @@ using testing::ModelResult;
 using testing::ModelRun;
 using testing::Observations;
 using testing::same_bits;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 constexpr int64_t kChunk = 4, kAllHot = 1000;
 
@@ -179,7 +180,7 @@ class Halo : public ::testing::Test {
 
 TEST_F(Halo, IsNoLongerThanAChunkThatAnotherFollows) {
   EXPECT_THAT([] { set_batch(config(true), 4, 2, false); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   "train.chunk_tokens: 2, expected at least conv_kernel - 1 = "
                   "3"));
   EXPECT_NO_THROW(set_batch(config(true), 2, 2, false));
@@ -190,7 +191,7 @@ TEST_F(Halo, IsNoLongerThanAChunkThatAnotherFollows) {
 TEST_F(Halo, IsNoLongerThanALastChunkThatTheNextStepGoesOnFrom) {
   for (const int64_t tokens : {2, 6, 10}) {
     EXPECT_THAT([=] { set_batch(config(true), tokens, 4, true); },
-                ThrowsMessage<InvalidArgument>(
+                throws<InvalidArgument>(
                     "last chunk of a sequence that goes on in the next step: 2 "
                     "tokens, expected at least conv_kernel - 1 = 3"));
     EXPECT_NO_THROW(set_batch(config(true), tokens + 2, 4, true));

@@ -12,6 +12,7 @@
 
 #include "tests/models/model_runs.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/throws.h"
 
 // Reading token by token, in pieces and at once is the model's own forward
 // pass; what is remembered between two tokens doesn't grow.
@@ -21,7 +22,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using testing::ModelOptions;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 constexpr int64_t kTokens = 27;  // mini-batches of 4
 
@@ -177,7 +178,7 @@ TEST_P(DecoderTest, DocumentsGoOnFromTheStateOfThoseBefore) {
   }
   reader.read(ids.first(5));
   EXPECT_THAT([&] { reader.read(ids.first(3), true); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   "last tokens of a document: after 5, expected a multiple of "
                   "the mini-batch, 4"));
 }
@@ -225,16 +226,15 @@ TEST(Decoder, NamesTokensOutsideTheVocabularyBeforeItReads) {
   Reader reader(kMamba);
   for (const int64_t wrong : {-1, 11}) {
     const std::vector<int64_t> ids{3, 4, wrong, 5};
-    EXPECT_THAT(
-        [&] { reader.read(ids); },
-        ThrowsMessage<InvalidArgument>("token 2: id " + std::to_string(wrong) +
-                                       ", expected one in [0, 11)"));
+    EXPECT_THAT([&] { reader.read(ids); },
+                throws<InvalidArgument>("token 2: id " + std::to_string(wrong) +
+                                        ", expected one in [0, 11)"));
     EXPECT_THAT([&] { reader.decoder.read(ids); },
-                ThrowsMessage<InvalidArgument>(HasSubstr("token 2")));
+                throws<InvalidArgument>(HasSubstr("token 2")));
   }
   EXPECT_EQ(reader.decoder.state().tokens_read, 0);
   EXPECT_THAT([&] { reader.decoder.read(std::span<const int64_t>()); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("at least one")));
+              throws<InvalidArgument>(HasSubstr("at least one")));
 }
 
 TEST(Decoder, NamesLogitsAndStatesThatAreNotFinite) {
@@ -248,18 +248,16 @@ TEST(Decoder, NamesLogitsAndStatesThatAreNotFinite) {
   save_hidden_state(reader.ctx, file.path(), state, reader.model.config());
   EXPECT_THAT(
       [&] { load_hidden_state(reader.ctx, file.path(), reader.model, "F"); },
-      ThrowsMessage<InvalidArgument>(
-          HasSubstr("F: tensor layers.1.state: 1 of ")));
+      throws<InvalidArgument>(HasSubstr("F: tensor layers.1.state: 1 of ")));
   testing::fill(reader.ctx, std::numeric_limits<double>::quiet_NaN(),
                 reader.model.final_norm().slice(0, 1));
-  EXPECT_THAT(
-      [&] { reader.read(std::span(ids).subspan(5, 3)); },
-      ThrowsMessage<InvalidArgument>(HasSubstr("logits from token 5 on: ")));
+  EXPECT_THAT([&] { reader.read(std::span(ids).subspan(5, 3)); },
+              throws<InvalidArgument>(HasSubstr("logits from token 5 on: ")));
 }
 
 TEST(Decoder, RefusesChunksThatAreNoMiniBatches) {
   EXPECT_THAT([] { Reader(kMamba, 6); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("chunk_tokens: 6")));
+              throws<InvalidArgument>(HasSubstr("chunk_tokens: 6")));
 }
 
 // The error of loading a state of a model of these options.
@@ -267,7 +265,7 @@ void expect_refused(const std::string& path, const ModelOptions& options,
                     const std::string& error) {
   Reader reader(options);
   EXPECT_THAT([&] { load_hidden_state(reader.ctx, path, reader.model, "F"); },
-              ThrowsMessage<InvalidArgument>("F: " + error));
+              throws<InvalidArgument>("F: " + error));
 }
 
 TEST(HiddenStateFile, OfAnotherModelIsRefusedByItsFirstDifference) {
@@ -309,7 +307,7 @@ TEST(HiddenStateFile, IsCheckedBeforeItIsUsed) {
     SafetensorsHeader bad = good;
     change(bad);
     EXPECT_THAT([&] { check_hidden_state(bad, "F", state, config); },
-                ThrowsMessage<InvalidArgument>(HasSubstr(error)));
+                throws<InvalidArgument>(HasSubstr(error)));
   };
   for (const char* tokens :
        {"", "-1", "1x", "9223372036854775807", "99999999999999999999"}) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/models/model_runs.h"
+#include "tests/support/throws.h"
 
 // Whole models over packed documents on one rank: finite differences of the
 // loss, and what cutting the sequences into chunks must not change.
@@ -21,7 +22,7 @@ using testing::ModelOptions;
 using testing::ModelResult;
 using testing::ModelRun;
 using testing::Observations;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 class LanguageModelTest
     : public ::testing::TestWithParam<std::tuple<ModelOptions, bool>> {
@@ -119,7 +120,7 @@ TEST(LanguageModel, NamesIdsAndTargetsOutsideTheVocabulary) {
                                   const std::string& message) {
     Batch bad = batch;
     (bad[1].*in)[static_cast<std::size_t>(at)] = value;
-    EXPECT_THAT([&] { set(bad); }, ThrowsMessage<InvalidArgument>(message));
+    EXPECT_THAT([&] { set(bad); }, throws<InvalidArgument>(message));
   };
   EXPECT_NO_THROW(set(batch));
   for (const int64_t id : {int64_t{-1}, int64_t{11}, kIgnoredTarget}) {

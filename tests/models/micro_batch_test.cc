@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/models/model_runs.h"
+#include "tests/support/throws.h"
 
 // Sequences that run side by side equal sequences that run one after the other,
 // up to rounding, and have the same bits in any layout.
@@ -154,7 +155,7 @@ TEST(MicroBatch, OfSequencesThatHandOnNeedsEqualLengths) {
       [&] {
         ChunkedBatch(batch, {8, 4, 0, 2});
       },
-      ::testing::ThrowsMessage<InvalidArgument>(
+      testing::throws<InvalidArgument>(
           "sequence 1: 13 tokens of a sequence that goes on in the next step, "
           "expected those of the longest of its micro-batch, 43"));
 }

@@ -16,6 +16,7 @@
 #include "parallel/watchdog.h"
 #include "runtime/termination.h"
 #include "tests/parallel/communicator_checks.h"
+#include "tests/parallel/message_checks.h"
 
 namespace timepipe {
 namespace {

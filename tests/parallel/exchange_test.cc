@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "tests/parallel/exchange_checks.h"
+#include "tests/parallel/message_checks.h"
 
 namespace timepipe {
 namespace {

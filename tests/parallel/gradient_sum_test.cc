@@ -11,13 +11,14 @@
 #include "kernels/gradient_sum.h"
 #include "tests/support/tensors.h"
 #include "tests/support/threads.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::Each;
 using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
@@ -126,7 +127,7 @@ TEST(GradientSum, TakesNothingOnceItsStepEnded) {
   GradientSum sum(ctx, layout, DType::kF32);
   const Tensor one = testing::filled(ctx, 1, {1}, DType::kF32);
   const auto misses_start =
-      ThrowsMessage<InvalidArgument>(HasSubstr("before start()"));
+      throws<InvalidArgument>(HasSubstr("before start()"));
   EXPECT_THAT([&] { sum.end(); }, misses_start);
   sum.start(ctx, 1);
   sum.end();
@@ -143,9 +144,9 @@ TEST(GradientSum, MistakesNameWhatIsWrong) {
   GradientSum f32(ctx, layout, DType::kF32), f64(ctx, layout, DType::kF64);
   const Tensor g = ctx.zeros({4}, DType::kF32);
   EXPECT_THAT([&] { f32.add(ctx, 0, g); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("before start()")));
+              throws<InvalidArgument>(HasSubstr("before start()")));
   EXPECT_THAT([&] { f64.start(ctx, (1 << 15) + 1); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   HasSubstr("max_addends: 32769, expected 1 to 32768")));
   EXPECT_THROW(f32.start(ctx, 0), InvalidArgument);
   EXPECT_THROW(f32.start(ctx, (int64_t{1} << 39) + 1), InvalidArgument);
@@ -154,13 +155,12 @@ TEST(GradientSum, MistakesNameWhatIsWrong) {
 
   EXPECT_THAT(
       [&] { f64.add(ctx, 0, g); },
-      ThrowsMessage<InvalidArgument>("gradient of w: dtype f32, expected f64"));
+      throws<InvalidArgument>("gradient of w: dtype f32, expected f64"));
   EXPECT_THAT(
       [&] {
         f32.add(ctx, 0, g.reshape({2, 2}));
       },
-      ThrowsMessage<InvalidArgument>(
-          "gradient of w: shape [2,2], expected [4]"));
+      throws<InvalidArgument>("gradient of w: shape [2,2], expected [4]"));
   EXPECT_THROW(GradientSum(ctx, layout, DType::kI64), InvalidArgument);
 }
 

@@ -11,6 +11,7 @@
 #include "parallel/communicator.h"
 #include "tests/parallel/communicator_checks.h"
 #include "tests/parallel/exchange_checks.h"
+#include "tests/parallel/message_checks.h"
 
 namespace timepipe {
 namespace {

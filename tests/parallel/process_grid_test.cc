@@ -5,7 +5,7 @@
 
 #include <utility>
 
-#include "tests/parallel/communicator_checks.h"
+#include "tests/parallel/message_checks.h"
 
 namespace timepipe {
 namespace {

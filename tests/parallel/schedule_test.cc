@@ -9,13 +9,14 @@
 #include "parallel/virtual_clock.h"
 #include "runtime/error.h"
 #include "tests/parallel/schedule_shapes.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
+using testing::throws;
 using Kind = Operation::Kind;
 
 Timeline run(const ScheduleShape& shape) {
@@ -246,7 +247,7 @@ TEST(Schedule, OfMicroBatchesOfOneChunkHasNoBubble) {
 TEST(Schedule, RefusesShapesThatMakeNoSense) {
   const auto expect_refused = [](const ScheduleShape& shape, const char* what) {
     EXPECT_THAT([&] { make_schedule(shape); },
-                ThrowsMessage<InvalidArgument>(HasSubstr(what)));
+                throws<InvalidArgument>(HasSubstr(what)));
   };
   const ScheduleShape good = whole_layers(2, 1, 2, 1);
   ScheduleShape shape = good;

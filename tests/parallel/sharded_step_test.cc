@@ -14,6 +14,7 @@
 #include "parallel/sharded_optimizer.h"
 #include "tests/parallel/sample_parameters.h"
 #include "tests/support/tensors.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -21,7 +22,7 @@ namespace {
 using ::testing::HasSubstr;
 using testing::sample_shapes;
 using testing::sample_weights;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
@@ -217,14 +218,13 @@ TEST(ShardedOptimizer, RefusesASumOfOtherWeights) {
   const auto exchange = make_host_exchange(ctx, *world);
   ShardedOptimizer optimizer(ctx, *exchange, weights, {});
   GradientSum f64(ctx, weights.layout(), DType::kF64);
-  EXPECT_THAT(
-      [&] { optimizer.reduce(f64, loss_of(ctx, 1)); },
-      ThrowsMessage<InvalidArgument>(HasSubstr("than the weights, f32")));
+  EXPECT_THAT([&] { optimizer.reduce(f64, loss_of(ctx, 1)); },
+              throws<InvalidArgument>(HasSubstr("than the weights, f32")));
   ParameterLayout other;
   other.add("w", {16});
   GradientSum small(ctx, other, DType::kF32);
   EXPECT_THAT([&] { optimizer.reduce(small, loss_of(ctx, 1)); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("16 elements")));
+              throws<InvalidArgument>(HasSubstr("16 elements")));
 }
 
 TEST(ShardedOptimizer, StepsOnlyAfterReduce) {

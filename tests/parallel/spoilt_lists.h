@@ -9,6 +9,7 @@
 
 #include "parallel/virtual_clock.h"
 #include "runtime/error.h"
+#include "tests/support/throws.h"
 
 // What tests that spoil right lists share.
 
@@ -16,7 +17,7 @@ namespace timepipe {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
+using testing::throws;
 using Kind = Operation::Kind;
 using Lists = std::vector<OperationList>;
 using Predicate = std::function<bool(const Operation&)>;
@@ -53,9 +54,9 @@ inline void move_to(OperationList& list, const Predicate& what,
 inline void expect_refused(const ScheduleShape& shape, const Lists& lists,
                            const char* where, const char* what) {
   for (const LaneRule rule : kLaneRules) {
-    EXPECT_THAT([&] { run_virtual_clock(shape, lists, {}, rule); },
-                ThrowsMessage<InvalidArgument>(
-                    AllOf(HasSubstr(where), HasSubstr(what))));
+    EXPECT_THAT(
+        [&] { run_virtual_clock(shape, lists, {}, rule); },
+        throws<InvalidArgument>(AllOf(HasSubstr(where), HasSubstr(what))));
   }
 }
 

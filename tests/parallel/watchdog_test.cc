@@ -8,13 +8,14 @@
 
 #include "runtime/error.h"
 #include "runtime/termination.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 constexpr double kNever = 1e9;
 
@@ -38,12 +39,11 @@ class WatchdogTest : public ::testing::Test {
 TEST_F(WatchdogTest, NamesTheOldestOfWhatIsntOver) {
   set_current_step(4);
   over_[1] = true;
-  EXPECT_THAT(
-      [&] { look_late(); },
-      ThrowsMessage<Blocked>("rank 7, step 4: waited -1 s for operation 0"));
+  EXPECT_THAT([&] { look_late(); },
+              throws<Blocked>("rank 7, step 4: waited -1 s for operation 0"));
   over_[0] = true;
   EXPECT_THAT([&] { look_late(); },
-              ThrowsMessage<Blocked>(HasSubstr("for operation 2")));
+              throws<Blocked>(HasSubstr("for operation 2")));
   over_[2] = true;
   look_late();
   EXPECT_TRUE(watchdog_.expects_nothing());
@@ -77,7 +77,7 @@ TEST_F(WatchdogTest, WaitingPollsUntilAllIsOver) {
 
 TEST_F(WatchdogTest, AWaitThatFailsExpectsNothingMore) {
   EXPECT_THAT([&] { watchdog_.wait([&] { look_late(); }); },
-              ThrowsMessage<Blocked>(StartsWith("rank 7, ")));
+              throws<Blocked>(StartsWith("rank 7, ")));
   EXPECT_TRUE(watchdog_.expects_nothing());
   EXPECT_EQ(activity(), "waiting for operation 0");
 }

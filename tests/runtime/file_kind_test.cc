@@ -10,6 +10,7 @@
 
 #include "runtime/error.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -17,7 +18,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using testing::TemporaryFile;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 using namespace std::string_literals;
 
@@ -289,7 +290,7 @@ TEST(FileKind, PlainTextHasNoMarkAndIsOne) {
             "{\n\"a\": 1\n}");
   const TemporaryFile pointer("version https://git-lfs.github.com/spec/v1\n");
   EXPECT_THAT([&] { read_plain_text(pointer.path()); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   pointer.path() +
                   ": a pointer of Git LFS, not the file itself, expected a "
                   "text: git lfs pull fetches the file"));

@@ -20,6 +20,7 @@
 
 #include "runtime/error.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -27,7 +28,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using testing::TemporaryFile;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 TEST(InputFile, NamesTheFileThatWasCutShort) {
   const TemporaryFile file(std::string(100'000, 'a'));
@@ -37,7 +38,7 @@ TEST(InputFile, NamesTheFileThatWasCutShort) {
   EXPECT_EQ(bytes.back(), std::byte{'a'});
   fs::resize_file(file.path(), 99'995);
   EXPECT_THAT([&] { input.read(99'990, bytes); },
-              ThrowsMessage<IoError>(HasSubstr(
+              throws<IoError>(HasSubstr(
                   file.path() + ": 99995 bytes, expected 100000 as when")));
 }
 
@@ -47,7 +48,7 @@ TEST(InputFile, MayHaveAnotherName) {
   EXPECT_EQ(input.path(), "standard input");
   fs::resize_file(file.path(), 2);
   EXPECT_THAT([&] { FileBytes(input).read_text(0, 4); },
-              ThrowsMessage<IoError>(
+              throws<IoError>(
                   "standard input: 2 bytes, expected 4 as when it was opened: "
                   "it was cut short"));
 }
@@ -110,9 +111,9 @@ TEST(NewFile, FollowsLinksToWhereThereIsNothingYet) {
   EXPECT_EQ(read_text(folder.path() + "/scratch/target"), "new");
 
   fs::create_symlink("circle", folder.path() + "/circle");
-  EXPECT_THAT([&] { write_file(folder.path() + "/circle", "text"); },
-              ThrowsMessage<IoError>(
-                  HasSubstr("/circle: too many levels of symbolic links")));
+  EXPECT_THAT(
+      [&] { write_file(folder.path() + "/circle", "text"); },
+      throws<IoError>(HasSubstr("/circle: too many levels of symbolic links")));
   fs::remove_all(folder.path());
 }
 
@@ -173,7 +174,7 @@ TEST(NewFile, LeavesWhatIsNoFile) {
   fs::create_directory(folder.path());
   for (const std::string& path : {pipe.path(), folder.path()}) {
     const auto refused =
-        ThrowsMessage<IoError>(HasSubstr(path + ": not a regular file"));
+        throws<IoError>(HasSubstr(path + ": not a regular file"));
     EXPECT_THAT([&] { write_file(path, "text"); }, refused);
     EXPECT_THAT([&] { require_can_be_made(path); }, refused);
   }
@@ -222,7 +223,7 @@ TEST(NewFile, MayHaveTheLongestName) {
 TEST(NewFile, NamesTheFolderThatIsMissing) {
   const std::string folder = TemporaryFile::unused_path().string();
   EXPECT_THAT([&] { require_can_be_made(folder + "/file"); },
-              ThrowsMessage<IoError>(HasSubstr(folder + ": No such file")));
+              throws<IoError>(HasSubstr(folder + ": No such file")));
 }
 
 }  // namespace

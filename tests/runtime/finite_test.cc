@@ -7,10 +7,12 @@
 #include <span>
 #include <vector>
 
+#include "tests/support/throws.h"
+
 namespace timepipe {
 namespace {
 
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 template <class T>
 HostArray array_of(const std::vector<T>& values, const Shape& shape) {
@@ -24,12 +26,12 @@ TEST(Finite, NamesHowManyAndTheFirst) {
       [&] {
         require_finite("x", array_of(values, {7, 10'000}));
       },
-      ThrowsMessage<InvalidArgument>(
+      throws<InvalidArgument>(
           "x: 1 of 70000 numbers aren't finite, the first at "
           "[6,9999]: -inf"));
   values[3] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_THAT([&] { require_finite("x", array_of(values, {70'000})); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   "x: 2 of 70000 numbers aren't finite, the first at [3]: "
                   "nan"));
 }
@@ -45,7 +47,7 @@ TEST(Finite, NamesWhatTheOtherTypeCannotHold) {
       [] {
         converted_finite("x", array_of<double>({1, -1e39}, {2}), DType::kF32);
       },
-      ThrowsMessage<InvalidArgument>(
+      throws<InvalidArgument>(
           "x: 1 of 2 numbers aren't finite as f32, the first at [1]: -1e+39"));
   const HostArray fits =
       converted_finite("x", array_of<double>({1, 0.1}, {2}), DType::kF32);

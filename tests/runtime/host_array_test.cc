@@ -7,12 +7,13 @@
 #include <vector>
 
 #include "tests/support/tensors.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 TEST(HostArray, HoldsTheValuesGiven) {
   const std::vector<float> numbers = {1, 2, 3, 4, 5, 6};
@@ -38,11 +39,10 @@ TEST(HostArray, MistakesNameWhatIsWrong) {
       [&] {
         HostArray({2, 2}, std::span(ids));
       },
-      ThrowsMessage<InvalidArgument>(
-          "3 values, expected those of shape [2,2]"));
+      throws<InvalidArgument>("3 values, expected those of shape [2,2]"));
   const HostArray array({3}, std::span(ids));
   EXPECT_THAT([&] { array.values<float>(); },
-              ThrowsMessage<InvalidArgument>("array of dtype i64 read as f32"));
+              throws<InvalidArgument>("array of dtype i64 read as f32"));
 }
 
 TEST(Converted, GivesTheNearestNumbersOfTheOtherType) {
@@ -59,9 +59,8 @@ TEST(Converted, GivesTheNearestNumbersOfTheOtherType) {
   EXPECT_EQ(stored.size_bytes(), 6);
   EXPECT_THAT(converted(stored, DType::kF32).values<float>(),
               ElementsAre(0.10009765625F, -3.F, 0x1p100F));
-  EXPECT_THAT(
-      [&] { converted(wide, DType::kI64); },
-      ThrowsMessage<InvalidArgument>("dtype: i64, expected f32, f64 or bf16"));
+  EXPECT_THAT([&] { converted(wide, DType::kI64); },
+              throws<InvalidArgument>("dtype: i64, expected f32, f64 or bf16"));
 }
 
 }  // namespace

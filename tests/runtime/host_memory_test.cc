@@ -8,13 +8,14 @@
 
 #include "runtime/error.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 // A made-up host: files of /proc and /sys.
 class HostMemory : public ::testing::Test {
@@ -105,7 +106,7 @@ TEST_F(HostMemory, AGroupThatIsOverItsLimitLeavesNothing) {
 TEST_F(HostMemory, WithoutMemAvailableNamesTheFile) {
   put("/proc/meminfo", "MemTotal: 2000 kB\n");
   EXPECT_THAT([&] { available_memory(root_); },
-              ThrowsMessage<IoError>(HasSubstr("/proc/meminfo")));
+              throws<IoError>(HasSubstr("/proc/meminfo")));
 }
 
 TEST(HostMemoryHere, IsSomething) { EXPECT_GT(available_memory().bytes, 0); }

@@ -10,12 +10,13 @@
 
 #include "tests/support/five_blocks.h"
 #include "tests/support/tensors.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 constexpr int64_t kBlock = ParameterBlock::kElements;
 
@@ -72,18 +73,18 @@ TEST(ParameterLayout, IsFoundByName) {
   EXPECT_EQ(layout.add("one more", {}), 3);
   EXPECT_EQ(layout.parameters()[3].count, 1);
   EXPECT_THAT([&] { layout.index_of("missing"); },
-              ThrowsMessage<InvalidArgument>("no parameter named missing"));
+              throws<InvalidArgument>("no parameter named missing"));
 }
 
 TEST(ParameterLayout, RefusesRepeatedNamesAndEmptyShapes) {
   ParameterLayout layout = testing::five_blocks();
   EXPECT_THAT([&] { layout.add("scale", {7}); },
-              ThrowsMessage<InvalidArgument>("parameter scale: added twice"));
+              throws<InvalidArgument>("parameter scale: added twice"));
   EXPECT_THAT(
       [&] {
         layout.add("w", {3, 0});
       },
-      ThrowsMessage<InvalidArgument>(
+      throws<InvalidArgument>(
           "parameter w: shape [3,0], expected sizes above 0"));
   EXPECT_EQ(layout.parameters().size(), 3u);
 }

@@ -13,6 +13,7 @@
 #include "runtime/shell_word.h"
 #include "runtime/token_file.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -22,7 +23,7 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using testing::stored_bytes;
 using testing::TemporaryFile;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 // What is wrong with a file of tokens, without its path.
 std::string mistake_of(const std::string& bytes, const std::string& name_end,
@@ -81,7 +82,7 @@ TEST(TokenFile, AdviceQuotesNamesForTheShell) {
   for (const char* name : {"my tokens", "John's"}) {
     const TemporaryFile file(wide, std::string(name) + ".bin");
     EXPECT_THAT([&] { TokenFile tokens(file.path()); },
-                ThrowsMessage<InvalidArgument>(HasSubstr(
+                throws<InvalidArgument>(HasSubstr(
                     "'<i8'))\" " + shell_word(file.path()) + " makes a file")));
   }
   EXPECT_EQ(shell_word("a/b-1.bin"), "a/b-1.bin");
@@ -99,7 +100,7 @@ TEST(TokenFile, MegatronFilesAreToldByTheirIndex) {
   };
   write_index(std::string("MMIDIDX\0\0\1\0\0\0\0\0\0\0\4", 18));
   EXPECT_THAT([&] { TokenFile file(bin.path()); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   AllOf(StartsWith(bin.path() + ": a Megatron file: " + index +
                                    " says that its tokens are i4, expected"),
                         HasSubstr("numpy.fromfile(sys.argv[1], '<i4'))\" " +

@@ -13,6 +13,7 @@
 
 #include "tests/support/temporary_file.h"
 #include "tests/support/tensors.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -22,7 +23,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::stored_bytes;
 using testing::TemporaryFile;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 std::string little_endian(uint64_t value) {
   std::string bytes;
@@ -41,9 +42,9 @@ SafetensorsFile read(const std::string& bytes) {
 // Throws InvalidArgument with the path and `text`.
 void expect_refused(const std::string& bytes, const std::string& text) {
   const TemporaryFile file(bytes);
-  EXPECT_THAT([&] { SafetensorsFile::read(file.path()); },
-              ThrowsMessage<InvalidArgument>(
-                  AllOf(HasSubstr(file.path()), HasSubstr(text))))
+  EXPECT_THAT(
+      [&] { SafetensorsFile::read(file.path()); },
+      throws<InvalidArgument>(AllOf(HasSubstr(file.path()), HasSubstr(text))))
       << bytes;
 }
 
@@ -127,7 +128,7 @@ TEST(Safetensors, WhatIsWrittenIsRead) {
   EXPECT_EQ(file.entry("b").dtype, "U16");
   EXPECT_TRUE(std::ranges::equal(file.bytes("b"), items[2].bytes));
   EXPECT_THAT([&] { file.get("b"); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("tensor b: dtype U16")));
+              throws<InvalidArgument>(HasSubstr("tensor b: dtype U16")));
 }
 
 TEST(Safetensors, TensorsOutliveTheFile) {
@@ -162,18 +163,16 @@ TEST(Safetensors, KnowsTheSizeOfTypesThatAreNotComputedWith) {
           "e":{"dtype":"C64","shape":[1],"data_offsets":[10,18]}})",
       std::string(18, '\0')));
   EXPECT_EQ(file.bytes("d").size(), 3U);
-  EXPECT_THAT(
-      [&] { file.get("a"); },
-      ThrowsMessage<InvalidArgument>(HasSubstr("tensor a: dtype F8_E4M3")));
+  EXPECT_THAT([&] { file.get("a"); },
+              throws<InvalidArgument>(HasSubstr("tensor a: dtype F8_E4M3")));
   expect_tensor_refused(R"({"dtype":"F4","shape":[3],"data_offsets":[0,2]})", 2,
                         "shape [3]: 12 bits, expected whole bytes");
 }
 
 TEST(Safetensors, NamesTheMissingTensor) {
   const TemporaryFile file(file_of("{}   ", ""));
-  EXPECT_THAT(
-      [&] { SafetensorsFile::read(file.path()).get("w"); },
-      ThrowsMessage<InvalidArgument>(file.path() + ": no tensor named w"));
+  EXPECT_THAT([&] { SafetensorsFile::read(file.path()).get("w"); },
+              throws<InvalidArgument>(file.path() + ": no tensor named w"));
 }
 
 TEST(Safetensors, NamesWhatTheFileIsInstead) {
@@ -186,7 +185,7 @@ TEST(Safetensors, NamesWhatTheFileIsInstead) {
   for (const auto& [bytes, what] : others) {
     const TemporaryFile file(bytes, ".safetensors");
     EXPECT_THAT([&] { SafetensorsFile::read(file.path()); },
-                ThrowsMessage<InvalidArgument>(::testing::AllOf(
+                throws<InvalidArgument>(::testing::AllOf(
                     ::testing::StartsWith(file.path() + ": " + what),
                     HasSubstr(", expected a safetensors file"))));
   }
@@ -195,7 +194,7 @@ TEST(Safetensors, NamesWhatTheFileIsInstead) {
 TEST(Safetensors, UnreadableFileIsAnIoError) {
   const std::string missing = TemporaryFile::unused_path().string();
   EXPECT_THAT([&] { SafetensorsFile::read(missing); },
-              ThrowsMessage<IoError>(HasSubstr(missing)));
+              throws<IoError>(HasSubstr(missing)));
   EXPECT_THROW(
       SafetensorsFile::read(std::filesystem::temp_directory_path().string()),
       IoError);

@@ -13,12 +13,13 @@
 #include "runtime/context.h"
 #include "runtime/error.h"
 #include "tests/support/tensors.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::ThrowsMessage;
+using testing::throws;
 using testing::to_f64;
 
 // [0, 1, 2, ...]
@@ -74,7 +75,7 @@ TEST(Tensor, MistakesNameWhatIsWrong) {
   const Tensor t = counting(ctx, {4, 7});
   EXPECT_THAT(
       [&] { t.slice(3, 5); },
-      ThrowsMessage<InvalidArgument>("slice [3,5) of a tensor of shape [4,7]"));
+      throws<InvalidArgument>("slice [3,5) of a tensor of shape [4,7]"));
   EXPECT_THROW(t.slice(-1, 2), InvalidArgument);
   EXPECT_THROW(t.slice(2, 1), InvalidArgument);
   EXPECT_THROW(t.reshape({5, 7}), InvalidArgument);
@@ -82,9 +83,9 @@ TEST(Tensor, MistakesNameWhatIsWrong) {
       [&] {
         require_shape("y", t, {4, 8});
       },
-      ThrowsMessage<InvalidArgument>("y: shape [4,7], expected [4,8]"));
+      throws<InvalidArgument>("y: shape [4,7], expected [4,8]"));
   EXPECT_THAT([&] { require_same_dtype("y", t, ctx.zeros({1}, DType::kF64)); },
-              ThrowsMessage<InvalidArgument>("y: dtype f32, expected f64"));
+              throws<InvalidArgument>("y: dtype f32, expected f64"));
   EXPECT_NO_THROW(require_shape("y", t, {4, 7}));
 }
 
@@ -96,9 +97,8 @@ TEST(Tensor, DispatchGivesTheElementType) {
   };
   EXPECT_EQ(size(DType::kF32), 4u);
   EXPECT_EQ(size(DType::kF64), 8u);
-  EXPECT_THAT(
-      [&] { size(DType::kI64); },
-      ThrowsMessage<InvalidArgument>("dtype: i64, expected f32 or f64"));
+  EXPECT_THAT([&] { size(DType::kI64); },
+              throws<InvalidArgument>("dtype: i64, expected f32 or f64"));
 }
 
 TEST(Tensor, DispatchOfWhatIsStoredKnowsBf16) {
@@ -114,9 +114,8 @@ TEST(Tensor, DispatchOfWhatIsStoredKnowsBf16) {
   EXPECT_EQ(wide(DType::kBF16), DType::kF32);
   EXPECT_EQ(wide(DType::kF64), DType::kF64);
   EXPECT_EQ(dtype_named("f16"), std::nullopt);
-  EXPECT_THAT(
-      [&] { size(DType::kI64); },
-      ThrowsMessage<InvalidArgument>("dtype: i64, expected f32, f64 or bf16"));
+  EXPECT_THAT([&] { size(DType::kI64); },
+              throws<InvalidArgument>("dtype: i64, expected f32, f64 or bf16"));
 }
 
 TEST(Context, ZerosClearsMemoryThatIsUsedAgain) {
@@ -141,7 +140,7 @@ TEST(Context, TensorOutlivesItsContext) {
 TEST(Context, DevicesThatThisBuildLacksAreRefused) {
   EXPECT_THAT(
       [] { Context ctx(Device{.kind = Device::Kind::kCuda, .index = 1}); },
-      ThrowsMessage<InvalidArgument>(
+      throws<InvalidArgument>(
           "device: cuda:1, expected cpu: this build has no other"));
   EXPECT_EQ(to_string(Context().device()), "cpu");
 }
@@ -173,7 +172,7 @@ TEST(MemoryPool, GivesKeptBlocksBackBeforeItRefuses) {
   EXPECT_EQ(pool.held_bytes(), 4 << 20);
   EXPECT_THAT(
       [&] { pool.allocate(int64_t{1} << 60, MemoryUse::kActivations); },
-      ThrowsMessage<OutOfMemory>(
+      throws<OutOfMemory>(
           "out of memory: 1073741824.00 GiB more for activations; held: "
           "parameters 0.0 MiB, activations 0.0 MiB, borders 3.0 MiB, ids 0.0 "
           "MiB, scratch "

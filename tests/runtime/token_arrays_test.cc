@@ -10,6 +10,7 @@
 #include "runtime/error.h"
 #include "runtime/token_npy.h"
 #include "runtime/token_safetensors.h"
+#include "tests/support/throws.h"
 #include "tests/support/token_files.h"
 
 namespace timepipe {
@@ -25,7 +26,7 @@ using testing::safetensors;
 using testing::stored_bytes;
 using testing::TemporaryFile;
 using testing::tensors;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 TEST(TokenFile, NpyOfEveryVersionAndType) {
   const TemporaryFile u2(
@@ -114,28 +115,28 @@ TEST(TokenFile, RefusesMalformedSafetensors) {
   for (const std::vector<int64_t>& documents :
        {std::vector<int64_t>{1}, {0, 0}, {0, 3}, {0, 2, 1}, {-1}}) {
     EXPECT_THAT([&] { parse(safetensors("U8", "abc", 3, documents)); },
-                ThrowsMessage<InvalidArgument>(HasSubstr("f: document ")));
+                throws<InvalidArgument>(HasSubstr("f: document ")));
   }
   EXPECT_THAT([&] { parse(safetensors("BOOL", "abc", 3, {0})); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   "f: tensor tokens: BOOL, expected U8, I8, U16, I16, U32, "
                   "I32, U64 or I64"));
   const std::vector<SafetensorsItem> none;
   EXPECT_THAT(
       [&] { parse(safetensors_header(none)); },
-      ThrowsMessage<InvalidArgument>("f: no tensor named tokens or input_ids"));
+      throws<InvalidArgument>("f: no tensor named tokens or input_ids"));
   EXPECT_THAT(
       [&] {
         parse(tensors({{"wte", "U8", {2}, as_bytes("ab")},
                        {"wpe", "U8", {1}, as_bytes("c")}}));
       },
-      ThrowsMessage<InvalidArgument>(
+      throws<InvalidArgument>(
           "f: no tensor named tokens or input_ids, but wte, wpe"));
   EXPECT_THAT(
       [&] {
         parse(tensors({{"tokens", "U8", {2, 1}, as_bytes("ab")}}));
       },
-      ThrowsMessage<InvalidArgument>(
+      throws<InvalidArgument>(
           "f: tensor tokens: shape [2,1], expected one text, [T] or "
           "[1,T]"));
 }

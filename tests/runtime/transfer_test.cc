@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/support/tensors.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -18,7 +19,7 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using testing::from_f64;
 using testing::same_bits;
-using ::testing::ThrowsMessage;
+using testing::throws;
 using testing::to_f64;
 
 class TransferOf : public ::testing::TestWithParam<DType> {
@@ -119,18 +120,18 @@ TEST(Transfer, OtherTypesAndSizesAreRefused) {
   const Tensor t = from_f64(ctx, {1, 2, 3}, {3}, DType::kF32);
   const std::vector<float> floats(2, 0);
   std::vector<int64_t> ids(3, 0);
-  EXPECT_THAT([&] { upload(ctx, std::span(floats), t); },
-              ThrowsMessage<InvalidArgument>(
-                  "upload of 8 bytes of f32, expected 12 of f32"));
-  EXPECT_THAT([&] { upload(ctx, HostArray({3}, DType::kF64), t); },
-              ThrowsMessage<InvalidArgument>(
-                  "upload of 24 bytes of f64, expected 12 of f32"));
+  EXPECT_THAT(
+      [&] { upload(ctx, std::span(floats), t); },
+      throws<InvalidArgument>("upload of 8 bytes of f32, expected 12 of f32"));
+  EXPECT_THAT(
+      [&] { upload(ctx, HostArray({3}, DType::kF64), t); },
+      throws<InvalidArgument>("upload of 24 bytes of f64, expected 12 of f32"));
   EXPECT_THAT([&] { download(ctx, t, std::span(ids)); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   "download of 12 bytes of f32, expected 24 of i64"));
-  EXPECT_THAT([&] { copy(ctx, t, ctx.zeros({2}, DType::kF32)); },
-              ThrowsMessage<InvalidArgument>(
-                  "copy of 12 bytes of f32, expected 8 of f32"));
+  EXPECT_THAT(
+      [&] { copy(ctx, t, ctx.zeros({2}, DType::kF32)); },
+      throws<InvalidArgument>("copy of 12 bytes of f32, expected 8 of f32"));
   EXPECT_THROW(copy(ctx, t, ctx.zeros({3}, DType::kI64)), InvalidArgument);
   EXPECT_THAT(to_f64(ctx, t), ElementsAre(1, 2, 3));
 }

@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "runtime/error.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 std::vector<int64_t> epoch(const WindowOrder& order, int64_t number) {
   std::vector<int64_t> first_tokens;
@@ -52,7 +53,7 @@ TEST(WindowOrder, IsAFunctionOfTheSeed) {
 
 TEST(WindowOrder, RefusesFilesShorterThanAWindow) {
   EXPECT_THAT([] { WindowOrder(128, 128, 1); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   AllOf(HasSubstr("tokens: 128"), HasSubstr("of 128"))));
   EXPECT_THROW(WindowOrder(0, 1, 1), InvalidArgument);
   EXPECT_THROW(WindowOrder(10, 0, 1), InvalidArgument);

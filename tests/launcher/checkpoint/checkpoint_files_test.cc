@@ -12,6 +12,7 @@
 #include "runtime/error.h"
 #include "runtime/files.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -20,7 +21,7 @@ namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::TemporaryFile;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 // A run folder that has the checkpoint of a committed run as any of its steps.
 class RunFolder {
@@ -135,7 +136,7 @@ TEST(OpenCheckpoint, PassesOverTheBrokenOnesAndTheRenamedOnes) {
   EXPECT_THAT(told[1], HasSubstr("1000 bytes, expected "));
   run.remove(4);
   EXPECT_THAT([&] { open_checkpoint(run.path(), say); },
-              ThrowsMessage<InvalidArgument>(HasSubstr(run.path())));
+              throws<InvalidArgument>(HasSubstr(run.path())));
   fs::rename(run.folder(7), run.path() + "/kept");  // any other name will do
   EXPECT_EQ(open_checkpoint(run.path() + "/kept/", say).manifest().steps, 5);
 }

@@ -7,12 +7,13 @@
 #include <string>
 
 #include "runtime/error.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 // Two parameters; the first one's pieces lie in two shards.
 Manifest example() {
@@ -46,7 +47,7 @@ std::string with(const char* place, const nlohmann::json& value) {
 
 void expect_refused(const std::string& text, const std::string& message) {
   EXPECT_THAT([&] { parse_manifest(text, "M"); },
-              ThrowsMessage<InvalidArgument>(HasSubstr(message)))
+              throws<InvalidArgument>(HasSubstr(message)))
       << text;
 }
 
@@ -163,7 +164,7 @@ TEST(Manifest, RefusesDeepNesting) {
   const std::string deep =
       std::string(100'000, '[') + std::string(100'000, ']');
   EXPECT_THAT([&] { parse_manifest("{\"format\":" + deep + "}", "M"); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("M: format: array")));
+              throws<InvalidArgument>(HasSubstr("M: format: array")));
 }
 
 TEST(Manifest, NamesTheFirstDifferenceOfModels) {
@@ -172,11 +173,11 @@ TEST(Manifest, NamesTheFirstDifferenceOfModels) {
   other[1].shape = {4};
   EXPECT_NO_THROW(require_same_parameters("M", parameters, parameters));
   EXPECT_THAT([&] { require_same_parameters("M", other, parameters); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   HasSubstr("parameter 1 is b [4], expected b [3]")));
   other.pop_back();
   EXPECT_THAT([&] { require_same_parameters("M", other, parameters); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   HasSubstr("parameter 1 is nothing, expected b [3]")));
 }
 

@@ -22,6 +22,7 @@
 #include "runtime/safetensors.h"
 #include "tests/support/temporary_file.h"
 #include "tests/support/tensors.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -29,7 +30,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
+using testing::throws;
 using testing::to_f64;
 
 // Those of the repository, and all others where they are at hand.
@@ -234,8 +235,8 @@ TEST_F(ModelCommands, VerifyExportFindsAnotherWeight) {
       [&] {
         timepipe({"checkpoint", "verify-export", at("hf")});
       },
-      ThrowsMessage<IoError>(
-          fixture + ": no fixture: not made by timepipe checkpoint export"));
+      throws<IoError>(fixture +
+                      ": no fixture: not made by timepipe checkpoint export"));
 }
 
 TEST_F(ModelCommands, ImportLeavesNothingWhenItFails) {
@@ -251,13 +252,13 @@ TEST_F(ModelCommands, ImportLeavesNothingWhenItFails) {
       [&] {
         timepipe({"checkpoint", "import", at("hf"), at("run")});
       },
-      ThrowsMessage<InvalidArgument>(HasSubstr("aren't finite")));
+      throws<InvalidArgument>(HasSubstr("aren't finite")));
   EXPECT_FALSE(fs::exists(at("run")));
   EXPECT_THAT(
       [&] {
         timepipe({"checkpoint", "import", golden, at("hf")});
       },
-      ThrowsMessage<InvalidArgument>(HasSubstr("is there already")));
+      throws<InvalidArgument>(HasSubstr("is there already")));
 }
 
 TEST_F(ModelCommands, OpenModelConvertsBetweenPrecisions) {
@@ -293,23 +294,23 @@ TEST_F(ModelCommands, CheckpointsWithNumbersThatAreNotFiniteAreNotOpened) {
   write_checkpoint_with(1e300, golden, at("large"));
   Context ctx;
   EXPECT_THAT([&] { open_model(ctx, at("nan")); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   AllOf(HasSubstr("weights.model.norm.weight: 1 of"),
                         HasSubstr("the first at [2]: nan"))));
   EXPECT_EQ(open_model(ctx, at("large")).config.train.dtype, DType::kF64);
   EXPECT_THAT([&] { open_model(ctx, at("large"), DType::kF32); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   HasSubstr("finite as f32, the first at [2]: 1e+300")));
   EXPECT_THAT(
       [&] {
         timepipe({"checkpoint", "export", at("nan"), at("hf")});
       },
-      ThrowsMessage<InvalidArgument>(HasSubstr("aren't finite")));
+      throws<InvalidArgument>(HasSubstr("aren't finite")));
   EXPECT_THAT(
       [&] {
         timepipe({"checkpoint", "export", at("large"), at("hf")});
       },
-      ThrowsMessage<InvalidArgument>(
+      throws<InvalidArgument>(
           HasSubstr("model.norm.weight: element 2: 1.00000000e+300")));
 }
 
@@ -341,7 +342,7 @@ TEST_F(ModelCommands, FixtureMustBeFinite) {
       [&] {
         timepipe({"checkpoint", "verify-export", at("hf")});
       },
-      ThrowsMessage<InvalidArgument>(HasSubstr(path + ": logits: 1 of")));
+      throws<InvalidArgument>(HasSubstr(path + ": logits: 1 of")));
 }
 
 }  // namespace

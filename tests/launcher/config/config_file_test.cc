@@ -7,6 +7,7 @@
 
 #include "runtime/error.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -88,7 +89,7 @@ TEST(ConfigFile, WhatIsNoTextIsNamed) {
   const testing::TemporaryFile pointer(
       "version https://git-lfs.github.com/spec/v1\n", ".textproto");
   EXPECT_THAT([&] { read_config_text(pointer.path()); },
-              ::testing::ThrowsMessage<InvalidArgument>(
+              testing::throws<InvalidArgument>(
                   HasSubstr(": a pointer of Git LFS, not the file itself, "
                             "expected a text: git lfs pull")));
 }

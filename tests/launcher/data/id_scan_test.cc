@@ -11,13 +11,14 @@
 #include "runtime/files.h"
 #include "runtime/safetensors.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::HasSubstr;
 using testing::TemporaryFile;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 std::string stored(const std::vector<uint16_t>& ids) {
   return {reinterpret_cast<const char*>(ids.data()), 2 * ids.size()};
@@ -59,7 +60,7 @@ TEST(IdScan, NamesFilePositionAndId) {
   IdScan whole({&a, &b}, 256, "");
   EXPECT_EQ(read_all(whole), 4 + 2 * ((9 << 20) + 1));
   IdScan scan({&a, &c}, 256, "");
-  const auto names_it = ThrowsMessage<InvalidArgument>(
+  const auto names_it = throws<InvalidArgument>(
       bad.path() + ": token 9437184: id 400, expected one in [0, 256)");
   EXPECT_THAT([&] { read_all(scan); }, names_it);
   const TemporaryFile small(stored({1, 400}), ".bin");
@@ -67,9 +68,9 @@ TEST(IdScan, NamesFilePositionAndId) {
   IdScan behind({&a, &d}, 256, "");
   behind.go_on_in_background();
   behind.wait_for_background();
-  EXPECT_THAT([&] { behind.check(); },
-              ThrowsMessage<InvalidArgument>(
-                  HasSubstr(small.path() + ": token 1: id 400, ")));
+  EXPECT_THAT(
+      [&] { behind.check(); },
+      throws<InvalidArgument>(HasSubstr(small.path() + ": token 1: id 400, ")));
 }
 
 TEST(IdScan, RemembersWhatItLookedThrough) {

@@ -17,6 +17,7 @@
 #include "tests/launcher/commands/tiny_model.h"
 #include "tests/launcher/data/prepared.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -31,7 +32,7 @@ using testing::long_text;
 using testing::Output;
 using testing::prepare;
 using testing::TemporaryFile;
-using ::testing::ThrowsMessage;
+using testing::throws;
 using testing::TinyModel;
 
 TEST(Prepare, BytesOfTextsAndLines) {
@@ -102,8 +103,7 @@ TEST(Prepare, TextsWithoutTokensAreLeftOut) {
                  .out = none.path,
                  .tokenizer = model.path()});
       },
-      ThrowsMessage<InvalidArgument>(none.path +
-                                     ": the inputs have no tokens"));
+      throws<InvalidArgument>(none.path + ": the inputs have no tokens"));
 }
 
 TEST(Prepare, JsonLinesUnderAnyName) {
@@ -181,7 +181,7 @@ TEST(Prepare, TheFirstMistakeIsNamedAndNoFileIsLeft) {
               {.inputs = {file.path()}, .out = out.path, .threads = threads},
               [](int64_t, int64_t) {});
         },
-        ThrowsMessage<InvalidArgument>(
+        throws<InvalidArgument>(
             file.path() +
             ": line 5001: column 10: field 'text': a number, expected a "
             "text"));
@@ -254,10 +254,10 @@ TEST(RequireTokenizer, KnowsAModelByItsContents) {
   require_tokenizer(pieces, "a", model.path());
   require_tokenizer(pieces, "a", copy.path());
   EXPECT_THAT([&] { require_tokenizer(pieces, "a.safetensors", "bytes"); },
-              ThrowsMessage<InvalidArgument>(::testing::StartsWith(
+              throws<InvalidArgument>(::testing::StartsWith(
                   "a.safetensors: tokens of tokenizer timepipe_test")));
   EXPECT_THAT([&] { require_tokenizer(bytes, "a", other.path()); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   HasSubstr("a: tokens of tokenizer bytes, expected those of "
                             "data.tokenizer = " +
                             other.path() + " (xxh64:")));
@@ -269,7 +269,7 @@ TEST(RequireTokenizer, OtherFilesTellLess) {
   const TokenLayout text;
   require_tokenizer(text, "a.txt", "bytes");
   EXPECT_THAT([&] { require_tokenizer(text, "a.txt", "some.model"); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   HasSubstr("a.txt: the tokens of a text are its bytes")));
   TokenLayout named;
   named.kind = FileKind::kNpy;

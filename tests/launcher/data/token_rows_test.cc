@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/error.h"
+#include "tests/support/throws.h"
 #include "tests/support/token_files.h"
 
 namespace timepipe {
@@ -19,7 +20,7 @@ using testing::npy;
 using testing::npy_dictionary;
 using testing::stored_bytes;
 using testing::TemporaryFile;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 TEST(TokenRows, ReadsNpyOfOneAndTwoDimensions) {
   const TemporaryFile one(npy(1, npy_dictionary("|u1", "(6,)"), "\1\2\3\4\5\6"),
@@ -33,7 +34,7 @@ TEST(TokenRows, ReadsNpyOfOneAndTwoDimensions) {
   EXPECT_EQ(rows.shape, (Shape{2, 3}));
   EXPECT_THAT(rows.row(1), ElementsAre(4, 5, 6));
   EXPECT_THAT([&] { read_token_rows(two.path(), "", 6); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   HasSubstr("token 2 of row 1: id 6, expected one in [0, 6)")));
 }
 
@@ -49,7 +50,7 @@ TEST(TokenRows, ReadsTheTensorThatIsAskedFor) {
   EXPECT_THAT(read_token_rows(file.path(), "labels", 10).ids,
               ElementsAre(5, 6));
   EXPECT_THAT([&] { read_token_rows(file.path(), "ids", 10); },
-              ThrowsMessage<InvalidArgument>(
+              throws<InvalidArgument>(
                   HasSubstr(": no tensor named ids, but input_ids, labels")));
 }
 

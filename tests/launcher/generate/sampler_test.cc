@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/error.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 using ::testing::DoubleNear;
 using ::testing::HasSubstr;
 using ::testing::Pointwise;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 HostArray logits_of(const std::vector<double>& values) {
   const HostArray logits({1, std::ssize(values)}, std::span(values));
@@ -106,15 +107,15 @@ TEST(Sample, NeverTakesWhatWent) {
 TEST(Sample, NamesWhatIsNotFinite) {
   const HostArray logits =
       logits_of({0, std::numeric_limits<double>::quiet_NaN()});
-  EXPECT_THAT([&] { sample({}, 7, logits); },
-              ThrowsMessage<InvalidArgument>(
-                  HasSubstr("logits after 7 tokens: nan of id 1")));
+  EXPECT_THAT(
+      [&] { sample({}, 7, logits); },
+      throws<InvalidArgument>(HasSubstr("logits after 7 tokens: nan of id 1")));
 }
 
 TEST(SamplerOptions, AreChecked) {
   const auto expect = [](const SamplerOptions& options, const char* text) {
     EXPECT_THAT([&] { validate(options); },
-                ThrowsMessage<InvalidArgument>(HasSubstr(text)));
+                throws<InvalidArgument>(HasSubstr(text)));
   };
   expect({.temperature = -1}, "--temperature: -1");
   expect({.temperature = std::numeric_limits<double>::infinity()},

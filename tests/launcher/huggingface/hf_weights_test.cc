@@ -21,6 +21,7 @@
 #include "runtime/safetensors.h"
 #include "tests/support/temporary_file.h"
 #include "tests/support/tensors.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -28,7 +29,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 const std::string kGolden = TIMEPIPE_GOLDENS "/hf_linear_tied_f32";
 const std::string kEmbedding = "model.embed_tokens.weight";
@@ -239,8 +240,7 @@ TEST_F(HfWeights, NumbersBeyondBf16AreNotExported) {
         write_hf_folder(ctx_, at("out"), config, model_.weights(),
                         HfDType::kBF16);
       },
-      ThrowsMessage<InvalidArgument>(
-          HasSubstr("model.norm.weight: element 4: ")));
+      throws<InvalidArgument>(HasSubstr("model.norm.weight: element 4: ")));
   EXPECT_FALSE(fs::exists(at("out")));
   write_hf_folder(ctx_, at("out"), config, model_.weights(), HfDType::kF32);
 }

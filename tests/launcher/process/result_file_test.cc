@@ -13,6 +13,7 @@
 #include "runtime/error.h"
 #include "runtime/files.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -20,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using testing::TemporaryFile;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 void write_checked(const std::string& path, const std::string& text) {
   require_can_be_written(path);
@@ -71,7 +72,7 @@ TEST(ResultFile, ADeviceStaysOne) {
   write_checked("/dev/null", "text");
   EXPECT_TRUE(fs::is_character_file("/dev/null"));
   EXPECT_THAT([] { write_result("/dev/full", "text"); },
-              ThrowsMessage<IoError>("/dev/full: No space left on device"));
+              throws<IoError>("/dev/full: No space left on device"));
 }
 
 // The error of a result of this name, "" if there is none.
@@ -134,12 +135,12 @@ TEST(ResultFile, ReplacesNothingOfAModelBelowAnInputThatIsAFolder) {
 TEST(ResultFile, NamesWhatCantBeWritten) {
   const std::string folder = TemporaryFile::unused_path();
   EXPECT_THAT([&] { require_can_be_written(folder + "/file"); },
-              ThrowsMessage<IoError>(HasSubstr(folder + ": No such file")));
+              throws<IoError>(HasSubstr(folder + ": No such file")));
   EXPECT_THAT([&] { write_result(folder + "/file", "text"); },
-              ThrowsMessage<IoError>(HasSubstr(folder + "/file: No such")));
+              throws<IoError>(HasSubstr(folder + "/file: No such")));
   fs::create_directory(folder);
   EXPECT_THAT([&] { require_can_be_written(folder); },
-              ThrowsMessage<IoError>(HasSubstr(folder + ": not a regular")));
+              throws<IoError>(HasSubstr(folder + ": not a regular")));
   fs::remove(folder);
 }
 

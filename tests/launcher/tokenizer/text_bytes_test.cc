@@ -10,6 +10,7 @@
 
 #include "runtime/error.h"
 #include "tests/launcher/commands/tiny_model.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -17,7 +18,7 @@ namespace {
 using ::testing::HasSubstr;
 using testing::kBytePairs;
 using testing::kUnigram;
-using ::testing::ThrowsMessage;
+using testing::throws;
 using testing::TinyModel;
 
 constexpr int64_t kUnknown = 0, kStart = 1, kEnd = 2;  // of spm_train's models
@@ -69,7 +70,7 @@ TEST(TextBytes, MarksHaveNoneAndUnknownIdsAnyNumber) {
   }
   EXPECT_THAT(
       [&] { bytes.of(ids[0], tokenizer->vocab_size(), false); },
-      ThrowsMessage<InvalidArgument>(HasSubstr(
+      throws<InvalidArgument>(HasSubstr(
           "id " + std::to_string(tokenizer->vocab_size()) + ", expected one")));
 }
 

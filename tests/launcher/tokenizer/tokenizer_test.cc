@@ -18,6 +18,7 @@
 #include "tests/launcher/commands/tiny_model.h"
 #include "tests/launcher/tokenizer/reference_ids.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -30,7 +31,7 @@ using testing::kUnigram;
 using testing::reference_ids;
 using testing::sample_text;
 using testing::TemporaryFile;
-using ::testing::ThrowsMessage;
+using testing::throws;
 using testing::TinyModel;
 
 TEST(Utf8, EndsWhereTheBytesAreNoCharacter) {
@@ -69,9 +70,9 @@ TEST(BytesTokenizer, IdsAreBytes) {
   }
   EXPECT_EQ(tokenizer->decode(tokenizer->encode(text, "")), text);
   const std::vector<int64_t> beyond = {1, 256};
-  EXPECT_THAT([&] { tokenizer->decode(beyond); },
-              ThrowsMessage<InvalidArgument>(
-                  "token 1: id 256, expected one in [0, 256)"));
+  EXPECT_THAT(
+      [&] { tokenizer->decode(beyond); },
+      throws<InvalidArgument>("token 1: id 256, expected one in [0, 256)"));
   TextStream stream(*tokenizer);
   EXPECT_EQ(stream.add(0xe2), "\xe2");
   EXPECT_EQ(stream.finish(), "");
@@ -160,17 +161,17 @@ TEST(SentencepieceTokenizer, FingerprintIsOfTheContents) {
 }
 
 TEST(SentencepieceTokenizer, MistakesAreNamed) {
-  EXPECT_THAT([] { make_tokenizer("no/such.model"); },
-              ThrowsMessage<IoError>(
-                  "no/such.model: No such file or directory, expected the "
-                  "tokenizer bytes or the path of a sentencepiece model"));
+  EXPECT_THAT(
+      [] { make_tokenizer("no/such.model"); },
+      throws<IoError>("no/such.model: No such file or directory, expected the "
+                      "tokenizer bytes or the path of a sentencepiece model"));
   const TemporaryFile empty("", ".model");
   EXPECT_THAT([&] { make_tokenizer(empty.path()); },
-              ThrowsMessage<IoError>(HasSubstr(": empty, expected")));
+              throws<IoError>(HasSubstr(": empty, expected")));
   const TemporaryFile broken(std::string("ab\0", 3), ".model");
-  EXPECT_THAT([&] { make_tokenizer(broken.path()); },
-              ThrowsMessage<InvalidArgument>(broken.path() +
-                                             ": not a sentencepiece model"));
+  EXPECT_THAT(
+      [&] { make_tokenizer(broken.path()); },
+      throws<InvalidArgument>(broken.path() + ": not a sentencepiece model"));
   const std::string expected = ", expected a sentencepiece model";
   const std::vector<std::pair<std::string, std::string>> others = {
       {sample_text(), "a text"},
@@ -182,7 +183,7 @@ TEST(SentencepieceTokenizer, MistakesAreNamed) {
   for (const auto& [bytes, what] : others) {
     const TemporaryFile file(bytes, ".model");
     EXPECT_THAT([&] { make_tokenizer(file.path()); },
-                ThrowsMessage<InvalidArgument>(::testing::StartsWith(
+                throws<InvalidArgument>(::testing::StartsWith(
                     file.path() + ": " + what + expected)));
     EXPECT_THROW(tokenizer_fingerprint(file.path()), InvalidArgument);
   }
@@ -190,19 +191,19 @@ TEST(SentencepieceTokenizer, MistakesAreNamed) {
   const auto tokenizer = make_tokenizer(model.path());
   EXPECT_THAT(
       [&] { tokenizer->encode("ab\xff", "--prompt"); },
-      ThrowsMessage<InvalidArgument>(HasSubstr("--prompt: byte 2: not UTF-8")));
+      throws<InvalidArgument>(HasSubstr("--prompt: byte 2: not UTF-8")));
   const std::vector<int64_t> negative = {-1};
   EXPECT_THAT([&] { tokenizer->decode(negative); },
-              ThrowsMessage<InvalidArgument>(HasSubstr("token 0: id -1")));
+              throws<InvalidArgument>(HasSubstr("token 0: id -1")));
 }
 
 TEST(TokenizerProcess, AChildThatIsMissingOrDeadIsNamed) {
-  EXPECT_THAT([] { TokenizerProcess process("/none/timepipe-tokenizer"); },
-              ThrowsMessage<IoError>(
-                  HasSubstr("/none/timepipe-tokenizer: No such file")));
+  EXPECT_THAT(
+      [] { TokenizerProcess process("/none/timepipe-tokenizer"); },
+      throws<IoError>(HasSubstr("/none/timepipe-tokenizer: No such file")));
   TokenizerProcess leaves("/bin/false");
   EXPECT_THAT([&] { leaves.request(TokenizerMessage::kOpen, "x"); },
-              ThrowsMessage<IoError>("/bin/false: ended with status 1"));
+              throws<IoError>("/bin/false: ended with status 1"));
   TokenizerProcess killed(tokenizer_program());
   EXPECT_THROW(killed.request(TokenizerMessage::kOpen, "x"), InvalidArgument);
   ASSERT_EQ(::kill(killed.pid(), SIGKILL), 0);
@@ -215,10 +216,10 @@ TEST(TokenizerProcess, AChildThatIsMissingOrDeadIsNamed) {
           }
         }
       },
-      ThrowsMessage<IoError>(AllOf(HasSubstr("timepipe-tokenizer: ended by "),
-                                   HasSubstr("signal 9"))));
+      throws<IoError>(AllOf(HasSubstr("timepipe-tokenizer: ended by "),
+                            HasSubstr("signal 9"))));
   EXPECT_THAT([&] { killed.request(TokenizerMessage::kEncode, "x"); },
-              ThrowsMessage<IoError>(HasSubstr("has ended before")));
+              throws<IoError>(HasSubstr("has ended before")));
 }
 
 }  // namespace

@@ -20,6 +20,7 @@
 #include "tests/launcher/commands/tiny_model.h"
 #include "tests/launcher/tokenizer/reference_ids.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/throws.h"
 
 namespace timepipe {
 namespace {
@@ -29,7 +30,7 @@ using testing::kBytePairs;
 using testing::kUnigram;
 using testing::reference_ids;
 using testing::TemporaryFile;
-using ::testing::ThrowsMessage;
+using testing::throws;
 using testing::TinyModel;
 
 std::string joined(const std::vector<std::string>& words, std::string_view by,
@@ -148,8 +149,7 @@ TEST(WholeTexts, LargerOnesThanAreReadAtOnceAreRefused) {
         tokenizer->encode(text, "a.txt",
                           [](std::span<const int64_t>, int64_t) {});
       },
-      ThrowsMessage<InvalidArgument>(
-          HasSubstr("a.txt: byte 0: 268435457 bytes")));
+      throws<InvalidArgument>(HasSubstr("a.txt: byte 0: 268435457 bytes")));
 }
 
 // Which is read piece by piece, after bytes that aren't of the text.

@@ -13,6 +13,7 @@
 #include "tests/launcher/trainer/training_scenario.h"
 #include "tests/support/temporary_file.h"
 #include "tests/support/threads.h"
+#include "tests/support/throws.h"
 
 // What sequences carry from step to step, over skipped steps, checkpoints and
 // hidden-state files.
@@ -21,7 +22,7 @@ namespace timepipe::testing {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
+using testing::throws;
 
 // A folder that is removed when this goes.
 struct TemporaryFolder {
@@ -173,9 +174,9 @@ TEST(CarriedStates, OfACheckpointMustBeThisModels) {
     digests_from(run, 0, 1);
     save_after(run, world, folder.path, 1);
     const CheckpointReader checkpoint(checkpoint_folder(folder.path, 1));
-    EXPECT_THAT([&] { restore(run.ctx, checkpoint, run.trainer, 1); },
-                ThrowsMessage<InvalidArgument>(
-                    HasSubstr("carried.1.0.halo_qk: 96 elements")));
+    EXPECT_THAT(
+        [&] { restore(run.ctx, checkpoint, run.trainer, 1); },
+        throws<InvalidArgument>(HasSubstr("carried.1.0.halo_qk: 96 elements")));
   });
 }
 
@@ -375,14 +376,14 @@ TEST(StartState, MustEndAMiniBatch) {
     Decoder decoder(run.ctx, run.trainer.model(), 32);
     decoder.read(one_sequence(0, 41)[0].ids);
     save_hidden_state(run.ctx, file, decoder.state(), carried().model);
-    EXPECT_THAT([&] { start_from_state(run.ctx, file, run.trainer, 1); },
-                ThrowsMessage<InvalidArgument>(
-                    "data.start_state: " + file +
-                    ": 41 tokens read, expected a multiple of "
-                    "model.mini_batch_size = 8"));
+    EXPECT_THAT(
+        [&] { start_from_state(run.ctx, file, run.trainer, 1); },
+        throws<InvalidArgument>("data.start_state: " + file +
+                                ": 41 tokens read, expected a multiple of "
+                                "model.mini_batch_size = 8"));
     write_safetensors(file, {});
     EXPECT_THAT([&] { start_from_state(run.ctx, file, run.trainer, 1); },
-                ThrowsMessage<InvalidArgument>(::testing::StartsWith(
+                throws<InvalidArgument>(::testing::StartsWith(
                     "data.start_state: " + file +
                     ": not a hidden-state file: no format in its metadata")));
     EXPECT_THROW(start_from_state(run.ctx, "/none", run.trainer, 1), IoError);
