@@ -83,6 +83,9 @@ ModelResult run_batch(Context& ctx, Trainer& trainer, const Batch& batch) {
   return {loss, download(ctx, reduced_gradient(ctx, trainer, loss))};
 }
 
+namespace {
+
+// One rank's part. Collective.
 ModelResult run_rank(Context& ctx, Communicator& world, const ModelRun& run,
                      Observations* observations) {
   const Threads one_thread(1);
@@ -95,6 +98,8 @@ ModelResult run_rank(Context& ctx, Communicator& world, const ModelRun& run,
   if (!run.trains) return {trainer.evaluate(run.batch), {}};
   return run_batch(ctx, trainer, run.batch);
 }
+
+}  // namespace
 
 ::testing::AssertionResult same_bits(const ModelResult& a,
                                      const ModelResult& b) {

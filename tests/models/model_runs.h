@@ -65,10 +65,6 @@ Tensor reduced_gradient(Context& ctx, Trainer& trainer, double loss);
 
 ModelResult run_batch(Context& ctx, Trainer& trainer, const Batch& batch);
 
-// One rank's part. Collective.
-ModelResult run_rank(Context& ctx, Communicator& world, const ModelRun& run,
-                     Observations* observations);
-
 ::testing::AssertionResult same_bits(const ModelResult& a,
                                      const ModelResult& b);
 

@@ -1,11 +1,17 @@
 #include "tests/parallel/collective_checks.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <numeric>
 #include <string>
+#include <vector>
+
+#include "tests/parallel/message_checks.h"
 
 namespace timepipe::testing {
+namespace {
 
+// Pieces of uneven length, some of them empty; `shift` deals them out.
 std::vector<int64_t> uneven_counts(int ranks, int shift) {
   constexpr int64_t kSizes[] = {0, 5, 1, 1000, 0, 3, 40'000};
   std::vector<int64_t> counts;
@@ -19,9 +25,12 @@ int64_t sum_of(const std::vector<int64_t>& counts, int ranks) {
   return std::accumulate(counts.begin(), counts.begin() + ranks, int64_t{0});
 }
 
+// Numbers that need all 64 bits.
 int64_t addend(int rank, int64_t i) {
   return (i % 2 == 0 ? 1 : -1) * ((int64_t{1} << 59) + 7919 * i + rank);
 }
+
+}  // namespace
 
 void reduce_scatter_is_the_sum(Communicator& comm) {
   for (int shift = 0; shift < 7; ++shift) {

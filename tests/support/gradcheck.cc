@@ -4,7 +4,10 @@
 #include <cmath>
 
 namespace timepipe::testing {
+namespace {
 
+// The derivative at the element `x` [1] of f64 from four values around it:
+// error O(step^4).
 double central_difference(Context& ctx,
                           const std::function<double()>& objective,
                           const Tensor& x, double step) {
@@ -18,6 +21,8 @@ double central_difference(Context& ctx,
   fill(ctx, at, x);
   return (8 * near - far) / (12 * step);
 }
+
+}  // namespace
 
 ::testing::AssertionResult gradients_agree(
     Context& ctx, const std::function<double()>& objective,

@@ -27,12 +27,6 @@ struct GradcheckOptions {
   uint64_t seed = 1;        // of that sample
 };
 
-// The derivative at the element `x` [1] of f64 from four values around it:
-// error O(step^4).
-double central_difference(Context& ctx,
-                          const std::function<double()>& objective,
-                          const Tensor& x, double step);
-
 // Checks every tensor's gradient of `objective`, a function of the `value`s
 // (through the handles: it reads the same memory). Names what fails.
 ::testing::AssertionResult gradients_agree(

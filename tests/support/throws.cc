@@ -1,7 +1,5 @@
 #include "tests/support/throws.h"
 
-#include <utility>
-
 namespace timepipe::testing {
 
 CallThrows::CallThrows(MessageOf message_of,

@@ -6,13 +6,14 @@
 #include <optional>
 #include <ostream>
 #include <string>
+#include <utility>
 
 #include "runtime/error.h"
 
 namespace timepipe::testing {
 
 // Matches a call that throws; see throws<E>(). GoogleTest's ThrowsMessage says
-// the same, and takes a compiler ten times as long.
+// the same, but is compiled anew wherever it stands: 0.1 s each.
 class CallThrows {
  public:
   using is_gtest_matcher = void;  // NOLINT: GoogleTest's name
