@@ -2,8 +2,8 @@
 
 #include <string>
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 namespace {
@@ -27,7 +27,7 @@ void adamw(Context& ctx, const AdamW& hyper, const Tensor& verdict,
   require_beta("beta2", hyper.beta2);
   require(hyper.step >= 0, "step: ", hyper.step, ", expected at least 0");
   const KernelScope scope(ctx);
-  cpu::adamw(ctx, hyper, verdict, gradient, m, v, p);
+  TIMEPIPE_KERNEL(ctx, adamw, hyper, verdict, gradient, m, v, p);
 }
 
 }  // namespace timepipe

@@ -1,4 +1,4 @@
-// Checks the arguments, then calls the kernel on host memory.
+// Checks the arguments, then calls the kernel of the device.
 
 #include "kernels/causal_conv.h"
 
@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <string>
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 namespace {
@@ -67,7 +67,7 @@ void causal_conv_forward(Context& ctx, const Tensor& x, const Tensor& halo,
   require_wide("bias", bias, x, {x.dim(1)});
   require_tensor("y", y, x, x.shape());
   const KernelScope scope(ctx);
-  cpu::causal_conv_forward(ctx, x, halo, w, bias, segments, y);
+  TIMEPIPE_KERNEL(ctx, causal_conv_forward, x, halo, w, bias, segments, y);
 }
 
 void causal_conv_backward(Context& ctx, const Tensor& dy, const Tensor& x,
@@ -81,8 +81,8 @@ void causal_conv_backward(Context& ctx, const Tensor& dy, const Tensor& x,
   require_wide("dw", dw, x, w.shape());
   require_wide("dbias", dbias, x, {x.dim(1)});
   const KernelScope scope(ctx);
-  cpu::causal_conv_backward(ctx, dy, x, halo, w, segments, dx, dhalo, write_dx,
-                            dw, dbias);
+  TIMEPIPE_KERNEL(ctx, causal_conv_backward, dy, x, halo, w, segments, dx,
+                  dhalo, write_dx, dw, dbias);
 }
 
 }  // namespace timepipe

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 namespace {
@@ -25,17 +25,20 @@ void check(const CrossEntropy& args, const Tensor& losses) {
 
 }  // namespace
 
-int64_t cross_entropy_tile_rows(int64_t vocab) {
-  constexpr int64_t kElements = 1 << 22, kFewest = 8, kMost = 128;
-  return std::clamp(kElements / std::max<int64_t>(vocab, 1) / 8 * 8, kFewest,
-                    kMost);
+int64_t cross_entropy_tile_rows(int64_t vocab, Device device) {
+  constexpr int64_t kFewest = 8, kMost = 128, kElements = 1 << 22;
+  constexpr int64_t kCudaElements = 1 << 24;
+  const bool on_host = device == Device{};
+  const int64_t rows = (on_host ? kElements : kCudaElements) /
+                       std::max<int64_t>(vocab, 1) / 8 * 8;
+  return std::max(kFewest, on_host ? std::min(rows, kMost) : rows);
 }
 
 void cross_entropy_forward(Context& ctx, const CrossEntropy& args,
                            Tensor& losses) {
   check(args, losses);
   const KernelScope scope(ctx);
-  cpu::cross_entropy(ctx, args, losses, nullptr, nullptr);
+  TIMEPIPE_KERNEL(ctx, cross_entropy, args, losses, nullptr, nullptr);
 }
 
 void cross_entropy_forward_backward(Context& ctx, const CrossEntropy& args,
@@ -45,7 +48,7 @@ void cross_entropy_forward_backward(Context& ctx, const CrossEntropy& args,
   require_wide("dx", dx, args.x, args.x.shape());
   require_wide("dtable", dtable, args.x, args.table.shape());
   const KernelScope scope(ctx);
-  cpu::cross_entropy(ctx, args, losses, &dx, &dtable);
+  TIMEPIPE_KERNEL(ctx, cross_entropy, args, losses, &dx, &dtable);
 }
 
 void token_losses(Context& ctx, const Tensor& logits, const Tensor& targets,
@@ -56,7 +59,7 @@ void token_losses(Context& ctx, const Tensor& logits, const Tensor& targets,
   require_dtype("losses", losses, DType::kF64);
   require_shape("losses", losses, {logits.dim(0)});
   const KernelScope scope(ctx);
-  cpu::token_losses(ctx, logits, targets, losses);
+  TIMEPIPE_KERNEL(ctx, token_losses, logits, targets, losses);
 }
 
 }  // namespace timepipe

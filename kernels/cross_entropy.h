@@ -23,13 +23,14 @@ struct CrossEntropy {
   LogitsSink sink = {};   // optional
 };
 
-// Rows whose logits exist at once: a whole chunk's never do.
-int64_t cross_entropy_tile_rows(int64_t vocab);
+// Rows whose logits exist at once: all of a long chunk's never do. On a CUDA
+// device they take up to 64 MB in f32, enough for its products.
+int64_t cross_entropy_tile_rows(int64_t vocab, Device device = {});
 
 // Of each member, scale * sum over its labelled rows of
-// -log softmax(x table^T)[target], in f64, rows in order.  losses: [members],
-// f64. Targets are kIgnoredTarget, as in rows of no member, or in [0,vocab),
-// which nobody checks here.
+// -log softmax(x table^T)[target], in f64, in an order that args.rows and vocab
+// fix.  losses: [members], f64. Targets are kIgnoredTarget, as in rows of no
+// member, or in [0,vocab), which nobody checks here.
 void cross_entropy_forward(Context& ctx, const CrossEntropy& args,
                            Tensor& losses);
 

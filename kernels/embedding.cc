@@ -1,7 +1,7 @@
 #include "kernels/embedding.h"
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 namespace {
@@ -20,14 +20,14 @@ void embedding_forward(Context& ctx, const Tensor& ids, const Tensor& table,
                        Tensor& x) {
   check(ids, "x", x, table);
   const KernelScope scope(ctx);
-  cpu::embedding_forward(ctx, ids, table, x);
+  TIMEPIPE_KERNEL(ctx, embedding_forward, ids, table, x);
 }
 
 void embedding_backward(Context& ctx, const Tensor& ids, const Tensor& dx,
                         Tensor& dtable, Write write) {
   check(ids, "dx", dx, dtable);
   const KernelScope scope(ctx);
-  cpu::embedding_backward(ctx, ids, dx, dtable, write);
+  TIMEPIPE_KERNEL(ctx, embedding_backward, ids, dx, dtable, write);
 }
 
 }  // namespace timepipe

@@ -2,8 +2,8 @@
 
 #include <string>
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 namespace {
@@ -32,7 +32,8 @@ void gradient_sum_add(Context& ctx, const Tensor& gradient, double limit,
   require_dtype("refused", refused, DType::kI64);
   require_shape("refused", refused, {1});
   const KernelScope scope(ctx);
-  cpu::gradient_sum_add(ctx, gradient, limit, offset, words, refused);
+  TIMEPIPE_KERNEL(ctx, gradient_sum_add, gradient, limit, offset, words,
+                  refused);
 }
 
 void gradient_sum_values(Context& ctx, const Tensor& words, int64_t offset,
@@ -41,7 +42,7 @@ void gradient_sum_values(Context& ctx, const Tensor& words, int64_t offset,
   require_words(words, values.dtype());
   require_offset(offset, values, words);
   const KernelScope scope(ctx);
-  cpu::gradient_sum_values(ctx, words, offset, values);
+  TIMEPIPE_KERNEL(ctx, gradient_sum_values, words, offset, values);
 }
 
 }  // namespace timepipe

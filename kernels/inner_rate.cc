@@ -1,7 +1,7 @@
 #include "kernels/inner_rate.h"
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 
@@ -16,7 +16,7 @@ void inner_rate_forward(Context& ctx, const Tensor& u, const Tensor& w,
   require_wide("gate", gate, u, {rows, H});
   require_wide("lr", lr, u, {rows, H});
   const KernelScope scope(ctx);
-  cpu::inner_rate_forward(ctx, u, w, bias, scale, gate, lr);
+  TIMEPIPE_KERNEL(ctx, inner_rate_forward, u, w, bias, scale, gate, lr);
 }
 
 void inner_rate_backward(Context& ctx, const Tensor& dlr, const Tensor& u,
@@ -32,7 +32,8 @@ void inner_rate_backward(Context& ctx, const Tensor& dlr, const Tensor& u,
   require_wide("dw", dw, u, {H, 1, C});
   require_wide("dbias", dbias, u, {H, 1});
   const KernelScope scope(ctx);
-  cpu::inner_rate_backward(ctx, dlr, u, w, gate, scale, du, dw, dbias);
+  TIMEPIPE_KERNEL(ctx, inner_rate_backward, dlr, u, w, gate, scale, du, dw,
+                  dbias);
 }
 
 void token_scale_forward(Context& ctx, const Tensor& learnable, Tensor& tok) {
@@ -40,7 +41,7 @@ void token_scale_forward(Context& ctx, const Tensor& learnable, Tensor& tok) {
   require_rank("learnable", learnable, 1);
   require_tensor("tok", tok, learnable, learnable.shape());
   const KernelScope scope(ctx);
-  cpu::token_scale_forward(ctx, learnable, tok);
+  TIMEPIPE_KERNEL(ctx, token_scale_forward, learnable, tok);
 }
 
 void token_scale_backward(Context& ctx, const Tensor& dtok,
@@ -50,7 +51,7 @@ void token_scale_backward(Context& ctx, const Tensor& dtok,
   require_tensor("dtok", dtok, learnable, learnable.shape());
   require_tensor("dlearnable", dlearnable, learnable, learnable.shape());
   const KernelScope scope(ctx);
-  cpu::token_scale_backward(ctx, dtok, learnable, dlearnable);
+  TIMEPIPE_KERNEL(ctx, token_scale_backward, dtok, learnable, dlearnable);
 }
 
 }  // namespace timepipe

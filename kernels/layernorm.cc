@@ -1,7 +1,7 @@
 #include "kernels/layernorm.h"
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 
@@ -16,7 +16,7 @@ void layernorm_forward(Context& ctx, const Tensor& x, const Tensor& w,
   require_tensor("mean", mean, x, {N});
   require_tensor("rstd", rstd, x, {N});
   const KernelScope scope(ctx);
-  cpu::layernorm_forward(ctx, x, w, b, eps, y, mean, rstd);
+  TIMEPIPE_KERNEL(ctx, layernorm_forward, x, w, b, eps, y, mean, rstd);
 }
 
 void layernorm_backward(Context& ctx, const Tensor& dy, const Tensor& x,
@@ -32,7 +32,7 @@ void layernorm_backward(Context& ctx, const Tensor& dy, const Tensor& x,
   require_tensor("dw", dw, x, {C});
   require_tensor("db", db, x, {C});
   const KernelScope scope(ctx);
-  cpu::layernorm_backward(ctx, dy, x, w, mean, rstd, dx, dw, db);
+  TIMEPIPE_KERNEL(ctx, layernorm_backward, dy, x, w, mean, rstd, dx, dw, db);
 }
 
 }  // namespace timepipe

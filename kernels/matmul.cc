@@ -1,7 +1,7 @@
 #include "kernels/matmul.h"
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 
@@ -21,7 +21,7 @@ void matmul(Context& ctx, Form form, const Tensor& a, const Tensor& b,
   require(c.dtype() != DType::kBF16 || write == Write::kOverwrite,
           "c: dtype bf16, expected f32 to add to");
   const KernelScope scope(ctx);
-  cpu::matmul(ctx, form, a, b, c, write);
+  TIMEPIPE_KERNEL(ctx, matmul, form, a, b, c, write);
 }
 
 }  // namespace timepipe

@@ -2,8 +2,8 @@
 
 #include <string>
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 namespace {
@@ -29,7 +29,7 @@ void block_square_sums(Context& ctx, const ParameterLayout& layout,
   require(shard.numel() >= least, "shard: ", shard.numel(),
           " elements, expected ", least, " or more");
   const KernelScope scope(ctx);
-  cpu::block_square_sums(ctx, layout, first, last, shard, sums);
+  TIMEPIPE_KERNEL(ctx, block_square_sums, layout, first, last, shard, sums);
 }
 
 void block_hashes(Context& ctx, const ParameterLayout& layout, int64_t first,
@@ -39,7 +39,7 @@ void block_hashes(Context& ctx, const ParameterLayout& layout, int64_t first,
   require_dtype("hashes", hashes, DType::kI64);
   require_shape("hashes", hashes, {last - first});
   const KernelScope scope(ctx);
-  cpu::block_hashes(ctx, layout, first, last, flat, hashes);
+  TIMEPIPE_KERNEL(ctx, block_hashes, layout, first, last, flat, hashes);
 }
 
 }  // namespace timepipe

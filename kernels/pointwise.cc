@@ -2,8 +2,8 @@
 
 #include <initializer_list>
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 namespace {
@@ -28,27 +28,27 @@ void add(Context& ctx, const Tensor& x, Tensor& y) {
   require_floating("x", x);
   require_tensor("y", y, x, x.shape());
   const KernelScope scope(ctx);
-  cpu::add(ctx, x, y);
+  TIMEPIPE_KERNEL(ctx, add, x, y);
 }
 
 void round(Context& ctx, const Tensor& x, Tensor& y) {
   require_floating("x", x);
   require_stored("y", y, x, x.shape());
   const KernelScope scope(ctx);
-  cpu::round(ctx, x, y);
+  TIMEPIPE_KERNEL(ctx, round, x, y);
 }
 
 void swiglu_forward(Context& ctx, const Tensor& a, const Tensor& b, Tensor& y) {
   check_alike({{"a", a}, {"b", b}, {"y", y}});
   const KernelScope scope(ctx);
-  cpu::swiglu_forward(ctx, a, b, y);
+  TIMEPIPE_KERNEL(ctx, swiglu_forward, a, b, y);
 }
 
 void swiglu_backward(Context& ctx, const Tensor& dy, const Tensor& a,
                      const Tensor& b, Tensor& da, Tensor& db) {
   check_alike({{"a", a}, {"dy", dy}, {"b", b}, {"da", da}, {"db", db}});
   const KernelScope scope(ctx);
-  cpu::swiglu_backward(ctx, dy, a, b, da, db);
+  TIMEPIPE_KERNEL(ctx, swiglu_backward, dy, a, b, da, db);
 }
 
 void gelu_gate_forward(Context& ctx, const Tensor& x, const Tensor& g,
@@ -57,7 +57,7 @@ void gelu_gate_forward(Context& ctx, const Tensor& x, const Tensor& g,
   require_stored("g", g, x, x.shape());
   require_tensor("y", y, g, x.shape());
   const KernelScope scope(ctx);
-  cpu::gelu_gate_forward(ctx, x, g, y);
+  TIMEPIPE_KERNEL(ctx, gelu_gate_forward, x, g, y);
 }
 
 void gelu_gate_backward(Context& ctx, const Tensor& dy, const Tensor& x,
@@ -68,7 +68,7 @@ void gelu_gate_backward(Context& ctx, const Tensor& dy, const Tensor& x,
   require_tensor("dx", dx, x, x.shape());
   require_tensor("dg", dg, g, x.shape());
   const KernelScope scope(ctx);
-  cpu::gelu_gate_backward(ctx, dy, x, g, dx, dg);
+  TIMEPIPE_KERNEL(ctx, gelu_gate_backward, dy, x, g, dx, dg);
 }
 
 }  // namespace timepipe

@@ -1,7 +1,7 @@
 #include "kernels/rmsnorm.h"
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 
@@ -12,7 +12,7 @@ void rmsnorm_forward(Context& ctx, const Tensor& x, const Tensor& w, double eps,
   require_stored("y", y, x, x.shape());
   require_tensor("rstd", rstd, x, {x.dim(0)});
   const KernelScope scope(ctx);
-  cpu::rmsnorm_forward(ctx, x, w, eps, y, rstd);
+  TIMEPIPE_KERNEL(ctx, rmsnorm_forward, x, w, eps, y, rstd);
 }
 
 void rmsnorm_backward(Context& ctx, const Tensor& dy, const Tensor& x,
@@ -25,7 +25,8 @@ void rmsnorm_backward(Context& ctx, const Tensor& dy, const Tensor& x,
   require_tensor("dx", dx, x, x.shape());
   require_tensor("dw", dw, x, {x.dim(1)});
   const KernelScope scope(ctx);
-  cpu::rmsnorm_backward(ctx, dy, x, w, rstd, dx, write_dx, dw, write_dw);
+  TIMEPIPE_KERNEL(ctx, rmsnorm_backward, dy, x, w, rstd, dx, write_dx, dw,
+                  write_dw);
 }
 
 }  // namespace timepipe

@@ -2,8 +2,8 @@
 
 #include <string>
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 
@@ -16,7 +16,7 @@ void rope(Context& ctx, Rotation rotation, int64_t heads, int64_t mini_batch,
   require(0 <= place && place < mini_batch, "place: ", place,
           ", expected one in [0, ", mini_batch, ")");
   const KernelScope scope(ctx);
-  cpu::rope(ctx, rotation, heads, mini_batch, theta, x, place);
+  TIMEPIPE_KERNEL(ctx, rope, rotation, heads, mini_batch, theta, x, place);
 }
 
 }  // namespace timepipe

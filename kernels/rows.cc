@@ -2,8 +2,8 @@
 
 #include <string>
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 
@@ -26,7 +26,7 @@ void push_rows(Context& ctx, const Tensor& x, const ChunkRows& rows,
                Tensor& halo) {
   check("x", x, rows, "halo", halo);
   const KernelScope scope(ctx);
-  cpu::push_rows(ctx, x, rows, halo);
+  TIMEPIPE_KERNEL(ctx, push_rows, x, rows, halo);
 }
 
 void push_rows_backward(Context& ctx, const Tensor& dhalo,
@@ -37,7 +37,7 @@ void push_rows_backward(Context& ctx, const Tensor& dhalo,
           "rows.tokens: ", rows.tokens, ", expected those of a halo or more, ",
           dhalo.dim(0) / rows.members);
   const KernelScope scope(ctx);
-  cpu::push_rows_backward(ctx, dhalo, rows, dx);
+  TIMEPIPE_KERNEL(ctx, push_rows_backward, dhalo, rows, dx);
 }
 
 void take_elements(Context& ctx, const Tensor& from, const Tensor& index,
@@ -46,7 +46,7 @@ void take_elements(Context& ctx, const Tensor& from, const Tensor& index,
   require_dtype("index", index, DType::kI64);
   require_shape("to", to, index.shape());
   const KernelScope scope(ctx);
-  cpu::take_elements(ctx, from, index, to);
+  TIMEPIPE_KERNEL(ctx, take_elements, from, index, to);
 }
 
 }  // namespace timepipe

@@ -1,7 +1,7 @@
 #include "kernels/step_verdict.h"
 
+#include "kernels/backend.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/cpu_kernels.h"
 
 namespace timepipe {
 
@@ -13,7 +13,8 @@ void step_verdict(Context& ctx, const Tensor& losses, const Tensor& squares,
   require_dtype("verdict", verdict, DType::kF64);
   require_shape("verdict", verdict, {kVerdictSize});
   const KernelScope scope(ctx);
-  cpu::step_verdict(ctx, losses, squares, refused, clip_norm, verdict);
+  TIMEPIPE_KERNEL(ctx, step_verdict, losses, squares, refused, clip_norm,
+                  verdict);
 }
 
 }  // namespace timepipe

@@ -1,10 +1,10 @@
-// Checks the arguments, then calls the kernel on host memory.
+// Checks the arguments, then calls the kernel of the device.
 
 #include "kernels/ttt_decode.h"
 
 #include <string>
 
-#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/backend.h"
 #include "kernels/ttt_checks.h"
 
 namespace timepipe {
@@ -35,7 +35,7 @@ void ttt_decode_forward(Context& ctx, const TttDecodeForward& args) {
     require_wide("state_last", args.state_last, args.xq, state);
   }
   const KernelScope scope(ctx);
-  cpu::ttt_decode_forward(ctx, args);
+  TIMEPIPE_KERNEL(ctx, ttt_decode_forward, args);
 }
 
 void ttt_decode_backward(Context& ctx, const TttDecodeBackward& args) {
@@ -52,7 +52,7 @@ void ttt_decode_backward(Context& ctx, const TttDecodeBackward& args) {
   require_wide("dstate", args.dstate, xq, state);
   require_wide("dsum_in", args.dsum_in, xq, state);
   const KernelScope scope(ctx);
-  cpu::ttt_decode_backward(ctx, args);
+  TIMEPIPE_KERNEL(ctx, ttt_decode_backward, args);
 }
 
 }  // namespace timepipe

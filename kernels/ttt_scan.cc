@@ -1,11 +1,10 @@
-// Sizes of states; checks the arguments, then calls the kernels on host memory,
-// which has them for the chains only.
+// Sizes of states; checks the arguments, then calls the device's kernels.
 
 #include "kernels/ttt_scan.h"
 
 #include <string>
 
-#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/backend.h"
 #include "kernels/ttt_checks.h"
 
 namespace timepipe {
@@ -44,7 +43,7 @@ void check_scan(const TttScan& scan) {
   require_shape("xq", xq, {scan.rows.count(), xq.dim(1)});
   require_wide("tok", scan.tok, xq, {b});
   require_wide("kept", scan.kept, xq,
-               {ttt_scan_kept_elements(shape, scan.rows)});
+               {ttt_scan_kept_elements(xq.device(), shape, scan.rows)});
   require_wide("y", scan.y, xq, xq.shape());
   check_segments(scan.segments, b, scan.rows);
 }
@@ -67,6 +66,9 @@ Shape states_shape(const TttScan& scan) {
 void check_scan(const TttScan& scan, const TttScanGradients& d) {
   check_scan(scan);
   check_row_gradients(scan, d);
+  const int64_t passed =
+      ttt_scan_passed_elements(scan.xq.device(), scan.shape, scan.rows);
+  if (passed > 0) require_wide("passed", d.passed, scan.xq, {passed});
 }
 
 }  // namespace
@@ -78,11 +80,26 @@ int64_t TttShape::state_size() const {
   return heads * one_head;
 }
 
-int64_t ttt_scan_kept_elements(const TttShape& shape, const ChunkRows& rows) {
-  return cpu::ttt_scan_kept_elements(shape, rows);
+int64_t ttt_scan_kept_elements(Device device, const TttShape& shape,
+                               const ChunkRows& rows) {
+  return TIMEPIPE_OF_DEVICE(device, ttt_scan_kept_elements, shape, rows);
 }
 
-void ttt_scan_prepare(Context&, const TttScan& scan) { check_scan(scan); }
+int64_t ttt_scan_passed_elements(Device device, const TttShape& shape,
+                                 const ChunkRows& rows) {
+  return TIMEPIPE_OF_DEVICE(device, ttt_scan_passed_elements, shape, rows);
+}
+
+int64_t ttt_scan_scratch_bytes(Device device, const TttShape& shape,
+                               const ChunkRows& rows, DType dtype) {
+  return TIMEPIPE_OF_DEVICE(device, ttt_scan_scratch_bytes, shape, rows, dtype);
+}
+
+void ttt_scan_prepare(Context& ctx, const TttScan& scan) {
+  check_scan(scan);
+  const KernelScope scope(ctx);
+  TIMEPIPE_KERNEL(ctx, ttt_scan_prepare, scan);
+}
 
 void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
                       const Tensor& state_in, Tensor& state_out) {
@@ -97,14 +114,20 @@ void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
   }
   require_wide("state_out", state_out, xq, states);
   const KernelScope scope(ctx);
-  cpu::ttt_scan_forward(ctx, scan, start, state_in, state_out);
+  TIMEPIPE_KERNEL(ctx, ttt_scan_forward, scan, start, state_in, state_out);
 }
 
-void ttt_scan_read(Context&, const TttScan& scan) { check_scan(scan); }
+void ttt_scan_read(Context& ctx, const TttScan& scan) {
+  check_scan(scan);
+  const KernelScope scope(ctx);
+  TIMEPIPE_KERNEL(ctx, ttt_scan_read, scan);
+}
 
-void ttt_scan_backward_read(Context&, const TttScan& scan,
+void ttt_scan_backward_read(Context& ctx, const TttScan& scan,
                             const TttScanGradients& d) {
   check_scan(scan, d);
+  const KernelScope scope(ctx);
+  TIMEPIPE_KERNEL(ctx, ttt_scan_backward_read, scan, d);
 }
 
 void ttt_scan_backward(Context& ctx, const TttScan& scan,
@@ -121,17 +144,15 @@ void ttt_scan_backward(Context& ctx, const TttScan& scan,
   require_wide("dstate_in", dstate_in, xq, states);
   require_wide("dstart", dstart, xq, state);
   const KernelScope scope(ctx);
-  cpu::ttt_scan_backward(ctx, scan, d, start, dstate_out, dstate_in, dstart);
+  TIMEPIPE_KERNEL(ctx, ttt_scan_backward, scan, d, start, dstate_out, dstate_in,
+                  dstart);
 }
 
-void ttt_scan_backward_finish(Context&, const TttScan& scan,
+void ttt_scan_backward_finish(Context& ctx, const TttScan& scan,
                               const TttScanGradients& d) {
   check_scan(scan, d);
-}
-
-int64_t ttt_scan_scratch_bytes(const TttShape& shape, int64_t members,
-                               DType dtype) {
-  return cpu::ttt_scan_scratch_bytes(shape, members, dtype);
+  const KernelScope scope(ctx);
+  TIMEPIPE_KERNEL(ctx, ttt_scan_backward_finish, scan, d);
 }
 
 }  // namespace timepipe

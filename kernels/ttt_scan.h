@@ -1,28 +1,18 @@
 #pragma once
 
 #include "kernels/segment.h"
+#include "kernels/ttt_shape.h"
 #include "runtime/context.h"
 
 namespace timepipe {
 
-// The inner model z of a TTT layer (Sun et al. 2024, arXiv:2407.04620):
-//   kLinear: z(x) = x W1 + b1                     W1 [D,D],  b1 [D]
-//   kMlp:    z(x) = gelu(x W1 + b1) W2 + b2       W1 [D,4D], b1 [4D], W2 [4D,D]
-enum class InnerModel { kLinear, kMlp };
-
-// Sizes of one scan.
-struct TttShape {
-  InnerModel inner;
-  int64_t heads, head_size, mini_batch;
-
-  // Elements of the state of all heads: one flat buffer, laid out
-  // [W1 of all heads | b1 | W2 | b2], each row-major [H, rows, columns].
-  int64_t state_size() const;
-};
-
-// Elements of what the forward of a chunk keeps for the backward. What they are
-// is known to the kernels alone.
-int64_t ttt_scan_kept_elements(const TttShape& shape, const ChunkRows& rows);
+// Elements of what the forward of a chunk keeps for the backward, and of what
+// the parts of the backward pass on to each other. What they are is known to
+// the kernels of the device alone.
+int64_t ttt_scan_kept_elements(Device device, const TttShape& shape,
+                               const ChunkRows& rows);
+int64_t ttt_scan_passed_elements(Device device, const TttShape& shape,
+                                 const ChunkRows& rows);
 
 // One chunk's rows of a scan; all functions of one pass over it get the same.
 // T = rows.count(). States of several members, each [state_size], lie one after
@@ -37,7 +27,7 @@ struct TttScan {
   Tensor lr;          // [T, H], inner learning rate per token
   Tensor tok;         // [b], scale per place in the mini-batch
   Tensor ln_w, ln_b;  // [H, D]
-  Tensor kept;        // [ttt_scan_kept_elements(shape, rows)]
+  Tensor kept;        // [ttt_scan_kept_elements(device, shape, rows)]
   Tensor y;           // [T, H*D]; 0 in rows outside every segment
 };
 
@@ -72,6 +62,8 @@ struct TttScanGradients {
   Tensor dlr;            // [T, H]
   Tensor dtok;           // [b]
   Tensor dln_w, dln_b;   // [H, D]
+  Tensor passed;         // [ttt_scan_passed_elements(device, shape, rows)],
+                         // from part to part
 };
 
 // Closed-form backward of the above, in three again: from dy, before the chain;
@@ -90,9 +82,9 @@ void ttt_scan_backward(Context& ctx, const TttScan& scan,
 void ttt_scan_backward_finish(Context& ctx, const TttScan& scan,
                               const TttScanGradients& d);
 
-// Bytes of scratch that the backward takes with today's number of threads; the
-// forward takes less.
-int64_t ttt_scan_scratch_bytes(const TttShape& shape, int64_t members,
-                               DType dtype);
+// Bytes of scratch that a part of the backward takes at most, on the host with
+// today's number of threads; the forward takes less.
+int64_t ttt_scan_scratch_bytes(Device device, const TttShape& shape,
+                               const ChunkRows& rows, DType dtype);
 
 }  // namespace timepipe

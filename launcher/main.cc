@@ -70,6 +70,7 @@ int run(int argc, char** argv) {
   timepipe::add_checkpoint(app, status);
   timepipe::add_config(app, status);
   timepipe::add_plan(app, status);
+  timepipe::add_bench(app, status);
   app.parse_complete_callback([&app] {  // before what the command does
     if (app.get_subcommands().empty() || app.got_subcommand("train")) return;
     if (!timepipe::works_here(command_of(app).substr(1))) throw CLI::Success();

@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing for building, testing and the
-# demonstration, and those that are named on the command line. Quick, and
-# without rights, if none is.
+# setup.sh [--cuda] [PACKAGE...]: installs the Debian packages that are missing
+# for building, testing and the demonstration, and those that are named. Quick,
+# and without rights, if none is. --cuda: leaves a CUDA toolkit at
+# build/cuda-toolkit, too (cuda_toolkit.sh).
 set -euo pipefail
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+then=(true)
+if [[ ${1:-} == --cuda ]]; then
+  shift
+  then=("$here/cuda_toolkit.sh" "$(dirname "$here")/build/cuda-toolkit")
+fi
 
 packages=(
   g++ cmake ninja-build ccache pkg-config git      # build
@@ -22,7 +29,9 @@ missing=()
 for package in "${packages[@]}"; do
   grep -qxF "installed $package" <<<"$installed" || missing+=("$package")
 done
-((${#missing[@]})) || exit 0
+if ((${#missing[@]} == 0)); then
+  exec "${then[@]}"
+fi
 
 echo "setup.sh: installing ${missing[*]}; a minute or two"
 as_root=()
@@ -53,3 +62,4 @@ apt "${install[@]}" || { apt update && apt "${install[@]}"; } || {
   exit 1
 }
 echo "setup.sh: installed in $SECONDS s"
+"${then[@]}"

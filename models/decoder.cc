@@ -46,7 +46,8 @@ void Decoder::read_last(std::span<const int64_t> ids, const Sink& sink) {
 void Decoder::read_all(std::span<const int64_t> ids, bool last,
                        const Sink& sink) {
   require_in_vocabulary(ids);
-  const int64_t tile = cross_entropy_tile_rows(model_.config().vocab_size);
+  const int64_t tile =
+      cross_entropy_tile_rows(model_.config().vocab_size, ctx_.device());
   for (int64_t first = 0; first < std::ssize(ids);) {
     const int64_t rows = read_some(ids.subspan(first), last);
     for (int64_t row = 0; sink && row < rows; row += tile) {

@@ -154,13 +154,13 @@ void LanguageModel::reserve_slabs(Context& ctx, int64_t num_slabs,
 
 int64_t LanguageModel::slab_bytes(int64_t num_slabs, int64_t members,
                                   int64_t tokens) const {
-  Context counts(MemoryPool::Mode::kCount);
+  Context counts(weights_->flat().device(), MemoryPool::Mode::kCount);
   make_slabs(counts, num_slabs, rows_of(members, tokens));
   return counts.pool().peak_bytes(MemoryUse::kActivations);
 }
 
 int64_t LanguageModel::backward_bytes(int64_t members, int64_t tokens) const {
-  Context counts(MemoryPool::Mode::kCount);
+  Context counts(weights_->flat().device(), MemoryPool::Mode::kCount);
   const ChunkRows rows = rows_of(members, tokens);
   Block::Slab slab = blocks_.front().make_slab(counts, rows);
   const auto taken = [&] {

@@ -46,7 +46,7 @@ class StagedParcel final : public Parcel {
   }
   Bytes bytes() override { return copy_.bytes(); }
   bool packed() const override { return copied_.done(); }
-  void wait_until_packed() override { ctx_.synchronize(copied_); }
+  void wait_until_packed() override { copied_.synchronize(); }
   void unpack() override { upload(ctx_, copy_, tensor_); }
 
  private:
@@ -133,6 +133,13 @@ class TransportExchange : public Exchange {
   int64_t bytes_sent_ = 0;
 };
 
+void require_sum_types(const Tensor& in, const Tensor& out) {
+  for (const Tensor* t : {&in, &out}) {
+    require(t->dtype() == DType::kI64, "reduce_scatter_sum: dtype ",
+            name_of(t->dtype()), ", expected i64");
+  }
+}
+
 std::span<int64_t> integers(Bytes bytes) {
   return {reinterpret_cast<int64_t*>(bytes.data()),
           bytes.size() / sizeof(int64_t)};
@@ -158,10 +165,7 @@ Exchange::Arrival TransportExchange::receive(const Tensor& into, int peer,
 void TransportExchange::reduce_scatter_sum(const Tensor& in,
                                            std::span<const int64_t> counts,
                                            Tensor& out) {
-  for (const Tensor* t : {&in, static_cast<const Tensor*>(&out)}) {
-    require(t->dtype() == DType::kI64, "reduce_scatter_sum: dtype ",
-            name_of(t->dtype()), ", expected i64");
-  }
+  require_sum_types(in, out);
   const auto from = parcel(in, /*pack=*/true);
   const auto to = parcel(out, /*pack=*/false);
   from->wait_until_packed();
@@ -245,13 +249,45 @@ class StagedExchange final : public TransportExchange {
  public:
   using TransportExchange::TransportExchange;
 
+  // A lone rank's collectives stay on the device.
+  void reduce_scatter_sum(const Tensor& in, std::span<const int64_t> counts,
+                          Tensor& out) override {
+    if (size() > 1) {
+      return TransportExchange::reduce_scatter_sum(in, counts, out);
+    }
+    require_sum_types(in, out);
+    require_alone("reduce_scatter_sum", in, counts, out);
+    copy(ctx_, in, out);
+  }
+  void all_gather(const Tensor& in, std::span<const int64_t> counts,
+                  Tensor& out) override {
+    if (size() > 1) return TransportExchange::all_gather(in, counts, out);
+    require_same_dtype("all_gather: in", in, out);
+    require_alone("all_gather", in, counts, out);
+    copy(ctx_, in, out);
+  }
+
  private:
+  static void require_alone(const char* what, const Tensor& in,
+                            std::span<const int64_t> counts,
+                            const Tensor& out) {
+    require(counts.size() == 1 && counts[0] == in.numel() &&
+                in.numel() == out.numel(),
+            what, ": ", in.numel(), " elements into ", out.numel(),
+            " of one rank, expected as many as its piece has");
+  }
+
   std::unique_ptr<Parcel> parcel(const Tensor& tensor, bool pack) override {
     return std::make_unique<StagedParcel>(ctx_, tensor, pack);
   }
 };
 
 }  // namespace
+
+std::unique_ptr<Exchange> make_exchange(Context& ctx, Communicator& group) {
+  if (ctx.device() == Device{}) return make_host_exchange(ctx, group);
+  return make_staged_exchange(ctx, group);
+}
 
 std::unique_ptr<Exchange> make_host_exchange(Context& ctx,
                                              Communicator& group) {

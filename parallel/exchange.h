@@ -75,8 +75,11 @@ class Exchange {
   virtual void wait_for(Message& message) = 0;
 };
 
+// For tensors of the context's device. `group` must outlive it.
+std::unique_ptr<Exchange> make_exchange(Context& ctx, Communicator& group);
+
 // For tensors in the host's memory: messages are read from it and written to
-// it. `group` must outlive it.
+// it.
 std::unique_ptr<Exchange> make_host_exchange(Context& ctx, Communicator& group);
 
 // For tensors of any device, through pinned memory of the host.

@@ -17,8 +17,8 @@ ProcessGrid::ProcessGrid(Context& ctx, Communicator& world, int time_ranks,
   time_rank = world.rank() % time_ranks;
   data_rank = world.rank() / time_ranks;
   time = world.split(data_rank);
-  between_all = make_host_exchange(ctx, world);
-  between_time_ranks = make_host_exchange(ctx, *time);
+  between_all = make_exchange(ctx, world);
+  between_time_ranks = make_exchange(ctx, *time);
 }
 
 }  // namespace timepipe

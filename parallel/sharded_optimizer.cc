@@ -197,7 +197,7 @@ ShardedOptimizer::Report ShardedOptimizer::report() {
   HostArray verdict = ctx_.pinned(verdict_.shape(), verdict_.dtype());
   HostArray digests = ctx_.pinned(hashes.shape(), hashes.dtype());
   download_later(ctx_, verdict_, verdict.bytes());
-  ctx_.synchronize(download_later(ctx_, hashes, digests.bytes()));
+  download_later(ctx_, hashes, digests.bytes()).synchronize();
   const StepVerdict judged = StepVerdict::of(verdict.values<double>().data());
   const bool finite = judged.finite != 0;
   if (stepped_ && finite) ++updates_;

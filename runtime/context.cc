@@ -3,8 +3,26 @@
 #include <utility>
 
 #include "runtime/transfer.h"
+#ifdef TIMEPIPE_WITH_CUDA
+#include "runtime/cuda/make_stream.h"
+#endif
 
 namespace timepipe {
+namespace {
+
+std::shared_ptr<Stream> make_stream(Device device, MemoryPool::Mode mode) {
+  if (device == Device{} || mode == MemoryPool::Mode::kCount) return nullptr;
+#ifdef TIMEPIPE_WITH_CUDA
+  if (device.kind == Device::Kind::kCuda) {
+    return cuda::make_stream(device.index);
+  }
+#endif
+  throw InvalidArgument("device: " + to_string(device) +
+                        ", expected cpu: this build has no CUDA "
+                        "(TIMEPIPE_WITH_CUDA)");
+}
+
+}  // namespace
 
 std::string to_string(Device device) {
   if (device.kind == Device::Kind::kCpu) return "cpu";
@@ -12,10 +30,9 @@ std::string to_string(Device device) {
 }
 
 Context::Context(Device device, MemoryPool::Mode mode)
-    : device_(device), pool_(mode) {
-  require(device == Device{}, "device: ", device,
-          ", expected cpu: this build has no other");
-}
+    : device_(device),
+      stream_(make_stream(device, mode)),
+      pool_(mode, stream_) {}
 
 Tensor Context::allocate(Shape shape, DType dtype, MemoryUse use) {
   int64_t n = size_of(dtype);
@@ -30,7 +47,10 @@ Tensor Context::zeros(Shape shape, DType dtype, MemoryUse use) {
 }
 
 HostArray Context::pinned(Shape shape, DType dtype) {
-  return HostArray(std::move(shape), dtype);
+  if (!stream_) return HostArray(std::move(shape), dtype);
+  std::shared_ptr<std::byte> memory =
+      stream_->pinned(numel_of(shape) * size_of(dtype));
+  return HostArray(std::move(shape), dtype, std::move(memory));
 }
 
 }  // namespace timepipe

@@ -1,8 +1,12 @@
 #pragma once
 
+#include <memory>
+#include <utility>
+
 #include "runtime/device.h"
 #include "runtime/host_array.h"
 #include "runtime/memory_pool.h"
+#include "runtime/stream.h"
 #include "runtime/tensor.h"
 
 namespace timepipe {
@@ -11,7 +15,18 @@ namespace timepipe {
 // caller does the work itself, it is always over.
 class Event {
  public:
-  bool done() const { return true; }
+  Event() = default;  // over
+  explicit Event(std::shared_ptr<const StreamEvent> event)
+      : event_(std::move(event)) {}
+
+  bool done() const { return !event_ || event_->done(); }
+  // The host goes on when it is over.
+  void synchronize() const {
+    if (event_) event_->synchronize();
+  }
+
+ private:
+  std::shared_ptr<const StreamEvent> event_;
 };
 
 // A device, the order of the work on it (its stream) and memory for it: the
@@ -20,8 +35,9 @@ class Event {
 // may use OpenMP threads inside.
 class Context {
  public:
-  // Throws InvalidArgument unless this build has the device. With kCount for a
-  // plan: its tensors have a shape, but no memory.
+  // Throws InvalidArgument unless this build and this machine have the device.
+  // With kCount for a plan, which needs no device: its tensors have a shape,
+  // but no memory.
   explicit Context(Device device, MemoryPool::Mode mode = {});
   explicit Context(MemoryPool::Mode mode = {}) : Context(Device{}, mode) {}
   Context(const Context&) = delete;
@@ -37,11 +53,11 @@ class Context {
   HostArray pinned(Shape shape, DType dtype);
 
   // After all work so far.
-  Event record() { return {}; }
-  // The host goes on when the event is over.
-  void synchronize(const Event&) {}
+  Event record() { return stream_ ? Event(stream_->record()) : Event(); }
 
   MemoryPool& pool() { return pool_; }
+  // Null on the host's own device.
+  Stream* stream() { return stream_.get(); }
 
   // Kernels and transfers that were run so far.
   int64_t kernels_run() const { return kernels_run_; }
@@ -50,6 +66,7 @@ class Context {
  private:
   Device device_;
   int64_t kernels_run_ = 0;
+  std::shared_ptr<Stream> stream_;
   MemoryPool pool_;
 };
 

@@ -37,12 +37,29 @@ struct ElementsAccess {
 
   template <class T>
   static T* open_as(const Tensor& tensor) {
+    require_elements<T>(tensor, Device::Kind::kCpu);
+    return reinterpret_cast<T*>(open(tensor));
+  }
+
+  // An address of the device, which the host can't read.
+  template <class T>
+  static T* on_device(const Tensor& tensor) {
+    require_elements<T>(tensor, Device::Kind::kCuda);
+    return reinterpret_cast<T*>(tensor.data_);
+  }
+
+ private:
+  template <class T>
+  static void require_elements(const Tensor& tensor, Device::Kind place) {
     if (tensor.dtype_ != dtype_of<T>()) {
       throw InvalidArgument(std::string("tensor of dtype ") +
                             name_of(tensor.dtype_) + " read as " +
                             name_of(dtype_of<T>()));
     }
-    return reinterpret_cast<T*>(open(tensor));
+    if (tensor.device_.kind != place && !tensor.empty()) {
+      throw InvalidArgument("tensor of " + to_string(tensor.device_) +
+                            " read by a kernel of another device");
+    }
   }
 };
 

@@ -9,17 +9,29 @@ namespace {
 
 constexpr auto kAlignment = std::align_val_t{MemoryPool::kAlignment};
 
+struct Free {
+  void operator()(std::byte* memory) const {
+    ::operator delete[](memory, kAlignment);
+  }
+};
+
+std::shared_ptr<std::byte> take(int64_t bytes) {
+  return {static_cast<std::byte*>(
+              ::operator new[](static_cast<std::size_t>(bytes), kAlignment)),
+          Free{}};
+}
+
 }  // namespace
 
-void HostArray::Free::operator()(std::byte* memory) const {
-  ::operator delete[](memory, kAlignment);
-}
-
 HostArray::HostArray(Shape shape, DType dtype)
-    : dtype_(dtype), shape_(std::move(shape)), numel_(numel_of(shape_)) {
-  memory_.reset(static_cast<std::byte*>(
-      ::operator new[](static_cast<std::size_t>(size_bytes()), kAlignment)));
-}
+    : HostArray(shape, dtype, take(numel_of(shape) * size_of(dtype))) {}
+
+HostArray::HostArray(Shape shape, DType dtype,
+                     std::shared_ptr<std::byte> memory)
+    : memory_(std::move(memory)),
+      dtype_(dtype),
+      shape_(std::move(shape)),
+      numel_(numel_of(shape_)) {}
 
 void HostArray::require_dtype(DType asked) const {
   if (asked == dtype_) return;

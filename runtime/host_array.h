@@ -16,8 +16,12 @@ namespace timepipe {
 class HostArray {
  public:
   HostArray() = default;  // empty, shape [0]
+  HostArray(HostArray&&) = default;
+  HostArray& operator=(HostArray&&) = default;
   // The elements are yet to be written.
   HostArray(Shape shape, DType dtype);
+  // In memory that somebody else made, of as many bytes or more.
+  HostArray(Shape shape, DType dtype, std::shared_ptr<std::byte> memory);
   template <class T>
   HostArray(Shape shape, std::span<const T> values);
 
@@ -47,12 +51,9 @@ class HostArray {
   }
 
  private:
-  struct Free {
-    void operator()(std::byte* memory) const;
-  };
   void require_dtype(DType asked) const;
 
-  std::unique_ptr<std::byte[], Free> memory_;
+  std::shared_ptr<std::byte> memory_;
   DType dtype_ = DType::kF32;
   Shape shape_ = {0};
   int64_t numel_ = 0;

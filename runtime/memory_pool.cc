@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <map>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -16,40 +17,60 @@
 namespace timepipe {
 
 struct MemoryPool::Ledger {
+  const std::shared_ptr<Stream> stream;
+  const bool keeps_blocks;
   std::array<int64_t, kMemoryUses> current{}, peak{};
   std::multimap<int64_t, void*> free_blocks;
   int64_t held = 0;
-  MemoryGuard guard;
+  MemoryGuard guard;  // of the host's memory
 
-  Ledger() = default;
+  explicit Ledger(std::shared_ptr<Stream> of)
+      : stream(std::move(of)), keeps_blocks(!stream || !passes()) {}
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
   ~Ledger() { give_back(); }
 
   // Gives all blocks that are kept back to the system.
   void give_back() {
-    for (const auto& [size, block] : free_blocks) {
-      guard.remove(block);
-      std::free(block);
-      held -= size;
-    }
+    for (const auto& [size, block] : free_blocks) release(block, size);
     free_blocks.clear();
+  }
+  // One that nobody uses any more.
+  void take_back(void* block, int64_t size) {
+    if (!keeps_blocks) return release(block, size);
+    if (!stream) guard.close(block, size);
+    free_blocks.emplace(size, block);
   }
   void* take(int64_t size);
   std::string shortage(int64_t size, std::size_t use) const;
+
+ private:
+  static bool passes() {
+    const char* mode = std::getenv("TIMEPIPE_POOL");
+    return mode != nullptr && std::string_view(mode) == "pass";
+  }
+  void* take_from_system(int64_t size) {
+    if (stream) return stream->allocate(size);
+    return std::aligned_alloc(kAlignment, static_cast<std::size_t>(size));
+  }
+  void release(void* block, int64_t size) {
+    held -= size;
+    if (stream) return stream->free(block);
+    guard.remove(block);
+    std::free(block);
+  }
 };
 
 // Returns null if the system has no more memory.
 void* MemoryPool::Ledger::take(int64_t size) {
-  const auto bytes = static_cast<std::size_t>(size);
-  void* block = std::aligned_alloc(kAlignment, bytes);
+  void* block = take_from_system(size);
   if (block == nullptr) {
     give_back();
-    block = std::aligned_alloc(kAlignment, bytes);
+    block = take_from_system(size);
   }
   if (block == nullptr) return nullptr;
   held += size;
-  guard.add(block, size);
+  if (!stream) guard.add(block, size);
   return block;
 }
 
@@ -66,7 +87,7 @@ std::string MemoryPool::Ledger::shortage(int64_t size, std::size_t use) const {
 }
 
 const std::shared_ptr<MemoryPool::Ledger>& MemoryPool::ledger() {
-  if (!ledger_) ledger_ = std::make_shared<Ledger>();
+  if (!ledger_) ledger_ = std::make_shared<Ledger>(stream_);
   return ledger_;
 }
 
@@ -99,8 +120,7 @@ std::shared_ptr<void> MemoryPool::allocate(int64_t size_bytes, MemoryUse use) {
   }
   return {block, [books, size, block_size, u](void* p) {
             books->current[u] -= size;
-            books->guard.close(p, block_size);
-            books->free_blocks.emplace(block_size, p);
+            books->take_back(p, block_size);
           }};
 }
 

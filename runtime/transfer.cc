@@ -1,4 +1,4 @@
-// Copies on the host's own device.
+// Copies on the host's own device, and by the stream of another.
 
 #include "runtime/transfer.h"
 
@@ -21,20 +21,38 @@ void copy_bytes(ConstBytes from, Bytes to) {
   if (!from.empty()) std::memcpy(to.data(), from.data(), from.size());
 }
 
+void require_place(const Context& ctx, const Tensor& tensor) {
+  require(tensor.empty() || tensor.device() == ctx.device(), "tensor of ",
+          tensor.device(), ", expected one of ", ctx.device());
+}
+
+// Of a tensor on a device that isn't the host's own.
+std::byte* address(const Tensor& tensor) {
+  return ElementsAccess::memory(tensor);
+}
+
 }  // namespace
 
 namespace internal {
 
 void upload_bytes(Context& ctx, DType dtype, ConstBytes from, Tensor& to) {
   require_alike("upload", dtype, std::ssize(from), to.dtype(), to.size_bytes());
+  require_place(ctx, to);
   const KernelScope scope(ctx);
+  if (Stream* stream = ctx.stream()) {
+    return stream->upload(from.data(), address(to), std::ssize(from));
+  }
   copy_bytes(from, element_bytes(to));
 }
 
 void download_bytes(Context& ctx, const Tensor& from, DType dtype, Bytes to) {
   require_alike("download", from.dtype(), from.size_bytes(), dtype,
                 std::ssize(to));
+  require_place(ctx, from);
   const KernelScope scope(ctx);
+  if (Stream* stream = ctx.stream()) {
+    return stream->download(address(from), to.data(), std::ssize(to));
+  }
   copy_bytes(element_bytes(from), to);
 }
 
@@ -57,15 +75,29 @@ HostArray download(Context& ctx, const Tensor& from) {
 }
 
 Event download_later(Context& ctx, const Tensor& from, Bytes to) {
-  internal::download_bytes(ctx, from, from.dtype(), to);
+  Stream* stream = ctx.stream();
+  if (stream == nullptr) {
+    internal::download_bytes(ctx, from, from.dtype(), to);
+    return {};
+  }
+  require_alike("download", from.dtype(), from.size_bytes(), from.dtype(),
+                std::ssize(to));
+  require_place(ctx, from);
+  const KernelScope scope(ctx);
+  stream->download_later(address(from), to.data(), std::ssize(to));
   return ctx.record();
 }
 
 void copy(Context& ctx, const Tensor& from, Tensor to) {
   require_alike("copy", from.dtype(), from.size_bytes(), to.dtype(),
                 to.size_bytes());
+  require_place(ctx, from);
+  require_place(ctx, to);
   if (from.same_memory(to)) return;
   const KernelScope scope(ctx);
+  if (Stream* stream = ctx.stream()) {
+    return stream->copy(address(from), address(to), to.size_bytes());
+  }
   copy_bytes(element_bytes(from), element_bytes(to));
 }
 
@@ -78,7 +110,11 @@ Tensor copy(Context& ctx, const Tensor& from) {
 
 void clear(Context& ctx, Tensor to) {
   if (ElementsAccess::memory(to) == nullptr) return;  // of a plan
+  require_place(ctx, to);
   const KernelScope scope(ctx);
+  if (Stream* stream = ctx.stream()) {
+    return stream->clear(address(to), to.size_bytes());
+  }
   const Bytes bytes = element_bytes(to);
   std::memset(bytes.data(), 0, bytes.size());
 }

@@ -39,7 +39,7 @@ trap report EXIT
 
 sources() {
   find . \( -path ./build -o -path ./.git \) -prune -o \
-    \( -name '*.h' -o -name '*.cc' \) -print
+    \( -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' \) -print
 }
 
 # What differs from the last landed commit; a header stands for its source.

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 folders=(launcher models parallel kernels runtime)
-rooms=(commands run checkpoint trainer "data generate" "tokenizer huggingface"
+rooms=(commands run checkpoint trainer "data generate bench" "tokenizer huggingface"
   config process)
 readonly most_sources=24  # of a room
 readonly most_lines=400   # of a file
@@ -17,8 +17,8 @@ failed=0
 forbid_text() {
   local rule=$1 where=$2 pattern=$3 except=${4:-^$} found
   # shellcheck disable=SC2086  # where is a list of folders
-  found=$(grep -rnE --include='*.h' --include='*.cc' "$pattern" $where |
-    grep -vE "$except" || true)
+  found=$(grep -rnE --include='*.h' --include='*.cc' --include='*.cu' \
+    --include='*.cuh' "$pattern" $where | grep -vE "$except" || true)
   [[ -z $found ]] && return
   printf 'layering: %s:\n%s\n' "$rule" "$found" >&2
   failed=1
@@ -44,8 +44,14 @@ forbid "elements are for kernels and transfers" "$all" \
   'runtime/elements\.h' \
   '^(kernels/.*|runtime/transfer\.cc|tests/runtime/memory_guard_test\.cc):[0-9]+:'
 forbid "kernels/cpu is for the fronts of kernels" \
-  "launcher models parallel runtime tests" kernels/cpu/ \
+  "launcher models parallel runtime tests kernels/cuda" kernels/cpu/ \
   '^tests/.*"kernels/cpu/elementary\.h"'
+forbid "kernels/cuda is for the fronts of kernels" \
+  "launcher models parallel runtime kernels/cpu" kernels/cuda/
+forbid "CUDA is for its kernels and streams" \
+  "launcher models parallel kernels runtime" \
+  '(cuda|cublas|nvtx3|nccl|hostcuda)[_a-z0-9/]*.*\.h' \
+  '^(kernels/cuda|runtime/cuda)/|"(kernels|runtime)/cuda/'
 forbid_text "bytes of tensors are for transports" \
   "launcher models kernels runtime" '\<TransportBytes\>' \
   '^runtime/transfer\.(h|cc):'
@@ -73,13 +79,13 @@ while read -r lines path; do
   echo "layering: $path: $lines lines, at most $most_lines" >&2
   failed=1
 done < <(find "${folders[@]}" tests bench -type f -name '*.[chs][ch]' -o \
-  -type f -name '*.[ch]' | xargs wc -l |
+  -type f -name '*.[ch]' -o -type f -name '*.cu' -o -type f -name '*.cuh' | xargs wc -l |
   awk -v most="$most_lines" '$2 != "total" && $1 > most')
 known=" ${rooms[*]} "
 for path in launcher/*; do
   name=${path#launcher/}
   case $name in
-    main.cc | CMakeLists.txt | *.sh) continue ;;
+    main.cc | CMakeLists.txt | cuda-toolkit.txt | *.sh) continue ;;
   esac
   [[ -d $path && $known == *" $name "* ]] && continue
   echo "layering: $path: expected main.cc, scripts and the rooms$known" >&2

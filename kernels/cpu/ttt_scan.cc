@@ -270,7 +270,16 @@ int64_t ttt_scan_kept_elements(const TttShape& shape, const ChunkRows& rows) {
   return rows.members * num_groups(mini_batches) * shape.state_size();
 }
 
-void ttt_scan_forward(Context& ctx, const TttScan& scan, const Tensor& start,
+// The chain does all.
+int64_t ttt_scan_passed_elements(const TttShape&, const ChunkRows&) {
+  return 0;
+}
+void ttt_scan_prepare(Context&, const TttScan&) {}
+void ttt_scan_read(Context&, TttScan) {}
+void ttt_scan_backward_read(Context&, const TttScan&, TttScanGradients) {}
+void ttt_scan_backward_finish(Context&, const TttScan&, TttScanGradients) {}
+
+void ttt_scan_forward(Context& ctx, TttScan scan, const Tensor& start,
                       const Tensor& states_in, Tensor& states_out) {
   dispatch(scan.lr.dtype(), [&](auto zero) {
     using T = decltype(zero);
@@ -297,7 +306,7 @@ void ttt_scan_backward(Context& ctx, const TttScan& scan, TttScanGradients d,
   });
 }
 
-int64_t ttt_scan_scratch_bytes(const TttShape& shape, int64_t members,
+int64_t ttt_scan_scratch_bytes(const TttShape& shape, const ChunkRows& rows,
                                DType dtype) {
   int64_t bytes = 0;
   dispatch(dtype, [&](auto zero) {
@@ -306,10 +315,10 @@ int64_t ttt_scan_scratch_bytes(const TttShape& shape, int64_t members,
         shape.inner == InnerModel::kLinear
             ? BackwardOfHead<T, LinearModel<T>>::block_size(shape)
             : BackwardOfHead<T, MlpModel<T>>::block_size(shape);
-    const int64_t chains = members * shape.heads;
+    const int64_t chains = rows.members * shape.heads;
     bytes = std::min(chains, max_threads()) * block * size_of(dtype) +
             chains * HeadSums::size(shape) * size_of(DType::kF64) +
-            (members - 1) * shape.state_size() * size_of(dtype);
+            (rows.members - 1) * shape.state_size() * size_of(dtype);
   });
   return bytes;
 }

@@ -232,7 +232,7 @@ CheckpointWriter::Outcome CheckpointWriter::save(
   pending_.parameters = weights.layout().parameters();
   pending_.data = data_;
   pending_.hugging_face = hugging_face_;
-  ctx_.synchronize(copied);
+  copied.synchronize();
   writing_ = ShardWrite(shard());
   if (config_.checkpoint.background) return before;
   return std::max(before, settle(/*wait=*/true));

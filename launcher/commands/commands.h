@@ -17,6 +17,7 @@ void add_data(CLI::App& app, int& status);
 void add_checkpoint(CLI::App& app, int& status);
 void add_config(CLI::App& app, int& status);
 void add_plan(CLI::App& app, int& status);
+void add_bench(CLI::App& app, int& status);
 
 // Those of `timepipe data` and `timepipe checkpoint` that have files of their
 // own: data ngram; checkpoint import, export and verify-export.

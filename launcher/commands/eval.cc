@@ -35,6 +35,7 @@ struct EvalOptions {
   std::string tokenizer;  // empty: the model's
   std::string documents;  // a name of kDocuments; empty: the model's
   ComputeTypeOption compute;
+  DeviceOption device;
   TokenTypeOption token_type;
   int64_t context = -1;    // tokens of a window; 0: all; -1: as in training
   int64_t max_tokens = 0;  // predictions; 0: all
@@ -171,7 +172,7 @@ int eval(const EvalOptions& options) {
         {{"--data", options.data}, {"CHECKPOINT", options.checkpoint}});
     require_can_be_written(options.json);
   }
-  Context ctx;
+  Context ctx(options.device.device());
   const OpenModel opened =
       open_model(ctx, options.checkpoint, options.compute.type());
   const DataConfig& data = opened.config.data;
@@ -261,6 +262,7 @@ void add_eval(CLI::App& app, int& status) {
   command.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
   o->token_type.add_to(command, kTokenTypeOfModel);
   o->compute.add_to(command);
+  o->device.add_to(command);
   command.add_option("--json", o->json,
                      "Write the result to this file or pipe, too; - or "
                      "/dev/stdout: there instead of the text");

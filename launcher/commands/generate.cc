@@ -34,6 +34,7 @@ struct GenerateOptions {
   SamplerOptions sampler;
   bool bos = false, ignore_eos = false, ids = false;
   ComputeTypeOption compute;
+  DeviceOption device;
   TokenTypeOption token_type;  // of prompt_file
 };
 
@@ -201,7 +202,7 @@ int generate(const GenerateOptions& options) {
                          {"CHECKPOINT", options.checkpoint}});
     require_can_be_made(options.state_out);
   }
-  Context ctx;
+  Context ctx(options.device.device());
   const OpenModel opened =
       open_model(ctx, options.checkpoint, options.compute.type());
   const ModelConfig& model = opened.config.model;
@@ -288,6 +289,7 @@ void add_generate(CLI::App& app, int& status) {
   command.add_option("--tokenizer", o->tokenizer, kTokenizerHelp);
   o->token_type.add_to(command, kTokenTypeOfModel);
   o->compute.add_to(command);
+  o->device.add_to(command);
   command.add_flag("--bos", o->bos, "Put the id for a start before the prompt");
   command.add_option("--state-in", o->state_in,
                      "Hidden state to go on from, instead of the learned one");

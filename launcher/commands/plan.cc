@@ -12,6 +12,7 @@
 #include "launcher/process/standard_output.h"
 #include "launcher/run/banner.h"
 #include "runtime/byte_text.h"
+#include "runtime/device_facts.h"
 #include "runtime/host_memory.h"
 
 namespace timepipe {
@@ -74,6 +75,17 @@ void set_ranks(RunConfig& config, int64_t ranks) {
   validate(config);
 }
 
+std::string available_here(const RunConfig& config) {
+  const AvailableMemory here = available_memory();
+  const std::string host =
+      byte_text(here.bytes) + " available (" + here.limit + ")";
+  const Device device = device_named(config.device).value();
+  if (device == Device{}) return host;
+  if (num_cuda_devices() == 0) return host + "; no CUDA device is visible";
+  return host + "; " + byte_text(facts_of(device).free_bytes) + " of " +
+         to_string(device);
+}
+
 }  // namespace
 
 void add_plan(CLI::App& app, int& status) {
@@ -98,10 +110,8 @@ void add_plan(CLI::App& app, int& status) {
   command.callback([=, &status] {
     RunConfig config = load_config(options->path, options->overrides);
     if (options->ranks > 0) set_ranks(config, options->ranks);
-    const AvailableMemory here = available_memory();
     write_output(banner(config, largest_plan(config)) +
-                 "here:  " + byte_text(here.bytes) + " available (" +
-                 here.limit + ")\n" + table(config));
+                 "here:  " + available_here(config) + "\n" + table(config));
     status = 0;
   });
 }

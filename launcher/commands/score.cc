@@ -27,6 +27,7 @@ namespace {
 struct ScoreOptions {
   std::string checkpoint, tokens, tensor = "", logits;
   ComputeTypeOption compute;
+  DeviceOption device;
   TokenTypeOption token_type;
 };
 
@@ -68,7 +69,7 @@ int score(const ScoreOptions& options) {
   require_replaceable(
       "--logits", options.logits,
       {{"--tokens", options.tokens}, {"CHECKPOINT", options.checkpoint}});
-  Context ctx;
+  Context ctx(options.device.device());
   const OpenModel opened =
       open_model(ctx, options.checkpoint, options.compute.type());
   const int64_t vocab = opened.config.model.vocab_size;
@@ -134,6 +135,7 @@ void add_score(CLI::App& app, int& status) {
                   "tokens 1 to T-1")
       ->required();
   o->compute.add_to(command);
+  o->device.add_to(command);
   command.footer(
       "Example:\n"
       "  timepipe score runs/bible --tokens book.txt --logits out.safetensors");

@@ -53,6 +53,21 @@ struct ComputeTypeOption {
   std::optional<DType> type() const { return dtype_named(name); }
 };
 
+// --device
+struct DeviceOption {
+  std::string name = "cpu";
+
+  void add_to(CLI::App& command) {
+    command.add_option("--device", name, "What computes: cpu, cuda or cuda:N")
+        ->check([](const std::string& text) {
+          return device_named(text) ? ""
+                                    : text + ", expected cpu, cuda, cuda:N";
+        })
+        ->capture_default_str();
+  }
+  Device device() const { return device_named(name).value(); }
+};
+
 inline constexpr const char* kTokenTypeOfModel =
     "data.token_type of the model's configuration";
 

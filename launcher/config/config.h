@@ -90,7 +90,7 @@ struct RunConfig {
   ParallelConfig parallel;
   CheckpointConfig checkpoint;
   EvalConfig eval;
-  std::string device = "cpu";
+  std::string device = "cpu";  // or cuda (one for each rank), cuda:1
   std::string run_dir, init_from;
   bool init_optimizer = false;
 

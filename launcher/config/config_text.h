@@ -20,8 +20,9 @@ RunConfig config_from_text(const std::string& text, const std::string& where);
 
 // The first field in which a run that goes on must not differ, and does: "path:
 // {value}, expected {value}"; "" if there is none. Those that change no result
-// (parallel.*, train.hot_rounds, run_dir, device, checkpoint.*, eval.*,
-// init_from, data.start_state) and optimizer.steps may differ.
+// (parallel.*, train.hot_rounds, run_dir, checkpoint.*, eval.*, init_from,
+// data.start_state), the device, which rounds in its own way, and
+// optimizer.steps may differ.
 std::string first_difference(const RunConfig& now, const RunConfig& before);
 
 // Every field, in text format: load_config() of it gives the same values.

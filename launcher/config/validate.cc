@@ -229,7 +229,10 @@ void validate(const RunConfig& config) {
   validate_checkpoint(config);
   expect(!config.init_optimizer || !config.init_from.empty(), "init_optimizer",
          "true", "false without init_from: there are no moments to start from");
-  expect(config.device == "cpu", "device", config.device, "cpu");
+  // Any build reads a configuration of any device, of a checkpoint for
+  // instance.
+  expect(device_named(config.device).has_value(), "device", config.device,
+         "cpu, cuda or cuda:N");
 }
 
 }  // namespace timepipe

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "launcher/process/job.h"
+#include "launcher/process/rank_device.h"
 #include "launcher/process/rank_log.h"
 #include "launcher/process/version.h"
 #include "launcher/run/banner.h"
@@ -44,23 +45,27 @@ void open_log(const RunConfig& config, const Communicator& world) {
 }
 
 void introduce(Communicator& world, const RunConfig& config,
-               const TrainData& data, const JobThreads& threads) {
+               const TrainData& data, const JobThreads& threads,
+               Device device) {
   const auto time = static_cast<int>(config.parallel.time);
   const MemoryPlan memory =
       plan_memory(plan_input(config, world.rank() / time))[world.rank() % time];
+  const JobDevices devices = describe_devices(world, device);
   log_line("data: " + to_string(data));
   log_line("memory: " + to_string(memory));
   log_line("threads: " + threads.line);
+  log_line("device: " + devices.line);
   if (world.rank() == 0) {
-    std::printf("%s\n%sdata:  %s\nthreads: %s\n", version_text(),
+    std::printf("%s\n%sdata:  %s\nthreads: %s\ndevice: %s\n", version_text(),
                 banner(config, memory).c_str(), to_string(data).c_str(),
-                threads.line.c_str());
-    if (!threads.warning.empty())
-      std::printf("warning: %s\n", threads.warning.c_str());
+                threads.line.c_str(), devices.line.c_str());
+    for (const std::string& warning : {threads.warning, devices.warning}) {
+      if (!warning.empty()) std::printf("warning: %s\n", warning.c_str());
+    }
     std::fflush(stdout);
   }
   if (!config.parallel.check_memory) return;
-  prepare_together(world, [&] { require_memory(world, memory); });
+  prepare_together(world, [&] { require_memory(world, memory, device); });
 }
 
 }  // namespace timepipe

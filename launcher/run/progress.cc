@@ -43,23 +43,37 @@ std::string loss_text(const Trainer::StepResult& result) {
          significant(result.loss / std::log(2.0), 5) + " bits/token)";
 }
 
-}  // namespace
-
-double measure_peak_flops(DType dtype, int64_t size) {
+// Of the fastest of a few products of square matrices.
+double seconds_of_product(Context& ctx, DType dtype, int64_t size) {
   constexpr int kRepetitions = 4;
-  Context ctx;  // its memory goes with it
   const Tensor a = ctx.zeros({size, size}, dtype);
   const Tensor b = ctx.zeros({size, size}, dtype);
   Tensor c = ctx.allocate({size, size}, dtype);
   double best_seconds = std::numeric_limits<double>::infinity();
+  ctx.record().synchronize();
   for (int i = 0; i < kRepetitions; ++i) {
     const auto start = std::chrono::steady_clock::now();
     matmul(ctx, Form::kNT, a, b, c);
+    ctx.record().synchronize();
     const std::chrono::duration<double> taken =
         std::chrono::steady_clock::now() - start;
     best_seconds = std::min(best_seconds, taken.count());
   }
-  return 2.0 * std::pow(size, 3) / best_seconds;
+  return best_seconds;
+}
+
+}  // namespace
+
+double measure_peak_flops(Device device, DType dtype, int64_t size) {
+  constexpr double kEnoughSeconds = 2e-3;
+  constexpr int64_t kLargest = 8192;
+  Context ctx(device);  // its memory goes with it
+  double seconds = seconds_of_product(ctx, dtype, size);
+  while (device != Device{} && seconds < kEnoughSeconds && size < kLargest) {
+    size *= 2;
+    seconds = seconds_of_product(ctx, dtype, size);
+  }
+  return 2.0 * std::pow(size, 3) / seconds;
 }
 
 Progress::Progress(const RunConfig& config, double peak_flops,

@@ -11,11 +11,13 @@
 namespace timepipe {
 
 // FLOP/s of the largest matrix product of numbers of train.dtype that this
-// rank's threads do in a short measurement: what the machine can give a model
-// of that type, here and now. `size`: of the square matrices. 1024 of f32 take
-// about a tenth of a second and 12 MiB (bf16: 18), 512 an eighth and a quarter
-// of that.
-double measure_peak_flops(DType dtype, int64_t size = 1024);
+// rank's threads or its device do in a short measurement: what the machine can
+// give a model of that type, here and now. `size`: of the square matrices. On
+// the CPU 1024 of f32 take about a tenth of a second and 12 MiB (bf16: 18), 512
+// an eighth and a quarter of that. For a faster device they are doubled until a
+// product takes so long that its launch is nothing beside it, up to 8192: 768
+// MiB of f32.
+double measure_peak_flops(Device device, DType dtype, int64_t size = 1024);
 
 // What a step took.
 struct StepTime {

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <string>
 
+#include "runtime/byte_text.h"
+
 namespace timepipe {
 namespace {
 
@@ -48,6 +50,15 @@ void report_ranks(Communicator& world, const RunConfig& config, int64_t steps,
   std::printf(
       "passed on: hidden states and convolutions' last rows, and their "
       "gradients\nstayed there: activations, at most at once\n");
+}
+
+std::string taken_text(const MemoryPool& pool) {
+  return "parameters and sums " +
+         byte_text(pool.peak_bytes(MemoryUse::kParameters)) + ", activations " +
+         byte_text(pool.peak_bytes(MemoryUse::kActivations)) + ", borders " +
+         byte_text(pool.peak_bytes(MemoryUse::kBorders)) + ", scratch " +
+         byte_text(pool.peak_bytes(MemoryUse::kScratch)) + "; held " +
+         byte_text(pool.held_bytes());
 }
 
 }  // namespace timepipe

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "launcher/config/config.h"
 #include "parallel/communicator.h"
+#include "runtime/memory_pool.h"
 
 namespace timepipe {
 
@@ -17,5 +19,8 @@ struct RankShare {
 // it passed on per step and what stayed with it. Collective.
 void report_ranks(Communicator& world, const RunConfig& config, int64_t steps,
                   const RankShare& share);
+
+// What a pool gave out at most, by use, and has now.
+std::string taken_text(const MemoryPool& pool);
 
 }  // namespace timepipe

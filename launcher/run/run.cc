@@ -21,6 +21,7 @@
 #include "launcher/data/train_data.h"
 #include "launcher/process/job.h"
 #include "launcher/process/out_of_memory.h"
+#include "launcher/process/rank_device.h"
 #include "launcher/process/rank_log.h"
 #include "launcher/process/set_threads.h"
 #include "launcher/run/id_scans.h"
@@ -35,7 +36,6 @@
 #include "launcher/run/start.h"
 #include "launcher/trainer/rates.h"
 #include "launcher/trainer/trainer.h"
-#include "runtime/byte_text.h"
 #include "runtime/number_text.h"
 #include "runtime/termination.h"
 
@@ -80,8 +80,10 @@ struct Inputs {
 class Run {
  public:
   // Collective.
-  Run(Communicator& world, const Inputs& inputs, const IdScan* scan)
-      : world_(world),
+  Run(Context& ctx, Communicator& world, const Inputs& inputs,
+      const IdScan* scan)
+      : ctx_(ctx),
+        world_(world),
         inputs_(inputs),
         scan_(scan),
         config_(inputs.config),
@@ -137,7 +139,7 @@ class Run {
     progress.finish();
     if (step < steps) return leave_early(step, signal, progress);
     require_an_update(steps);
-    log_line("all steps done, memory taken: " + taken_text());
+    log_line("all steps done, memory taken: " + taken_text(ctx_.pool()));
     report();
     return 0;
   }
@@ -147,13 +149,15 @@ class Run {
   bool has_folder() const { return !config_.run_dir.empty(); }
 
   double peak_of_all_ranks(int64_t size) {
-    const auto all =
-        gather_values(world_, measure_peak_flops(config_.train.dtype, size));
+    const auto all = gather_values(
+        world_, measure_peak_flops(ctx_.device(), config_.train.dtype, size));
     return std::accumulate(all.begin(), all.end(), 0.0);
   }
 
-  // After 1, 2, 4, 8 ... steps: the machine may have been busy at the start.
+  // After 1, 2, 4, 8 ... steps: the machine may have been busy at the start,
+  // which a device of our own wasn't.
   void measure_peak_again(int64_t steps, Progress& progress) {
+    if (ctx_.device() != Device{}) return;
     if (!std::has_single_bit(static_cast<uint64_t>(steps))) return;
     constexpr int64_t kSize = 512;  // little beside the run's own memory
     progress.raise_peak(peak_of_all_ranks(kSize));
@@ -319,18 +323,6 @@ class Run {
     return 128 + signal;
   }
 
-  // What this rank's pool gave out at most, by use, and has now.
-  std::string taken_text() {
-    const MemoryPool& pool = ctx_.pool();
-    return "parameters and sums " +
-           byte_text(pool.peak_bytes(MemoryUse::kParameters)) +
-           ", activations " +
-           byte_text(pool.peak_bytes(MemoryUse::kActivations)) + ", borders " +
-           byte_text(pool.peak_bytes(MemoryUse::kBorders)) + ", scratch " +
-           byte_text(pool.peak_bytes(MemoryUse::kScratch)) + "; held " +
-           byte_text(pool.held_bytes());
-  }
-
   // Collective.
   void report() {
     if (speaks()) std::printf("final digest %016" PRIx64 "\n", digest_);
@@ -340,11 +332,11 @@ class Run {
          .activation_bytes = ctx_.pool().peak_bytes(MemoryUse::kActivations)});
   }
 
+  Context& ctx_;
   Communicator& world_;
   const Inputs& inputs_;
   const IdScan* scan_;  // null unless this rank has one
   const RunConfig& config_;
-  Context ctx_;
   Trainer trainer_;
   RunStart start_;
   Saves saves_;
@@ -373,6 +365,9 @@ int train(Communicator& world, const std::string& path,
                             std::hash<std::string>()(to_text(inputs->config)));
   require_same_on_all_ranks(world, "file data.train", inputs->data.hash());
   world.set_timeout(inputs->config.parallel.timeout_seconds);
+  const Device device = device_of_rank(world, inputs->config.device);
+  std::optional<Context> ctx;
+  prepare_together(world, [&] { ctx.emplace(device); });
   std::optional<RunLock> lock;  // of the whole job
   if (!inputs->config.run_dir.empty()) {
     prepare_together(world, [&] {
@@ -381,9 +376,9 @@ int train(Communicator& world, const std::string& path,
     open_log(inputs->config, world);
   }
   const auto scan = look_through_ids(world, inputs->config, inputs->data);
-  introduce(world, inputs->config, inputs->data, threads);
+  introduce(world, inputs->config, inputs->data, threads, device);
   try {
-    return Run(world, *inputs, scan.get()).train();
+    return Run(*ctx, world, *inputs, scan.get()).train();
   } catch (const OutOfMemory& error) {
     throw OutOfMemory(error.what() + std::string(kNeedsLess));
   } catch (const std::bad_alloc& error) {

@@ -105,6 +105,7 @@ void resume(Context& ctx, const CheckpointReader& checkpoint,
       first_difference(config, renamed(before, manifest, config, data));
   require(difference.empty(), difference, " (as ", checkpoint.folder(),
           "; another run needs another run_dir)");
+  start.device_before = before.device;
   if (!manifest.data.empty()) require_same_data(checkpoint, data);
   restore(ctx, checkpoint, trainer, config.data.batch);
   start.steps_done = manifest.steps;
@@ -157,6 +158,13 @@ void tell_unread(const RunConfig& config, const std::string& checkpoint) {
   }
 }
 
+// The kinds of device round differently.
+void tell_another_device(const std::string& before, const std::string& now) {
+  if (device_named(before)->kind == device_named(now)->kind) return;
+  tell("device: " + now + " goes on from what was computed on " + before +
+       ", in other last digits than " + before + " would");
+}
+
 }  // namespace
 
 RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
@@ -195,7 +203,9 @@ RunStart start_run(Context& ctx, Communicator& world, const RunConfig& config,
   prepare_together(world, [&] {  // only what was not refused
     if (config.run_dir.empty() || world.rank() != 0) return;
     write_file(config.run_dir + "/config.textproto", to_text(config));
-    if (!goes_on_from.empty()) tell_unread(config, goes_on_from);
+    if (goes_on_from.empty()) return;
+    tell_unread(config, goes_on_from);
+    tell_another_device(start.device_before, config.device);
   });
   return start;
 }

@@ -15,7 +15,8 @@ namespace timepipe {
 // Where a run begins.
 struct RunStart {
   int64_t steps_done = 0, skipped_steps = 0;
-  uint64_t digest = 0;  // of the weights
+  uint64_t digest = 0;        // of the weights
+  std::string device_before;  // that computed the steps; empty: none are done
   // Of the checkpoint; none if the run ended before its evaluation.
   std::optional<double> held_out_loss;
   // The text of config.json that says what they came with from a Hugging Face

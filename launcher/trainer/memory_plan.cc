@@ -22,8 +22,10 @@ namespace {
 int64_t scratch_bytes(const LanguageModel& model, const SlabSize& slab) {
   const ModelConfig& config = model.config();
   const Precision& precision = model.weights().precision();
-  const int64_t tokens =
-      chunk_rows(slab.members, slab.tokens, config.mini_batch_size).count();
+  const Device device = model.weights().flat().device();
+  const ChunkRows rows =
+      chunk_rows(slab.members, slab.tokens, config.mini_batch_size);
+  const int64_t tokens = rows.count();
   const int64_t full = size_of(precision.state);
   const int64_t operand = size_of(precision.compute);
   const int64_t C = config.hidden_size, F = config.intermediate_size;
@@ -31,8 +33,9 @@ int64_t scratch_bytes(const LanguageModel& model, const SlabSize& slab) {
   const int64_t gates = config.use_gate ? 2 : 0;
   int64_t mlp = tokens * ((4 * F + C) * operand + C * full) + C * F * full;
   int64_t output = tokens * C * (2 * full + gates * operand) + C * C * full;
-  int64_t head = tokens * C * (operand + full) + V * C * full +
-                 std::min(tokens, cross_entropy_tile_rows(V)) * V * full;
+  int64_t head =
+      tokens * C * (operand + full) + V * C * full +
+      std::min(tokens, cross_entropy_tile_rows(V, device)) * V * full;
   if (operand < full) {  // dx as an operand; what products widen
     mlp += tokens * (C * operand + (C + F) * full);
     output += tokens * C * (operand + 2 * full);
@@ -40,7 +43,7 @@ int64_t scratch_bytes(const LanguageModel& model, const SlabSize& slab) {
   }
   const TttShape inner = config.ttt_shape();
   const int64_t scan =
-      ttt_scan_scratch_bytes(inner, slab.members, precision.state) +
+      ttt_scan_scratch_bytes(device, inner, rows, precision.state) +
       (1 + 2 * slab.members) * inner.state_size() * full;
   return std::max({mlp, output, head, scan});
 }
@@ -86,7 +89,7 @@ int64_t carried_bytes(const ScheduleShape& shape, int rank) {
 
 }  // namespace
 
-std::array<MemoryPlan::Part, 9> MemoryPlan::parts() const {
+std::array<MemoryPlan::Part, 10> MemoryPlan::parts() const {
   return {{{"weights", weights},
            {"moments and gradient", optimizer},
            {"gradient sums", gradient_sums},
@@ -95,13 +98,18 @@ std::array<MemoryPlan::Part, 9> MemoryPlan::parts() const {
            {"scratch", scratch},
            {"reduction", reduction},
            {"ids and operations", step},
-           {"copy to save", snapshot}}};
+           {"copy to save", snapshot},
+           {"staging", staging}}};
 }
 
 int64_t MemoryPlan::total() const {
   int64_t sum = 0;
   for (const auto& [name, bytes] : parts()) sum += bytes;
   return sum;
+}
+
+int64_t MemoryPlan::host_bytes() const {
+  return on_device ? reduction + step + snapshot + staging : total();
 }
 
 MemoryPlanInput plan_input(const RunConfig& config, int data_rank) {
@@ -111,7 +119,8 @@ MemoryPlanInput plan_input(const RunConfig& config, int data_rank) {
                         .data_rank = data_rank,
                         .micro_batches = {},
                         .keeps_borders = config.data.carry_state,
-                        .saves = !config.run_dir.empty()};
+                        .saves = !config.run_dir.empty(),
+                        .device = device_named(config.device).value()};
   const int64_t chunk = config.train.chunk_tokens;
   const int64_t detach = config.train.detach_every_chunks;
   const int64_t size = config.train.micro_batch;
@@ -132,7 +141,7 @@ MemoryPlanInput plan_input(const RunConfig& config, int data_rank) {
 }
 
 std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
-  Context counts(MemoryPool::Mode::kCount);
+  Context counts(input.device, MemoryPool::Mode::kCount);
   const LanguageModel model(counts, input.model, input.train.dtype);
   const auto [compute, state, master] = model.weights().precision();
   const ParameterLayout& layout = model.weights().layout();
@@ -168,6 +177,11 @@ std::vector<MemoryPlan> plan_memory(const MemoryPlanInput& input) {
       plan.snapshot = plan.optimizer + carried_bytes(shape, rank);
     }
     plan.reduction = sum_buffer_bytes(shard, std::ssize(shards) - 1);
+    plan.on_device = input.device != Device{};
+    if (plan.on_device && std::ssize(shards) > 2) {  // sums out, weights back
+      plan.staging =
+          (layout.numel() + shard) * (size_of(DType::kI64) + size_of(master));
+    }
     const OperationList& own = lists[rank];
     plan.step = step_bytes(shape, input.model, std::ssize(own), operations);
     if (own.empty()) continue;

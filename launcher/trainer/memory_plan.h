@@ -24,10 +24,16 @@ struct MemoryPlan {
   int64_t step = 0;  // ids and targets, the chunk grid, the list of operations
   int64_t snapshot = 0;  // the copy of the shard, and of carried states, that
                          // is being saved
+  int64_t staging = 0;   // what ranks on devices send each other, on the host
+
+  bool on_device = false;
 
   using Part = std::pair<const char*, int64_t>;
-  std::array<Part, 9> parts() const;
+  std::array<Part, 10> parts() const;
   int64_t total() const;
+  // Of it, in the memory of the host and in that of a device.
+  int64_t host_bytes() const;
+  int64_t device_bytes() const { return total() - host_bytes(); }
 };
 
 // What memory depends on, without any of it being there.
@@ -39,6 +45,7 @@ struct MemoryPlanInput {
   std::vector<MicroBatchShape> micro_batches;  // of a step, on this data rank
   bool keeps_borders;  // sequences go on in the next step
   bool saves;          // keeps a copy while it is written
+  Device device = {};  // any of its kind
 };
 // That of a configuration whose sequences are one document each; documents that
 // start at a chunk's first token take less.

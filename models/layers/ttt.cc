@@ -64,7 +64,8 @@ std::unique_ptr<SequenceLayer::Slab> TttLayer::make_slab(
   if (config_.use_gate) slab->g = take(rows, compute);
   for (Tensor* t : {&slab->gate, &slab->lr}) *t = take(heads, state);
   slab->tok = take({shape_.mini_batch}, state);
-  slab->kept = take({ttt_scan_kept_elements(shape_, chunk)}, state);
+  slab->kept =
+      take({ttt_scan_kept_elements(ctx.device(), shape_, chunk)}, state);
   slab->o = take(rows, state);
   for (Tensor* t : {&slab->o_mean, &slab->o_rstd}) *t = take({T}, state);
   return slab;
@@ -184,7 +185,8 @@ void TttLayer::inspect(
 }
 
 TttScan TttLayer::scan_of(const TttSlab& slab, const ChunkView& view) const {
-  const int64_t kept = ttt_scan_kept_elements(shape_, view.rows);
+  const int64_t kept =
+      ttt_scan_kept_elements(slab.kept.device(), shape_, view.rows);
   return {.shape = shape_,
           .rows = view.rows,
           .segments = view.segments,

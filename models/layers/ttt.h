@@ -72,6 +72,7 @@ class TttLayer : public SequenceLayer {
     struct Gradients {
       Tensor p, xq, xk, xv, g, lr, o;
       Tensor tok, ln_w, ln_b;
+      Tensor passed;  // from part to part of the scan's backward
     } d;
   };
 

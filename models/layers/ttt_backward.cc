@@ -27,6 +27,8 @@ void TttLayer::take_gradients(Context& ctx, const ChunkRows& chunk,
   d.lr = take({T, config_.num_heads}, state);
   d.tok = take({shape_.mini_batch}, state);
   for (Tensor* t : {&d.ln_w, &d.ln_b}) *t = take(weight(ln_w_).shape(), master);
+  d.passed =
+      take({ttt_scan_passed_elements(ctx.device(), shape_, chunk)}, state);
 }
 
 TttScanGradients TttLayer::scan_gradients_of(const TttSlab& slab) {
@@ -38,7 +40,8 @@ TttScanGradients TttLayer::scan_gradients_of(const TttSlab& slab) {
           .dlr = d.lr,
           .dtok = d.tok,
           .dln_w = d.ln_w,
-          .dln_b = d.ln_b};
+          .dln_b = d.ln_b,
+          .passed = d.passed};
 }
 
 void TttLayer::output_backward(Context& ctx, const ChunkView& view, Slab& base,

@@ -167,7 +167,7 @@ void check_gen(const Options& options, const Case& golden, Report& report) {
     report.remark("decoding: one sequence at a time, not --micro-batch");
   }
 
-  Context ctx;
+  Context ctx(options.device);
   LanguageModel model(ctx, config, options.dtype);
   load_weights(ctx, options.directory + "/weights.safetensors",
                model.weights());

@@ -16,6 +16,7 @@ namespace timepipe::golden {
 struct Options {
   std::string directory;
   DType dtype = DType::kF64;
+  Device device = {};
   int64_t chunk = 0;  // wanted chunk length; 0: the whole sequence
   int64_t hot_rounds = 1;
   int64_t data_ranks = 1;

@@ -13,7 +13,7 @@ void check_hf(const Options& options, const Case& golden, Communicator& world,
   const auto [train, parallel] = layout_of(options, config, L, world, report);
   const int64_t copies = options.micro_batch;
 
-  Context ctx;
+  Context ctx(options.device);
   Trainer trainer(ctx, world, config, train, parallel, {});
   read_hf_weights(ctx, options.directory, trainer.model().weights());
   Batch batch;  // the labels don't matter: only logits are compared

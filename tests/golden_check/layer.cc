@@ -47,19 +47,21 @@ void run(Context& ctx, const Scan& scan, const ChunkedBatch& batch,
       return rows_of_chunk(ctx, x, scan.tokens, first, view);
     };
     const Tensor xq = cut(scan.xq);
-    cuts.push_back({.shape = scan.shape,
-                    .rows = view.rows,
-                    .segments = view.segments,
-                    .xq = xq,
-                    .xk = cut(scan.xk),
-                    .xv = cut(scan.xv),
-                    .lr = cut(scan.lr),
-                    .tok = scan.tok,
-                    .ln_w = scan.ln_w,
-                    .ln_b = scan.ln_b,
-                    .kept = ctx.allocate(
-                        {ttt_scan_kept_elements(scan.shape, view.rows)}, dtype),
-                    .y = like(xq)});
+    cuts.push_back(
+        {.shape = scan.shape,
+         .rows = view.rows,
+         .segments = view.segments,
+         .xq = xq,
+         .xk = cut(scan.xk),
+         .xv = cut(scan.xv),
+         .lr = cut(scan.lr),
+         .tok = scan.tok,
+         .ln_w = scan.ln_w,
+         .ln_b = scan.ln_b,
+         .kept = ctx.allocate(
+             {ttt_scan_kept_elements(ctx.device(), scan.shape, view.rows)},
+             dtype),
+         .y = like(xq)});
     Tensor states_out = like(states.back());
     ttt_scan_prepare(ctx, cuts[c]);
     ttt_scan_forward(ctx, cuts[c], start, states.back(), states_out);
@@ -81,7 +83,10 @@ void run(Context& ctx, const Scan& scan, const ChunkedBatch& batch,
         .dlr = like(cuts[c].lr),
         .dtok = like(scan.tok),
         .dln_w = like(scan.ln_w),
-        .dln_b = like(scan.ln_b)};
+        .dln_b = like(scan.ln_b),
+        .passed = ctx.allocate(
+            {ttt_scan_passed_elements(ctx.device(), scan.shape, view.rows)},
+            dtype)};
     Tensor dstates_in = like(dstates), dstart = like(start);
     ttt_scan_backward_read(ctx, cuts[c], d);
     ttt_scan_backward(ctx, cuts[c], d, start, dstates, dstates_in, dstart);
@@ -160,7 +165,7 @@ void check_layer(const Options& options, const Case& golden, Report& report) {
   const int64_t chunk = chunk_length(options, K, tokens, 0);
   report.remark("chunk_tokens " + std::to_string(chunk));
 
-  Context ctx;
+  Context ctx(options.device);
   const int64_t copies = options.micro_batch, sequences = copies * B;
   const Scan scan = make_scan(ctx, options.dtype, golden, copies);
   const auto run_in_chunks = [&](int64_t chunk_tokens) {

@@ -8,6 +8,7 @@
 
 #include "launcher/huggingface/hf_folder.h"
 #include "launcher/process/job.h"
+#include "launcher/process/rank_device.h"
 #include "launcher/process/set_threads.h"
 #include "runtime/files.h"
 #include "runtime/standard_streams.h"
@@ -87,10 +88,14 @@ int run(int* argc, char*** argv) {
       "--chunk 16 --dtype f32");
   Options options;
   std::vector<std::string> directories;
-  std::string dtype = "f64", errors_path;
+  std::string dtype = "f64", device = "cpu", errors_path;
   app.add_option("DIR", directories, "Folders, one case each")->required();
   app.add_option("--dtype", dtype, "Arithmetic")
       ->check(CLI::IsMember({"f64", "f32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--device", device,
+                 "What computes: cpu, cuda (of several ranks each the next) or "
+                 "cuda:N")
       ->capture_default_str();
   app.add_option("--errors", errors_path,
                  "JSON {case: {quantity: error}} of a reference with the same "
@@ -128,6 +133,7 @@ int run(int* argc, char*** argv) {
       std::cerr << "golden_check: threads: " + threads.line + ", " +
                        threads.warning + "\n";
     }
+    options.device = device_of_rank(world, device);
     for (const std::string& directory : directories) {
       options.directory = directory;
       Report report(world.rank() == 0, errors_of(errors_path, directory));

@@ -93,7 +93,7 @@ void check_model(const Options& options, const Case& golden,
   const int64_t B = shape.at(0), L = shape.at(1);
   const auto [train, parallel] = layout_of(options, config, L, world, report);
 
-  Context ctx;
+  Context ctx(options.device);
   Trainer trainer(ctx, world, config, train, parallel, {});
   load_weights(ctx, options.directory + "/weights.safetensors",
                trainer.model().weights());

@@ -183,7 +183,7 @@ void check_module(const Options& options, const Case& golden,
   require(options.data_ranks == 1, "--data-ranks " +
                                        std::to_string(options.data_ranks) +
                                        ": expected 1 for a module");
-  Context ctx;
+  Context ctx(options.device);
   ModuleProgram module(ctx, config, golden, options,
                        input_shape(config, golden));
   module.load_weights(ctx, options.directory + "/weights.safetensors");
@@ -198,7 +198,7 @@ void check_module(const Options& options, const Case& golden,
   GradientSum gradients(ctx, layout, module.weights().dtype());
   gradients.start(ctx,
                   shape.micro_batches.size() * shape.micro_batches[0].size());
-  const auto exchange = make_host_exchange(ctx, world);
+  const auto exchange = make_exchange(ctx, world);
   ScheduleRunner(ctx, *exchange, module)
       .run(shape, options.hot_rounds, gradients);
 

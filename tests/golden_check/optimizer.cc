@@ -78,7 +78,7 @@ void check_optimizer(const Options& options, const Case& golden,
   const auto [train, parallel] =
       layout_of(options, config, tokens.shape().at(2) - 1, world, report);
 
-  Context ctx;
+  Context ctx(options.device);
   Trainer trainer(ctx, world, config, train, parallel, optimizer.adamw);
   load_weights(ctx, options.directory + "/weights.safetensors",
                trainer.model().weights());

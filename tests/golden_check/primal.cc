@@ -113,7 +113,7 @@ void check_primal(const Options& options, const Case& golden, Report& report) {
   if (options.micro_batch > 1) {
     report.remark("decoding form: one sequence at a time, not --micro-batch");
   }
-  Context ctx;
+  Context ctx(options.device);
   std::map<std::string, Values> got;
   TttShape shape{};
   for (int64_t b = 0; b < B; ++b) {

@@ -2,6 +2,7 @@
 
 #include "kernels/step_verdict.h"
 #include "tests/kernels/kernel_test.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -26,7 +27,7 @@ class AdamWStep : public ::testing::TestWithParam<std::tuple<DType, int64_t>> {
 
 TEST_P(AdamWStep, AgreesWithTheDefinitionOverSteps) {
   const auto& [dtype, n] = GetParam();
-  Context ctx;
+  TestContext ctx;
   Generator rng(1);
   Tensor p = normal(ctx, rng, {n}, dtype);
   Tensor m = filled(ctx, 0, {n}, dtype), v = filled(ctx, 0, {n}, dtype);
@@ -59,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(
                        ::testing::Values<int64_t>(0, 1, 7, 64, 1000)));
 
 TEST(AdamWDecay, ZeroGradientOnlyDecays) {
-  Context ctx;
+  TestContext ctx;
   Tensor p = filled(ctx, 2, {3}, DType::kF64);
   Tensor m = filled(ctx, 0, {3}, p.dtype()), v = filled(ctx, 0, {3}, p.dtype());
   adamw(ctx, kHyper, verdict_of(ctx, 1), filled(ctx, 0, {3}, p.dtype()), m, v,
@@ -70,7 +71,7 @@ TEST(AdamWDecay, ZeroGradientOnlyDecays) {
 }
 
 TEST(AdamWVerdict, ThatTheStepIsNotFiniteWritesNothing) {
-  Context ctx;
+  TestContext ctx;
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     const Tensor g = nans(ctx, {7}, dtype);
     Tensor p = normal(ctx, 6, {7}, dtype), m = normal(ctx, 7, {7}, dtype);
@@ -85,7 +86,7 @@ TEST(AdamWVerdict, ThatTheStepIsNotFiniteWritesNothing) {
 }
 
 TEST(AdamWThreads, DoNotChangeBits) {
-  Context ctx;
+  TestContext ctx;
   const Shape shape = {40000};
   const Tensor verdict = verdict_of(ctx, 1);
   const Tensor g = normal(ctx, 2, shape, DType::kF32);
@@ -99,7 +100,7 @@ TEST(AdamWThreads, DoNotChangeBits) {
 }
 
 TEST(AdamWShards, GiveTheSameBits) {
-  Context ctx;
+  TestContext ctx;
   const Tensor verdict = verdict_of(ctx, 1);
   const Tensor g = normal(ctx, 4, {1001}, DType::kF32);
   const Tensor start = normal(ctx, 5, {1001}, DType::kF32);
@@ -120,7 +121,7 @@ TEST(AdamWShards, GiveTheSameBits) {
 }
 
 TEST(AdamWArguments, AreChecked) {
-  Context ctx;
+  TestContext ctx;
   const Tensor verdict = verdict_of(ctx, 1);
   const Tensor g = filled(ctx, 0, {3}, DType::kF32);
   Tensor ok = filled(ctx, 0, {3}, DType::kF32);

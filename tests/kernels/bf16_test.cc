@@ -13,6 +13,7 @@
 #include "kernels/rope.h"
 #include "kernels/rows.h"
 #include "tests/kernels/kernel_test.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -52,7 +53,7 @@ class StoredInBf16 : public ::testing::Test {
     EXPECT_TRUE(same_bits(ctx_, a, b));
   }
 
-  Context ctx_;
+  TestContext ctx_;
   Generator rng_{29};
 };
 
@@ -64,23 +65,27 @@ TEST_F(StoredInBf16, Round) {
 }
 
 TEST_F(StoredInBf16, RmsNorm) {
-  const Tensor x = wide({5, 33}), w = wide({33});
-  Both y = both({5, 33}), rstd = statistics(5);
-  rmsnorm_forward(ctx_, x, w, 1e-6, y.stored, rstd.stored);
-  rmsnorm_forward(ctx_, x, w, 1e-6, y.wide, rstd.wide);
-  expect_rounded(y);
-  expect_same(rstd.stored, rstd.wide);
+  for (const int64_t C : {33, 1030}) {
+    const Tensor x = wide({5, C}), w = wide({C});
+    Both y = both({5, C}), rstd = statistics(5);
+    rmsnorm_forward(ctx_, x, w, 1e-6, y.stored, rstd.stored);
+    rmsnorm_forward(ctx_, x, w, 1e-6, y.wide, rstd.wide);
+    expect_rounded(y);
+    expect_same(rstd.stored, rstd.wide);
+  }
 }
 
 TEST_F(StoredInBf16, LayerNorm) {
-  const Tensor x = wide({5, 33}), w = wide({33}), b = wide({33});
-  Both y = both({5, 33});
-  Both mean = statistics(5), rstd = statistics(5);
-  layernorm_forward(ctx_, x, w, b, 1e-6, y.stored, mean.stored, rstd.stored);
-  layernorm_forward(ctx_, x, w, b, 1e-6, y.wide, mean.wide, rstd.wide);
-  expect_rounded(y);
-  expect_same(mean.stored, mean.wide);
-  expect_same(rstd.stored, rstd.wide);
+  for (const int64_t C : {33, 1030}) {
+    const Tensor x = wide({5, C}), w = wide({C}), b = wide({C});
+    Both y = both({5, C});
+    Both mean = statistics(5), rstd = statistics(5);
+    layernorm_forward(ctx_, x, w, b, 1e-6, y.stored, mean.stored, rstd.stored);
+    layernorm_forward(ctx_, x, w, b, 1e-6, y.wide, mean.wide, rstd.wide);
+    expect_rounded(y);
+    expect_same(mean.stored, mean.wide);
+    expect_same(rstd.stored, rstd.wide);
+  }
 }
 
 TEST_F(StoredInBf16, Rope) {
@@ -93,31 +98,33 @@ TEST_F(StoredInBf16, Rope) {
 }
 
 TEST_F(StoredInBf16, Swiglu) {
-  const Shape shape{3, 50};
-  const Both a = operand(shape), b = operand(shape), dy = operand(shape);
-  Both y = both(shape), da = both(shape), db = both(shape);
-  swiglu_forward(ctx_, a.stored, b.stored, y.stored);
-  swiglu_forward(ctx_, a.wide, b.wide, y.wide);
-  expect_rounded(y);
-  swiglu_backward(ctx_, dy.stored, a.stored, b.stored, da.stored, db.stored);
-  swiglu_backward(ctx_, dy.wide, a.wide, b.wide, da.wide, db.wide);
-  expect_rounded(da);
-  expect_rounded(db);
+  for (const Shape& shape : {Shape{3, 50}, Shape{3, 52}}) {
+    const Both a = operand(shape), b = operand(shape), dy = operand(shape);
+    Both y = both(shape), da = both(shape), db = both(shape);
+    swiglu_forward(ctx_, a.stored, b.stored, y.stored);
+    swiglu_forward(ctx_, a.wide, b.wide, y.wide);
+    expect_rounded(y);
+    swiglu_backward(ctx_, dy.stored, a.stored, b.stored, da.stored, db.stored);
+    swiglu_backward(ctx_, dy.wide, a.wide, b.wide, da.wide, db.wide);
+    expect_rounded(da);
+    expect_rounded(db);
+  }
 }
 
 TEST_F(StoredInBf16, GeluGate) {
-  const Shape shape{3, 50};
-  const Tensor x = wide(shape);
-  const Both g = operand(shape), dy = operand(shape);
-  Both y = both(shape), dg = both(shape);
-  Both dx{nans(ctx_, shape, kWide), nans(ctx_, shape, kWide)};
-  gelu_gate_forward(ctx_, x, g.stored, y.stored);
-  gelu_gate_forward(ctx_, x, g.wide, y.wide);
-  expect_rounded(y);
-  gelu_gate_backward(ctx_, dy.stored, x, g.stored, dx.stored, dg.stored);
-  gelu_gate_backward(ctx_, dy.wide, x, g.wide, dx.wide, dg.wide);
-  expect_rounded(dg);
-  expect_same(dx.stored, dx.wide);
+  for (const Shape& shape : {Shape{3, 50}, Shape{3, 52}}) {
+    const Tensor x = wide(shape);
+    const Both g = operand(shape), dy = operand(shape);
+    Both y = both(shape), dg = both(shape);
+    Both dx{nans(ctx_, shape, kWide), nans(ctx_, shape, kWide)};
+    gelu_gate_forward(ctx_, x, g.stored, y.stored);
+    gelu_gate_forward(ctx_, x, g.wide, y.wide);
+    expect_rounded(y);
+    gelu_gate_backward(ctx_, dy.stored, x, g.stored, dx.stored, dg.stored);
+    gelu_gate_backward(ctx_, dy.wide, x, g.wide, dx.wide, dg.wide);
+    expect_rounded(dg);
+    expect_same(dx.stored, dx.wide);
+  }
 }
 
 // Two members; the second goes on from its halo, a document ends in the first.
@@ -211,14 +218,18 @@ TEST_F(StoredInBf16, Matmul) {
 }
 
 // The table is the identity: logits are x, and dx their gradient.
-TEST_F(StoredInBf16, GradientsOfLogits) {
-  static constexpr int64_t kRows = 6, kVocab = 20;
+class GradientsOfLogits : public StoredInBf16,
+                          public ::testing::WithParamInterface<int64_t> {};
+
+TEST_P(GradientsOfLogits, AreRounded) {
+  constexpr int64_t kRows = 6;
+  const int64_t vocab = GetParam();
   const auto identity = [&](DType dtype) {
-    return generate(ctx_, {kVocab, kVocab}, dtype, [](int64_t i) {
-      return i / kVocab == i % kVocab ? 1. : 0.;
+    return generate(ctx_, {vocab, vocab}, dtype, [&](int64_t i) {
+      return i / vocab == i % vocab ? 1. : 0.;
     });
   };
-  const Both x = operand({kRows, kVocab});
+  const Both x = operand({kRows, vocab});
   const Both table{identity(kStored), identity(kWide)};
   const Tensor targets = from_ids(ctx_, {3, kIgnoredTarget, 0, 19, 7, 7});
   const Tensor scales = from_f64(ctx_, {0.25}, {1}, DType::kF64);
@@ -226,8 +237,8 @@ TEST_F(StoredInBf16, GradientsOfLogits) {
     Tensor loss, dx, dtable;
   };
   const auto run = [&](const Tensor& x, const Tensor& table) {
-    Results r{nans(ctx_, {1}, DType::kF64), nans(ctx_, {kRows, kVocab}, kWide),
-              nans(ctx_, {kVocab, kVocab}, kWide)};
+    Results r{nans(ctx_, {1}, DType::kF64), nans(ctx_, {kRows, vocab}, kWide),
+              nans(ctx_, {vocab, vocab}, kWide)};
     cross_entropy_forward_backward(
         ctx_, {rows_of_one(kRows), x, table, targets, scales}, r.loss, r.dx,
         r.dtable);
@@ -241,14 +252,16 @@ TEST_F(StoredInBf16, GradientsOfLogits) {
       ctx_, {rows_of_one(kRows), x.stored, table.stored, targets, scales},
       loss);
   expect_same(loss, computed.loss);
-  Both dlogits = both({kRows, kVocab});
+  Both dlogits = both({kRows, vocab});
   round(ctx_, stored.dx, dlogits.stored);
   expect_rounded({dlogits.stored, computed.dx});
-  Tensor dtable = nans(ctx_, {kVocab, kVocab}, kWide);
+  Tensor dtable = nans(ctx_, {vocab, vocab}, kWide);
   matmul(ctx_, Form::kTN, dlogits.stored, x.stored, dtable);
   expect_same(stored.dtable, dtable);
   EXPECT_FALSE(same_bits(ctx_, stored.dx, computed.dx));
 }
+
+INSTANTIATE_TEST_SUITE_P(Vocabularies, GradientsOfLogits, Values(20, 1030));
 
 }  // namespace
 }  // namespace timepipe

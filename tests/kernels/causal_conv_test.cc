@@ -5,6 +5,7 @@
 
 #include "kernels/pointwise.h"
 #include "tests/kernels/kernel_test.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -86,6 +87,7 @@ const Layout kLayouts[] = {
      {{0, 4, 5, false}, {6, 6, 1, false, 1}, {12, 6, 9, false, 2}},
      3},
     {11, 3, 3, {{0, 2, 0, true}, {4, 1, 0, true, 1}, {8, 3, 2, false, 2}}, 4},
+    {150, 35, 4, {{0, 70, 2, false}, {72, 10, 0, true}, {90, 60, 0, true}}},
 };
 
 using Case = std::tuple<DType, int>;
@@ -94,7 +96,7 @@ class CausalConv : public ::testing::TestWithParam<Case> {};
 TEST_P(CausalConv, ForwardAgreesWithTheDefinition) {
   const auto& [dtype, i] = GetParam();
   const Layout& l = kLayouts[i];
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, l, dtype, 1);
   o.forward(ctx, l.segments);
   EXPECT_TRUE(close(ctx, o.y, reference(ctx, o, l), rounding(dtype, l.k)));
@@ -103,7 +105,7 @@ TEST_P(CausalConv, ForwardAgreesWithTheDefinition) {
 TEST_P(CausalConv, BackwardAddsToInputGradientsWhereAsked) {
   const auto& [dtype, i] = GetParam();
   const Layout& l = kLayouts[i];
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, l, dtype, 2), sum = o;
   sum.clear(ctx);
   sum.dx = clone(ctx, o.x);
@@ -123,7 +125,7 @@ TEST_P(CausalConv, BackwardAddsToInputGradientsWhereAsked) {
 
 TEST_P(CausalConv, BackwardAgreesWithFiniteDifferences) {
   const Layout& l = kLayouts[std::get<1>(GetParam())];
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, l, DType::kF64, 3);
   o.backward(ctx, l.segments);
   const auto objective = [&] {
@@ -214,7 +216,7 @@ void run_in_chunks(Context& ctx, const Layout& l, int64_t size, Operands& o) {
 TEST(CausalConvChunks, DoNotChangeTheResult) {
   const Layout l{
       19, 5, 4, {{0, 6, 3, false}, {6, 5, 0, true}, {13, 6, 0, true}}};
-  Context ctx;
+  TestContext ctx;
   Operands whole(ctx, l, DType::kF64, 4);
   whole.forward(ctx, l.segments);
   whole.backward(ctx, l.segments);
@@ -233,7 +235,7 @@ TEST(CausalConvChunks, DoNotChangeTheResult) {
 
 TEST(CausalConvHalo, IsNotReadWhereTheDocumentStartsHere) {
   const Layout l{5, 3, 4, {{0, 5, 0, true}}};
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, l, DType::kF32, 5);
   o.halo = nans(ctx, {3, 3}, DType::kF32);
   o.forward(ctx, l.segments);
@@ -248,7 +250,7 @@ TEST(CausalConvHalo, IsNotReadWhereTheDocumentStartsHere) {
 
 TEST(CausalConvHalo, OnlyTheDocumentsOwnRowsAreRead) {
   const Layout l{5, 3, 4, {{0, 5, 1, false}}};
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, l, DType::kF32, 6);
   const std::vector<double> expected = reference(ctx, o, l);
   fill(ctx, std::nan(""), o.halo.slice(0, 2));
@@ -258,7 +260,7 @@ TEST(CausalConvHalo, OnlyTheDocumentsOwnRowsAreRead) {
 
 TEST(CausalConvPadding, IsNotRead) {
   const Layout l{8, 3, 3, {{0, 2, 0, true}, {4, 3, 0, true}}};
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, l, DType::kF64, 7);
   const std::vector<double> expected = reference(ctx, o, l);
   for (const int64_t row : {2, 3, 7}) {
@@ -278,7 +280,7 @@ TEST(CausalConvPadding, IsNotRead) {
 
 TEST(CausalConvThreads, DoNotChangeBits) {
   const Layout l{37, 130, 4, {{0, 20, 3, false}, {24, 13, 0, true}}};
-  Context ctx;
+  TestContext ctx;
   const Operands start(ctx, l, DType::kF32, 8);
   EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     Operands o = start;
@@ -291,7 +293,7 @@ TEST(CausalConvThreads, DoNotChangeBits) {
 
 TEST(CausalConvArguments, AreChecked) {
   const Layout l{8, 3, 4, {{0, 8, 5, false}}};
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, l, DType::kF32, 9);
   const auto forward_with = [&](std::vector<Segment> segments) {
     return [&o, &ctx, segments] { o.forward(ctx, segments); };

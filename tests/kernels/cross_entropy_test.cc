@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "tests/kernels/kernel_test.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -91,7 +92,7 @@ class CrossEntropyLoss : public ::testing::TestWithParam<Case> {};
 
 TEST_P(CrossEntropyLoss, AgreesWithTheDefinition) {
   const auto& [dtype, s] = GetParam();
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, s, dtype, 1);
   const Reference expected = reference(ctx, o);
 
@@ -108,7 +109,7 @@ TEST_P(CrossEntropyLoss, AgreesWithTheDefinition) {
 
 TEST_P(CrossEntropyLoss, ShowsTheLogitsOfEveryRowOnce) {
   const auto& [dtype, s] = GetParam();
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, s, dtype, 2);
   CrossEntropy args = o.args();
   std::vector<double> seen;
@@ -116,7 +117,8 @@ TEST_P(CrossEntropyLoss, ShowsTheLogitsOfEveryRowOnce) {
   args.sink = [&](int64_t row, const Tensor& logits) {
     EXPECT_EQ(row, rows);
     rows += logits.dim(0);
-    EXPECT_LE(logits.dim(0), cross_entropy_tile_rows(logits.dim(1)));
+    EXPECT_LE(logits.dim(0),
+              cross_entropy_tile_rows(logits.dim(1), ctx.device()));
     const std::vector<double> values = to_f64(ctx, logits);
     seen.insert(seen.end(), values.begin(), values.end());
   };
@@ -129,7 +131,7 @@ TEST_P(CrossEntropyLoss, ShowsTheLogitsOfEveryRowOnce) {
 
 TEST_P(CrossEntropyLoss, IsTheSumOfTokenLosses) {
   const auto& [dtype, s] = GetParam();
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, s, dtype, 3);
   const std::vector<int64_t> targets = to_i64(ctx, o.targets);
   CrossEntropy args = o.args();
@@ -153,10 +155,10 @@ INSTANTIATE_TEST_SUITE_P(Sizes, CrossEntropyLoss,
                          Combine(Values(DType::kF32, DType::kF64),
                                  Values(Sizes{1, 1, 1}, Sizes{7, 5, 17},
                                         Sizes{17, 3, 64}, Sizes{0, 3, 4},
-                                        Sizes{150, 4, 9})));
+                                        Sizes{150, 4, 9}, Sizes{5, 3, 1030})));
 
 TEST(CrossEntropyGradient, AgreesWithFiniteDifferences) {
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, {7, 5, 9}, DType::kF64, 3);
   backward(ctx, o.args(), o.dx, o.dtable);
   const auto objective = [&] { return loss_of(ctx, o.args()); };
@@ -167,7 +169,7 @@ TEST(CrossEntropyGradient, AgreesWithFiniteDifferences) {
 // Sequences side by side, over several tiles, with rows of padding between.
 TEST(CrossEntropyMembers, HaveLossesAndScalesOfTheirOwn) {
   const ChunkRows rows{.members = 3, .tokens = 90, .stride = 96};
-  Context ctx;
+  TestContext ctx;
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     Operands all(ctx, {rows.count(), 4, 9}, dtype, 9);
     const std::vector<double> scales = {0.25, 2, 0.5};
@@ -204,7 +206,7 @@ TEST(CrossEntropyMembers, HaveLossesAndScalesOfTheirOwn) {
 }
 
 TEST(CrossEntropyMask, MaskedRowsContributeExactlyZero) {
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, {8, 5, 9}, DType::kF32, 4);
   Operands masked = o;
   masked.x = clone(ctx, o.x);
@@ -222,7 +224,7 @@ TEST(CrossEntropyMask, MaskedRowsContributeExactlyZero) {
 }
 
 TEST(CrossEntropyRange, LargeLogitsGiveFiniteLosses) {
-  Context ctx;
+  TestContext ctx;
   const Tensor x = from_f64(ctx, {1e4, -1e4}, {2, 1}, DType::kF32);
   const Tensor table = from_f64(ctx, {1, 0, -1}, {3, 1}, DType::kF32);
   const Tensor targets = from_ids(ctx, {2, 0});
@@ -235,7 +237,7 @@ TEST(CrossEntropyRange, LargeLogitsGiveFiniteLosses) {
 }
 
 TEST(CrossEntropyRange, NotANumberShows) {
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, {4, 3, 9}, DType::kF32, 5);
   fill(ctx, std::nan(""), o.x.reshape({12}).slice(0, 1));
   EXPECT_TRUE(std::isnan(loss_of(ctx, o.args())));
@@ -246,18 +248,24 @@ TEST(CrossEntropyTiles, KeepTheLogitsSmall) {
   EXPECT_EQ(cross_entropy_tile_rows(32000), 128);
   EXPECT_EQ(cross_entropy_tile_rows(128256), 32);
   EXPECT_EQ(cross_entropy_tile_rows(1 << 24), 8);
-  Context ctx;
-  Operands o(ctx, {300, 2, 50}, DType::kF32, 6);
+  constexpr Device kCuda{Device::Kind::kCuda};
+  EXPECT_EQ(cross_entropy_tile_rows(32000, kCuda), 520);
+  EXPECT_EQ(cross_entropy_tile_rows(1 << 24, kCuda), 8);
+  TestContext ctx;
+  constexpr int64_t kRows = 300, kVocab = 50;
+  const int64_t tile =
+      std::min(kRows, cross_entropy_tile_rows(kVocab, ctx.device()));
+  Operands o(ctx, {kRows, 2, kVocab}, DType::kF32, 6);
   Tensor loss = nans(ctx, {1}, DType::kF64);
   ctx.pool().reset_peaks();
   const int64_t before = ctx.pool().peak_bytes(MemoryUse::kScratch);
   cross_entropy_forward_backward(ctx, o.args(), loss, o.dx, o.dtable);
   EXPECT_LE(ctx.pool().peak_bytes(MemoryUse::kScratch) - before,
-            128 * 50 * 4 + 128 * 8 + 128);
+            tile * kVocab * 4 + kRows * 8 + 128);
 }
 
 TEST(CrossEntropyThreads, DoNotChangeBits) {
-  Context ctx;
+  TestContext ctx;
   const Operands start(ctx, {150, 33, 300}, DType::kF32, 7);
   EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     Tensor dx = clone(ctx, start.dx), dtable = clone(ctx, start.dtable);
@@ -267,7 +275,7 @@ TEST(CrossEntropyThreads, DoNotChangeBits) {
 }
 
 TEST(CrossEntropyArguments, AreChecked) {
-  Context ctx;
+  TestContext ctx;
   Operands o(ctx, {3, 2, 5}, DType::kF32, 8);
   o.targets = from_ids(ctx, {0, 1});
   EXPECT_THAT([&] { loss_of(ctx, o.args()); }, refuses("targets: shape [2]"));

@@ -1,6 +1,7 @@
 #include "kernels/embedding.h"
 
 #include "tests/kernels/kernel_test.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -13,7 +14,7 @@ const std::vector<int64_t> kIds = {3, 0, 10, 3, 7, 3, 0};
 class Embedding : public ::testing::TestWithParam<DType> {};
 
 TEST_P(Embedding, ForwardCopiesRows) {
-  Context ctx;
+  TestContext ctx;
   const Tensor ids = from_ids(ctx, kIds);
   const Tensor table = normal(ctx, 1, {kVocab, kC}, GetParam());
   Tensor x = nans(ctx, {ids.dim(0), kC}, GetParam());
@@ -27,7 +28,7 @@ TEST_P(Embedding, ForwardCopiesRows) {
 }
 
 TEST_P(Embedding, BackwardSumsTheRowsOfEachId) {
-  Context ctx;
+  TestContext ctx;
   const Tensor ids = from_ids(ctx, kIds);
   const Tensor dx = normal(ctx, 2, {ids.dim(0), kC}, GetParam());
   const std::vector<double> dx_values = to_f64(ctx, dx);
@@ -48,7 +49,7 @@ TEST_P(Embedding, BackwardSumsTheRowsOfEachId) {
 }
 
 TEST_P(Embedding, AddingPieceByPieceGivesTheSameBits) {
-  Context ctx;
+  TestContext ctx;
   const Tensor ids = from_ids(ctx, kIds);
   const Tensor dx = normal(ctx, 3, {ids.dim(0), kC}, GetParam());
   Tensor whole = nans(ctx, {kVocab, kC}, GetParam());
@@ -62,8 +63,30 @@ TEST_P(Embedding, AddingPieceByPieceGivesTheSameBits) {
   EXPECT_TRUE(same_bits(ctx, pieces, whole));
 }
 
+// Of one id there are many rows: more than any part of the work takes at once.
+TEST_P(Embedding, BackwardAddsInTheOrderOfTheRows) {
+  constexpr int64_t kRows = 1100, kWidth = 3;
+  TestContext ctx;
+  Generator rng(4);
+  std::vector<int64_t> labels(kRows, 5);
+  for (std::size_t t = 0; t < labels.size(); t += 2) {
+    labels[t] = static_cast<int64_t>(rng() % kVocab);
+  }
+  const Tensor dx = normal(ctx, rng, {kRows, kWidth}, GetParam());
+  const std::vector<double> dx_values = to_f64(ctx, dx);
+  std::vector<double> expected(kVocab * kWidth, 0);
+  for (int64_t i = 0; i < kRows * kWidth; ++i) {
+    double& sum = expected[labels[i / kWidth] * kWidth + i % kWidth];
+    sum += dx_values[i];
+    if (GetParam() == DType::kF32) sum = static_cast<float>(sum);
+  }
+  Tensor dtable = nans(ctx, {kVocab, kWidth}, GetParam());
+  embedding_backward(ctx, from_ids(ctx, labels), dx, dtable, Write::kOverwrite);
+  EXPECT_TRUE(close(ctx, dtable, expected, 0));
+}
+
 TEST_P(Embedding, ThreadsDoNotChangeBits) {
-  Context ctx;
+  TestContext ctx;
   const Tensor ids = from_ids(ctx, kIds);
   const Tensor table = normal(ctx, 1, {kVocab, kC}, GetParam());
   const Tensor dx = normal(ctx, 2, {ids.dim(0), kC}, GetParam());
@@ -80,7 +103,7 @@ INSTANTIATE_TEST_SUITE_P(Types, Embedding,
                          ::testing::Values(DType::kF32, DType::kF64));
 
 TEST(EmbeddingArguments, AreChecked) {
-  Context ctx;
+  TestContext ctx;
   const Tensor table = filled(ctx, 1, {5, 2}, DType::kF32);
   Tensor x = nans(ctx, {3, 2}, DType::kF32);
   EXPECT_THAT([&] { embedding_forward(ctx, from_ids(ctx, {1}), table, x); },

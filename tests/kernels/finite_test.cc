@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "tests/kernels/kernel_test.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -10,7 +11,7 @@ namespace {
 using namespace timepipe::testing;
 
 TEST(AllFinite, SeesOneThatIsNotWhereverItIs) {
-  Context ctx;
+  TestContext ctx;
   constexpr int64_t kElements = 70'000;
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   for (const DType dtype : {DType::kF32, DType::kF64}) {
@@ -27,7 +28,7 @@ TEST(AllFinite, SeesOneThatIsNotWhereverItIs) {
 }
 
 TEST(AllFinite, TakesTheLargestAndTheEmpty) {
-  Context ctx;
+  TestContext ctx;
   EXPECT_TRUE(all_finite(
       ctx, filled(ctx, std::numeric_limits<double>::max(), {3}, DType::kF64)));
   EXPECT_TRUE(all_finite(ctx, Tensor()));

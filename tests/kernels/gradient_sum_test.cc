@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "tests/kernels/kernel_test.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -34,7 +35,7 @@ struct Sum {
 
 // The sum of numbers that go into one element.
 double sum_of(DType dtype, const std::vector<double>& addends) {
-  Context ctx;
+  TestContext ctx;
   Sum sum(ctx, dtype, 1);
   for (const double addend : addends) {
     sum.add(ctx, filled(ctx, addend, {1}, dtype));
@@ -71,7 +72,7 @@ class GradientSumKernel : public ::testing::TestWithParam<DType> {
     return sum;
   }
 
-  Context ctx_;
+  TestContext ctx_;
   DType dtype_ = GetParam();
 };
 
@@ -191,7 +192,7 @@ TEST(GradientSumF32, AddsExactlyWhatIsAMultipleOfItsUnit) {
 }
 
 TEST(GradientSumArguments, AreChecked) {
-  Context ctx;
+  TestContext ctx;
   Sum f32(ctx, DType::kF32, 4), f64(ctx, DType::kF64, 4);
   const Tensor g = filled(ctx, 1, {4}, DType::kF32);
   EXPECT_THAT([&] { f32.add(ctx, g, 1); }, refuses("offset: 1"));

@@ -2,6 +2,7 @@
 
 #include "tests/kernels/kernel_test.h"
 #include "tests/kernels/norm_operands.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -41,7 +42,7 @@ class LayerNorm : public ::testing::TestWithParam<Case> {};
 
 TEST_P(LayerNorm, ForwardAgreesWithTheDefinition) {
   const auto& [dtype, shape] = GetParam();
-  Context ctx;
+  TestContext ctx;
   NormOperands o(ctx, shape[0], shape[1], dtype, 7);
 
   forward(ctx, o);
@@ -59,10 +60,11 @@ TEST_P(LayerNorm, ForwardAgreesWithTheDefinition) {
 INSTANTIATE_TEST_SUITE_P(Shapes, LayerNorm,
                          Combine(Values(DType::kF32, DType::kF64),
                                  Values(Shape{3, 7}, Shape{1, 17}, Shape{5, 64},
-                                        Shape{2, 100}, Shape{0, 17})));
+                                        Shape{2, 100}, Shape{2, 1030},
+                                        Shape{0, 17})));
 
 TEST(LayerNormForward, SurvivesAMeanFarFromZero) {
-  Context ctx;
+  TestContext ctx;
   const int64_t C = 96;
   NormOperands o(ctx, 1, C, DType::kF32, 8);
   o.x = generate(ctx, {1, C}, DType::kF32,
@@ -75,7 +77,7 @@ TEST(LayerNormForward, SurvivesAMeanFarFromZero) {
 
 TEST(LayerNormBackward, AgreesWithFiniteDifferences) {
   for (const auto& [N, C] : {std::pair{1, 7}, {3, 17}}) {
-    Context ctx;
+    TestContext ctx;
     NormOperands o(ctx, N, C, DType::kF64, 10);
     const auto objective = [&] {
       forward(ctx, o);
@@ -89,8 +91,22 @@ TEST(LayerNormBackward, AgreesWithFiniteDifferences) {
   }
 }
 
+TEST(LayerNormBackward, OfBothTypesAgree) {
+  for (const int64_t C : {7, 1030}) {
+    TestContext ctx;
+    NormOperands o(ctx, 70, C, DType::kF32, 12), exact = o.in_f64(ctx);
+    for (NormOperands* each : {&o, &exact}) {
+      forward(ctx, *each);
+      backward(ctx, *each);
+    }
+    EXPECT_TRUE(close(ctx, o.dx, exact.dx, rounding(DType::kF32, 6)));
+    EXPECT_TRUE(close(ctx, o.dw, exact.dw, rounding(DType::kF32, 70)));
+    EXPECT_TRUE(close(ctx, o.db, exact.db, rounding(DType::kF32, 70)));
+  }
+}
+
 TEST(LayerNormThreads, DoNotChangeBits) {
-  Context ctx;
+  TestContext ctx;
   NormOperands o(ctx, 17, 130, DType::kF32, 11);
   EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     o.clear(ctx);
@@ -101,7 +117,7 @@ TEST(LayerNormThreads, DoNotChangeBits) {
 }
 
 TEST(LayerNormArguments, AreChecked) {
-  Context ctx;
+  TestContext ctx;
   const Tensor x = filled(ctx, 1, {2, 3}, DType::kF32);
   const Tensor w = filled(ctx, 1, {3}, DType::kF32);
   const Tensor b64 = filled(ctx, 1, {3}, DType::kF64);

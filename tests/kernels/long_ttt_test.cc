@@ -53,8 +53,9 @@ TEST_F(LongScan, ManyRows) {
                 tok = given({kBatch}), ln_w = given({kHeads, D}),
                 ln_b = given({kHeads, D}), start = given(state);
   const auto kept_for = [&](int64_t tokens) {
-    return nans(ctx, {ttt_scan_kept_elements(shape, rows_of_one(tokens))},
-                DType::kF32);
+    return nans(
+        ctx, {ttt_scan_kept_elements(ctx.device(), shape, rows_of_one(tokens))},
+        DType::kF32);
   };
   Operand y = output(rows, x), state_out = sums(state);
   Operand kept{kept_for(rows.few()), kept_for(rows.size())};
@@ -84,7 +85,7 @@ TEST_F(LongScan, ManyRows) {
                    xq.*part, xk.*part, xv.*part, lr.*part, tok.*part,
                    ln_w.*part, ln_b.*part, kept.*part, dx.*part},
                   {dy.*part, dx.*part, dx.*part, dx.*part, dlr.*part,
-                   dtok.*part, dln_w.*part, dln_b.*part},
+                   dtok.*part, dln_w.*part, dln_b.*part, Tensor{}},
                   start.*part, dstate_out.*part, dstate_in.*part, dstart.*part);
   }
 

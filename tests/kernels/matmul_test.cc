@@ -3,6 +3,7 @@
 #include <string>
 
 #include "tests/kernels/kernel_test.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -41,7 +42,7 @@ class Matmul : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Matmul, AgreesWithTheDefinition) {
   const auto& [form, dtype, s] = GetParam();
-  Context ctx;
+  TestContext ctx;
   Generator rng(7);
   const Tensor a = normal(ctx, rng, shape_of_a(form, s), dtype);
   const Tensor b = normal(ctx, rng, shape_of_b(form, s), dtype);
@@ -56,7 +57,7 @@ TEST_P(Matmul, AgreesWithTheDefinition) {
 
 TEST_P(Matmul, AddsToWhatIsThere) {
   const auto& [form, dtype, s] = GetParam();
-  Context ctx;
+  TestContext ctx;
   Generator rng(8);
   const Tensor a = normal(ctx, rng, shape_of_a(form, s), dtype);
   const Tensor b = normal(ctx, rng, shape_of_b(form, s), dtype);
@@ -86,7 +87,7 @@ class MatmulThreads : public ::testing::TestWithParam<ThreadCase> {};
 
 TEST_P(MatmulThreads, DoNotChangeBits) {
   const auto& [form, dtype, s] = GetParam();
-  Context ctx;
+  TestContext ctx;
   Generator rng(9);
   const Tensor a = normal(ctx, rng, shape_of_a(form, s), dtype);
   const Tensor b = normal(ctx, rng, shape_of_b(form, s), dtype);
@@ -115,7 +116,7 @@ INSTANTIATE_TEST_SUITE_P(
                       ThreadCase{Form::kNN, DType::kF64, {130, 200, 65}}));
 
 TEST(MatmulTeams, OfOneThreadDoNotChangeBits) {
-  Context ctx;
+  TestContext ctx;
   const Tensor a = normal(ctx, 1, {4096, 64}, DType::kF32);
   const Tensor b = normal(ctx, 2, {4096, 64}, DType::kF32);
   Tensor expected = nans(ctx, {64, 64}, DType::kF32);
@@ -130,7 +131,7 @@ TEST(MatmulTeams, OfOneThreadDoNotChangeBits) {
 }
 
 TEST(MatmulArguments, AreChecked) {
-  Context ctx;
+  TestContext ctx;
   const Tensor a = filled(ctx, 1, {2, 3}, DType::kF32);
   const Tensor b = filled(ctx, 1, {4, 3}, DType::kF32);
   const Tensor b64 = filled(ctx, 1, {4, 3}, DType::kF64);

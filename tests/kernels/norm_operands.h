@@ -16,6 +16,15 @@ struct NormOperands {
     dy = normal(ctx, rng, {N, C}, dtype);
     clear(ctx);
   }
+  // The same operands in f64, with outputs of their own.
+  NormOperands in_f64(Context& ctx) const {
+    NormOperands o = *this;
+    for (Tensor* t : {&o.x, &o.w, &o.b, &o.dy}) {
+      *t = from_f64(ctx, to_f64(ctx, *t), t->shape(), DType::kF64);
+    }
+    o.clear(ctx);
+    return o;
+  }
   void clear(Context& ctx) {
     const int64_t N = x.dim(0), C = x.dim(1);
     for (Tensor* t : {&y, &dx}) *t = nans(ctx, {N, C}, x.dtype());

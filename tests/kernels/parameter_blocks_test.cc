@@ -4,6 +4,7 @@
 
 #include "tests/kernels/kernel_test.h"
 #include "tests/support/five_blocks.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -19,19 +20,27 @@ Tensor hashes_of(Context& ctx, const ParameterLayout& layout, int64_t first,
   return hashes;
 }
 
+// By the library.
+std::vector<int64_t> hashes_expected(Context& ctx,
+                                     const ParameterLayout& layout,
+                                     const Tensor& flat) {
+  std::vector<int64_t> expected;
+  for (int64_t i = 0; i < layout.num_blocks(); ++i) {
+    const ParameterBlock b = layout.block(i);
+    const HostArray block =
+        download(ctx, flat.slice(b.offset, b.offset + b.count));
+    expected.push_back(static_cast<int64_t>(
+        XXH64(block.bytes().data(), block.bytes().size(), 0)));
+  }
+  return expected;
+}
+
 TEST(BlockHashes, AreXxh64OfTheBlocksBytes) {
-  Context ctx;
+  TestContext ctx;
   const ParameterLayout layout = five_blocks();
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     const Tensor flat = normal(ctx, 1, {layout.numel()}, dtype);
-    std::vector<int64_t> expected;
-    for (int64_t i = 0; i < layout.num_blocks(); ++i) {
-      const ParameterBlock b = layout.block(i);
-      const HostArray block =
-          download(ctx, flat.slice(b.offset, b.offset + b.count));
-      expected.push_back(static_cast<int64_t>(
-          XXH64(block.bytes().data(), block.bytes().size(), 0)));
-    }
+    const std::vector<int64_t> expected = hashes_expected(ctx, layout, flat);
     EXPECT_EQ(to_i64(ctx, hashes_of(ctx, layout, 0, 5, flat)), expected);
     EXPECT_THAT(to_i64(ctx, hashes_of(ctx, layout, 1, 3, flat)),
                 ::testing::ElementsAre(expected[1], expected[2]));
@@ -39,8 +48,23 @@ TEST(BlockHashes, AreXxh64OfTheBlocksBytes) {
   }
 }
 
+TEST(BlockHashes, TakeBlocksOfEveryLength) {
+  TestContext ctx;
+  ParameterLayout layout;
+  for (int64_t n = 1; n <= 70; ++n) layout.add(std::to_string(n), {n});
+  for (const int64_t n : {255, 256, 257, 272, 300}) {
+    layout.add("long" + std::to_string(n), {n});
+  }
+  for (const DType dtype : {DType::kF32, DType::kF64, DType::kBF16}) {
+    const Tensor flat = normal(ctx, 4, {layout.numel()}, dtype);
+    EXPECT_EQ(to_i64(ctx, hashes_of(ctx, layout, 0, 75, flat)),
+              hashes_expected(ctx, layout, flat))
+        << name_of(dtype);
+  }
+}
+
 TEST(BlockHashes, SeeOneBitButNotThePadding) {
-  Context ctx;
+  TestContext ctx;
   const ParameterStore store(ctx, five_blocks(), DType::kF32);
   const auto hashes = [&] {
     return to_i64(ctx, hashes_of(ctx, store.layout(), 0, 5, store.flat()));
@@ -53,7 +77,7 @@ TEST(BlockHashes, SeeOneBitButNotThePadding) {
 }
 
 TEST(BlockSquareSums, AreThoseOfEachBlockOfAShard) {
-  Context ctx;
+  TestContext ctx;
   const ParameterLayout layout = five_blocks();
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     const Tensor flat = normal(ctx, 2, {layout.numel()}, dtype);
@@ -76,7 +100,7 @@ TEST(BlockSquareSums, AreThoseOfEachBlockOfAShard) {
 }
 
 TEST(ParameterBlocks, ThreadsDoNotChangeBits) {
-  Context ctx;
+  TestContext ctx;
   const ParameterLayout layout = five_blocks();
   const Tensor flat = normal(ctx, 3, {layout.numel()}, DType::kF32);
   EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
@@ -87,7 +111,7 @@ TEST(ParameterBlocks, ThreadsDoNotChangeBits) {
 }
 
 TEST(ParameterBlocks, ArgumentsAreChecked) {
-  Context ctx;
+  TestContext ctx;
   const ParameterLayout layout = five_blocks();
   const Tensor flat = ctx.zeros({layout.numel()}, DType::kF32);
   Tensor sums = nans(ctx, {5}, DType::kF64);

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/elementary.h"
 #include "tests/kernels/kernel_test.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -28,14 +29,16 @@ double gelu_product(double x, double g) {
 
 TEST_P(Pointwise, ForwardsAgreeWithTheDefinitions) {
   const auto& [dtype, shape] = GetParam();
-  Context ctx;
+  TestContext ctx;
   Generator rng(1);
   const Tensor a = normal(ctx, rng, shape, dtype, 3);
   const Tensor b = normal(ctx, rng, shape, dtype, 3);
   Tensor sum = clone(ctx, b);
   Tensor swiglu = nans(ctx, shape, dtype), gate = nans(ctx, shape, dtype);
+  Tensor rounded = nans(ctx, shape, dtype);
 
   add(ctx, a, sum);
+  round(ctx, a, rounded);
   swiglu_forward(ctx, a, b, swiglu);
   gelu_gate_forward(ctx, a, b, gate);
 
@@ -47,6 +50,7 @@ TEST_P(Pointwise, ForwardsAgreeWithTheDefinitions) {
     expected_swiglu[i] = silu_product(av[i], bv[i]);
     expected_gate[i] = gelu_product(av[i], bv[i]);
   }
+  EXPECT_TRUE(same_bits(ctx, rounded, a));  // in its own type
   EXPECT_TRUE(close(ctx, sum, expected_sum, rounding(dtype, 1)));
   EXPECT_TRUE(close(ctx, swiglu, expected_swiglu, rounding(dtype, 4)));
   EXPECT_TRUE(close(ctx, gate, expected_gate, rounding(dtype, 4)));
@@ -55,7 +59,7 @@ TEST_P(Pointwise, ForwardsAgreeWithTheDefinitions) {
 TEST_P(Pointwise, BackwardsOfBothTypesAgree) {
   const auto& [dtype, shape] = GetParam();
   for (const Backward backward : {swiglu_backward, gelu_gate_backward}) {
-    Context ctx;
+    TestContext ctx;
     Generator rng(2);
     const Tensor dy = normal(ctx, rng, shape, dtype);
     const Tensor a = normal(ctx, rng, shape, dtype, 3);
@@ -79,7 +83,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Pointwise,
                                         Shape{0, 3})));
 
 void check_backward(Forward forward, Backward backward) {
-  Context ctx;
+  TestContext ctx;
   Generator rng(3);
   const Shape shape = {7, 5};
   const Tensor a = normal(ctx, rng, shape, DType::kF64, 2);
@@ -101,7 +105,7 @@ TEST(PointwiseBackward, AgreesWithFiniteDifferences) {
 }
 
 TEST(PointwiseBackward, IsFiniteFarOut) {
-  Context ctx;
+  TestContext ctx;
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     const Tensor far = from_f64(ctx, {-200, 200, -1e4, 1e4}, {4}, dtype);
     const Tensor ones = filled(ctx, 1, {4}, dtype);
@@ -141,7 +145,7 @@ TEST(Exponential, KnowsTheEndsOfTheRange) {
 }
 
 TEST(PointwiseThreads, DoNotChangeBits) {
-  Context ctx;
+  TestContext ctx;
   const Shape shape = {130, 100};
   const Tensor a = normal(ctx, 4, shape, DType::kF32);
   const Tensor b = normal(ctx, 5, shape, DType::kF32);
@@ -159,7 +163,7 @@ TEST(PointwiseThreads, DoNotChangeBits) {
 }
 
 TEST(PointwiseArguments, AreChecked) {
-  Context ctx;
+  TestContext ctx;
   const Tensor a = filled(ctx, 1, {2, 3}, DType::kF32);
   const Tensor flat = filled(ctx, 1, {6}, DType::kF32);
   Tensor y = nans(ctx, {2, 3}, DType::kF32),

@@ -2,6 +2,7 @@
 
 #include "tests/kernels/kernel_test.h"
 #include "tests/kernels/norm_operands.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -41,7 +42,7 @@ class RmsNorm : public ::testing::TestWithParam<Case> {};
 
 TEST_P(RmsNorm, ForwardAgreesWithTheDefinition) {
   const auto& [dtype, shape] = GetParam();
-  Context ctx;
+  TestContext ctx;
   NormOperands o(ctx, shape[0], shape[1], dtype, 7);
 
   forward(ctx, o);
@@ -61,7 +62,7 @@ TEST_P(RmsNorm, ForwardAgreesWithTheDefinition) {
 TEST_P(RmsNorm, BackwardAddsWhereAsked) {
   const auto& [dtype, shape] = GetParam();
   const int64_t N = shape[0], C = shape[1];
-  Context ctx;
+  TestContext ctx;
   NormOperands o(ctx, N, C, dtype, 9);
   forward(ctx, o);
   const Tensor dx = normal(ctx, 1, {N, C}, dtype);
@@ -84,11 +85,12 @@ TEST_P(RmsNorm, BackwardAddsWhereAsked) {
 INSTANTIATE_TEST_SUITE_P(Shapes, RmsNorm,
                          Combine(Values(DType::kF32, DType::kF64),
                                  Values(Shape{1, 1}, Shape{3, 7}, Shape{5, 64},
-                                        Shape{2, 100}, Shape{0, 17})));
+                                        Shape{2, 100}, Shape{2, 1030},
+                                        Shape{0, 17})));
 
 TEST(RmsNormBackward, AgreesWithFiniteDifferences) {
-  for (const auto& [N, C] : {std::pair{1, 1}, {3, 7}, {2, 17}}) {
-    Context ctx;
+  for (const auto& [N, C] : {std::pair{1, 1}, {3, 7}, {2, 17}, {1, 1030}}) {
+    TestContext ctx;
     NormOperands o(ctx, N, C, DType::kF64, 10);
     const auto objective = [&] {
       forward(ctx, o);
@@ -101,8 +103,21 @@ TEST(RmsNormBackward, AgreesWithFiniteDifferences) {
   }
 }
 
+TEST(RmsNormBackward, OfBothTypesAgree) {
+  for (const int64_t C : {7, 1030}) {
+    TestContext ctx;
+    NormOperands o(ctx, 70, C, DType::kF32, 12), exact = o.in_f64(ctx);
+    for (NormOperands* each : {&o, &exact}) {
+      forward(ctx, *each);
+      backward(ctx, *each);
+    }
+    EXPECT_TRUE(close(ctx, o.dx, exact.dx, rounding(DType::kF32, 4)));
+    EXPECT_TRUE(close(ctx, o.dw, exact.dw, rounding(DType::kF32, 70)));
+  }
+}
+
 TEST(RmsNormThreads, DoNotChangeBits) {
-  Context ctx;
+  TestContext ctx;
   NormOperands o(ctx, 17, 130, DType::kF32, 11);
   EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     o.clear(ctx);
@@ -113,7 +128,7 @@ TEST(RmsNormThreads, DoNotChangeBits) {
 }
 
 TEST(RmsNormArguments, AreChecked) {
-  Context ctx;
+  TestContext ctx;
   const Tensor x = filled(ctx, 1, {2, 3}, DType::kF32);
   const Tensor w = filled(ctx, 1, {3}, DType::kF32);
   Tensor y = nans(ctx, {2, 3}, DType::kF32), rstd = nans(ctx, {2}, y.dtype());

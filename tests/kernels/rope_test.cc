@@ -3,6 +3,7 @@
 #include <complex>
 
 #include "tests/kernels/kernel_test.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -35,7 +36,7 @@ class Rope : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Rope, AgreesWithTheDefinition) {
   const auto& [dtype, s] = GetParam();
-  Context ctx;
+  TestContext ctx;
   Tensor x = normal(ctx, 1, {s.rows, s.heads * s.head_size}, dtype);
   const std::vector<double> expected = reference(to_f64(ctx, x), s);
   rope(ctx, Rotation::kForward, s.heads, s.mini_batch, kTheta, x);
@@ -44,7 +45,7 @@ TEST_P(Rope, AgreesWithTheDefinition) {
 
 TEST_P(Rope, BackwardTurnsBack) {
   const auto& [dtype, s] = GetParam();
-  Context ctx;
+  TestContext ctx;
   Tensor x = normal(ctx, 2, {s.rows, s.heads * s.head_size}, dtype);
   const std::vector<double> before = to_f64(ctx, x);
   rope(ctx, Rotation::kForward, s.heads, s.mini_batch, kTheta, x);
@@ -55,7 +56,7 @@ TEST_P(Rope, BackwardTurnsBack) {
 // Rows from any place on are turned as those of the whole.
 TEST_P(Rope, GoesOnFromAPlaceInTheMiniBatch) {
   const auto& [dtype, s] = GetParam();
-  Context ctx;
+  TestContext ctx;
   Tensor whole = normal(ctx, 1, {s.rows, s.heads * s.head_size}, dtype);
   for (int64_t first = 0; first < s.rows; ++first) {
     const Tensor before = clone(ctx, whole);
@@ -75,7 +76,7 @@ INSTANTIATE_TEST_SUITE_P(
                    Sizes{3, 1, 10, 8}, Sizes{0, 2, 4, 4})));
 
 TEST(RopeBackward, AgreesWithFiniteDifferences) {
-  Context ctx;
+  TestContext ctx;
   const Tensor x = normal(ctx, 3, {7, 12}, DType::kF64);
   const Tensor dy = normal(ctx, 4, {7, 12}, DType::kF64);
   Tensor dx = clone(ctx, dy);
@@ -89,7 +90,7 @@ TEST(RopeBackward, AgreesWithFiniteDifferences) {
 }
 
 TEST(RopeThreads, DoNotChangeBits) {
-  Context ctx;
+  TestContext ctx;
   const Tensor x = normal(ctx, 5, {37, 64}, DType::kF32);
   EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] {
     Tensor y = clone(ctx, x);
@@ -99,7 +100,7 @@ TEST(RopeThreads, DoNotChangeBits) {
 }
 
 TEST(RopeArguments, AreChecked) {
-  Context ctx;
+  TestContext ctx;
   Tensor x = filled(ctx, 1, {2, 6}, DType::kF32);
   EXPECT_THAT([&] { rope(ctx, Rotation::kForward, 2, 4, kTheta, x); },
               refuses("x: shape [2,6]"));

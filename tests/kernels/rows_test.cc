@@ -1,6 +1,7 @@
 #include "kernels/rows.h"
 
 #include "tests/kernels/kernel_test.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -8,7 +9,7 @@ namespace {
 using namespace timepipe::testing;
 
 TEST(PushRows, KeepsTheLastRowsOfBoth) {
-  Context ctx;
+  TestContext ctx;
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     const Tensor before = normal(ctx, 1, {3, 5}, dtype);
     for (const int64_t rows : {0, 1, 2, 3, 7}) {
@@ -25,7 +26,7 @@ TEST(PushRows, KeepsTheLastRowsOfBoth) {
 // Sequences side by side, with rows of padding between.
 TEST(PushRows, OfMembersAreThoseOfEach) {
   const ChunkRows rows{.members = 3, .tokens = 5, .stride = 8};
-  Context ctx;
+  TestContext ctx;
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     const Tensor x = normal(ctx, 2, {rows.count(), 2}, dtype);
     for (const int64_t n : {2, 7}) {
@@ -42,7 +43,7 @@ TEST(PushRows, OfMembersAreThoseOfEach) {
 }
 
 TEST(PushRowsBackward, AddsToTheLastRowsOfEachMember) {
-  Context ctx;
+  TestContext ctx;
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     const ChunkRows rows{.members = 2, .tokens = 3, .stride = 4};
     const Tensor dhalo = from_f64(ctx, {1, 2, 3, 4}, {4, 1}, dtype);
@@ -53,14 +54,14 @@ TEST(PushRowsBackward, AddsToTheLastRowsOfEachMember) {
 }
 
 TEST(PushRows, OfNoneKeepsNothing) {
-  Context ctx;
+  TestContext ctx;
   Tensor halo = ctx.zeros({0, 5}, DType::kF32);
   push_rows(ctx, normal(ctx, 1, {2, 5}, DType::kF32), rows_of_one(2), halo);
   EXPECT_EQ(halo.shape(), (Shape{0, 5}));
 }
 
 TEST(TakeElements, TakesThemInTheOrderOfTheIndex) {
-  Context ctx;
+  TestContext ctx;
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     const Tensor from = from_f64(ctx, {5, 6, 7, 8}, {4}, dtype);
     Tensor to = nans(ctx, {5}, dtype);
@@ -72,7 +73,7 @@ TEST(TakeElements, TakesThemInTheOrderOfTheIndex) {
 }
 
 TEST(RowsArguments, AreChecked) {
-  Context ctx;
+  TestContext ctx;
   const Tensor x = filled(ctx, 1, {4, 5}, DType::kF32);
   Tensor narrow = filled(ctx, 1, {3, 4}, DType::kF32);
   Tensor wide = filled(ctx, 1, {3, 5}, DType::kF64);

@@ -1,8 +1,10 @@
 #include "kernels/step_verdict.h"
 
+#include <cmath>
 #include <limits>
 
 #include "tests/kernels/kernel_test.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
@@ -14,7 +16,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 StepVerdict verdict_of(const std::vector<double>& losses,
                        const std::vector<double>& squares,
                        const std::vector<int64_t>& refused, double clip_norm) {
-  Context ctx;
+  TestContext ctx;
   const auto numbers = [&](const std::vector<double>& values) {
     return from_f64(ctx, values, {std::ssize(values)}, DType::kF64);
   };
@@ -35,6 +37,23 @@ TEST(StepVerdict, AddsInTheOrderOfItsInputs) {
   EXPECT_EQ(plain.grad_norm, 5);
   EXPECT_EQ(plain.factor, 1);
   EXPECT_EQ(plain.finite, 1);
+}
+
+TEST(StepVerdict, AddsManyInTheirOrderToo) {
+  Generator rng(1);
+  for (const int n : {255, 256, 257, 1000}) {
+    std::vector<double> losses, squares;
+    double loss = 0, square = 0;
+    for (int i = 0; i < n; ++i) {
+      losses.push_back(std::exp(20 * normal(rng)));
+      squares.push_back(std::exp(20 * normal(rng)));
+      loss += losses.back();
+      square += squares.back();
+    }
+    const StepVerdict verdict = verdict_of(losses, squares, {0}, 0);
+    EXPECT_EQ(verdict.loss, loss) << n;
+    EXPECT_EQ(verdict.grad_norm, std::sqrt(square)) << n;
+  }
 }
 
 TEST(StepVerdict, ClipsFromTheNormAskedOn) {
@@ -59,7 +78,7 @@ TEST(StepVerdict, IsNotFiniteIfAnythingIsNot) {
 }
 
 TEST(StepVerdict, ArgumentsAreChecked) {
-  Context ctx;
+  TestContext ctx;
   const Tensor numbers = filled(ctx, 1, {2}, DType::kF64);
   const Tensor ids = from_ids(ctx, {0});
   Tensor verdict = nans(ctx, {kVerdictSize}, DType::kF64);

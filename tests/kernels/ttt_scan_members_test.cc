@@ -1,6 +1,7 @@
 #include <vector>
 
 #include "tests/kernels/ttt_scan_problem.h"
+#include "tests/support/test_device.h"
 #include "tests/support/threads.h"
 
 // The scan of several sequences side by side.
@@ -26,7 +27,7 @@ ScanProblem of_members(Context& ctx, InnerModel inner) {
 }
 
 TEST_P(TttScanMembers, EqualSeparateRuns) {
-  Context ctx;
+  TestContext ctx;
   const ScanProblem all = of_members(ctx, GetParam());
   const ScanOutputs out = run_forward(ctx, all);
   const ScanGradients d = run_backward(ctx, all, out);
@@ -75,7 +76,7 @@ TEST_P(TttScanMembers, EqualSeparateRuns) {
 }
 
 TEST_P(TttScanMembers, HaveTheSameBitsOnAnyThreads) {
-  Context ctx;
+  TestContext ctx;
   const ScanProblem p = of_members(ctx, GetParam());
   EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] { return run_both(ctx, p); }));
 }

@@ -44,7 +44,7 @@ struct ScanOutputs {
   std::vector<Tensor> all() const { return {y, state_out, kept}; }
 };
 
-// NaN-filled: what is left unwritten shows.
+// NaN-filled: what is passed unwritten shows.
 inline Tensor nans_like(Context& ctx, const Tensor& t) {
   return nans(ctx, t.shape(), t.dtype());
 }
@@ -76,14 +76,17 @@ struct ScanGradients : InputGradients {
   ScanGradients(Context& ctx, const ScanProblem& p)
       : InputGradients(ctx, p),
         dstate_in(nans(ctx, {p.members * p.shape.state_size()}, p.lr.dtype())),
-        dstart(nans_like(ctx, p.start)) {}
+        dstart(nans_like(ctx, p.start)),
+        passed(nans(ctx,
+                    {ttt_scan_passed_elements(ctx.device(), p.shape, p.rows())},
+                    p.lr.dtype())) {}
   TttScanGradients of(const ScanProblem& p) const {
-    return {p.dy, dxq, dxk, dxv, dlr, dtok, dln_w, dln_b};
+    return {p.dy, dxq, dxk, dxv, dlr, dtok, dln_w, dln_b, passed};
   }
   std::vector<Tensor> all() const {
     return {dxq, dxk, dxv, dlr, dtok, dln_w, dln_b, dstate_in, dstart};
   }
-  Tensor dstate_in, dstart;
+  Tensor dstate_in, dstart, passed;
 };
 
 inline ScanProblem random_problem(Context& ctx, const TttShape& shape,
@@ -127,7 +130,8 @@ inline ScanOutputs run_forward(Context& ctx, const ScanProblem& p) {
   const int64_t size = p.shape.state_size();
   ScanOutputs out{
       nans(ctx, p.xq.shape(), dtype), nans(ctx, {p.members * size}, dtype),
-      nans(ctx, {ttt_scan_kept_elements(p.shape, p.rows())}, dtype)};
+      nans(ctx, {ttt_scan_kept_elements(ctx.device(), p.shape, p.rows())},
+           dtype)};
   forward_into(ctx, p, out);
   return out;
 }

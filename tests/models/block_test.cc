@@ -15,6 +15,7 @@
 #include "models/build.h"
 #include "tests/models/model_cases.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/test_device.h"
 #include "tests/support/threads.h"
 
 // One block on one chunk, with everything that may cross its borders: finite
@@ -32,6 +33,7 @@ using testing::ModelOptions;
 using testing::nans;
 using testing::normal;
 using testing::same_bits;
+using testing::TestContext;
 
 constexpr DType kF64 = DType::kF64;
 
@@ -181,7 +183,7 @@ class BlockOnChunk {
   }
 
   const testing::Threads one_thread_{1};
-  Context ctx_;
+  TestContext ctx_;
   ModelConfig config_;
   std::optional<Block> block_;
   std::optional<ParameterStore> weights_;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/models/model_runs.h"
+#include "tests/support/test_device.h"
 #include "tests/support/throws.h"
 
 // Borders of chunks where little is left of what crosses them: convolutions
@@ -21,6 +22,7 @@ using testing::ModelResult;
 using testing::ModelRun;
 using testing::Observations;
 using testing::same_bits;
+using testing::TestContext;
 using testing::throws;
 
 constexpr int64_t kChunk = 4, kAllHot = 1000;
@@ -172,7 +174,7 @@ class Halo : public ::testing::Test {
                  .batch = {testing::pack(rng, {{0, tokens, true}}, tokens)},
                  .train = in_chunks(chunk_tokens)};
     run.batch[0].hands_on = hands_on;
-    Context ctx;
+    TestContext ctx;
     LanguageModel(ctx, config, DType::kF64)
         .set_batch(ctx, testing::chunks_of(run));
   }

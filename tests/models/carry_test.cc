@@ -7,6 +7,7 @@
 
 #include "tests/models/model_runs.h"
 #include "tests/support/sequences.h"
+#include "tests/support/test_device.h"
 
 // Sequences that go on, in the next step, with the state that they left.
 
@@ -19,6 +20,7 @@ using testing::ModelOptions;
 using testing::ModelResult;
 using testing::ModelRun;
 using testing::parameters_of;
+using testing::TestContext;
 using testing::values_of;
 
 constexpr int64_t kCut = 24;  // tokens of the first step, three chunks of 8
@@ -81,7 +83,7 @@ class CarryTest : public ::testing::TestWithParam<ModelOptions> {
     std::vector<Steps> steps(static_cast<std::size_t>(ranks));
     run_thread_ranks(ranks, [&](Communicator& world) {
       const testing::Threads one_thread(1);
-      Context ctx;
+      TestContext ctx;
       const ModelConfig& config = two.whole.config;
       Trainer trainer(ctx, world, config, two.train(hot_rounds), parallel, {});
       testing::randomise(ctx, 3, trainer.model().weights());

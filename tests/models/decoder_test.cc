@@ -12,6 +12,7 @@
 
 #include "tests/models/model_runs.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/test_device.h"
 #include "tests/support/throws.h"
 
 // Reading token by token, in pieces and at once is the model's own forward
@@ -22,6 +23,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using testing::ModelOptions;
+using testing::TestContext;
 using testing::throws;
 
 constexpr int64_t kTokens = 27;  // mini-batches of 4
@@ -32,7 +34,7 @@ std::vector<int64_t> some_ids() {
 }
 
 struct Reader {
-  Context ctx;
+  TestContext ctx;
   LanguageModel model;
   Decoder decoder;
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/models/model_runs.h"
+#include "tests/support/test_device.h"
 
 // Truncated back-propagation: the gradient for which what crosses the border
 // in front of a detached chunk is a constant.
@@ -23,6 +24,7 @@ using testing::ModelOptions;
 using testing::ModelResult;
 using testing::ModelRun;
 using testing::same_bits;
+using testing::TestContext;
 using testing::values_of;
 
 constexpr int64_t kChunk = 4, kAllHot = 1000;
@@ -121,7 +123,7 @@ class DetachTest : public ::testing::TestWithParam<ModelOptions> {
 
 TEST_P(DetachTest, GradientIsThatOfALossWithConstantBorders) {
   const testing::Threads one_thread(1);
-  Context ctx;
+  TestContext ctx;
   const auto world = make_self_communicator();
   const ModelRun run = packed(2);
   Trainer trainer(ctx, *world, run.config, run.train, {}, {});
@@ -187,7 +189,7 @@ TEST_P(DetachTest, RanksAndRecomputationLeaveNoTraceInTheBits) {
 // Chunks on the right of the borders that gradients cross.
 std::vector<std::pair<int, int>> gradient_messages(const ModelRun& run,
                                                    int ranks) {
-  Context ctx;
+  TestContext ctx;
   LanguageModel model(ctx, run.config, DType::kF64);
   ScheduleShape shape = model.schedule_shape();
   shape.ranks = ranks;

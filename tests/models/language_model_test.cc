@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/models/model_runs.h"
+#include "tests/support/test_device.h"
 #include "tests/support/throws.h"
 
 // Whole models over packed documents on one rank: finite differences of the
@@ -22,6 +23,7 @@ using testing::ModelOptions;
 using testing::ModelResult;
 using testing::ModelRun;
 using testing::Observations;
+using testing::TestContext;
 using testing::throws;
 
 class LanguageModelTest
@@ -103,7 +105,7 @@ TEST(LanguageModel, GradientsAreRightForOtherSizes) {
 }
 
 TEST(LanguageModel, NamesIdsAndTargetsOutsideTheVocabulary) {
-  Context ctx;
+  TestContext ctx;
   LanguageModel model(
       ctx, testing::small_model({InnerModel::kLinear, false, true, true}),
       DType::kF64);
@@ -137,7 +139,7 @@ TEST(LanguageModel, NamesIdsAndTargetsOutsideTheVocabulary) {
 }
 
 TEST(LanguageModel, ANewBatchForgetsTheLossesOfTheLast) {
-  Context ctx;
+  TestContext ctx;
   const auto world = make_self_communicator();
   const ModelRun run{.config = testing::small_model(
                          {InnerModel::kLinear, false, false, false}),

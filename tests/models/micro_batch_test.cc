@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/models/model_runs.h"
+#include "tests/support/test_device.h"
 #include "tests/support/throws.h"
 
 // Sequences that run side by side equal sequences that run one after the other,
@@ -108,7 +109,7 @@ TEST(MicroBatchGradient, AgreesWithFiniteDifferences) {
 
 int64_t kernels_of_step(int64_t micro_batch) {
   const auto world = make_self_communicator();
-  Context ctx;
+  TestContext ctx;
   ModelRun run{.config = small_model({InnerModel::kLinear, true, true, true}),
                .batch = Batch(8, packed_batch(7)[0]),
                .train = in_chunks(8)};
@@ -130,7 +131,7 @@ TEST(MicroBatch, RunsOneKernelForAllItsSequences) {
 // An evaluation of fewer sequences takes no other memory.
 TEST(MicroBatch, KeepsItsSlabsForFewerSequences) {
   const auto world = make_self_communicator();
-  Context ctx;
+  TestContext ctx;
   ModelRun run{.config = small_model({InnerModel::kLinear, true, true, true}),
                .batch = uneven_batch(),
                .train = in_chunks(8)};

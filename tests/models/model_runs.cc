@@ -4,6 +4,8 @@
 #include <numeric>
 #include <span>
 
+#include "tests/support/test_device.h"
+
 namespace timepipe::testing {
 
 Observer Observations::observer(Context& ctx, const ProcessGrid& grid,
@@ -114,7 +116,7 @@ ModelResult run_model(const ModelRun& run, Observations* observations) {
   const auto ranks = static_cast<int>(run.parallel.time * run.parallel.data);
   std::vector<ModelResult> results(static_cast<std::size_t>(ranks));
   run_thread_ranks(ranks, [&](Communicator& world) {
-    Context ctx;
+    TestContext ctx;
     results[static_cast<std::size_t>(world.rank())] =
         run_rank(ctx, world, run, observations);
   });
@@ -128,7 +130,7 @@ ForwardLoss::ForwardLoss(Context& ctx, Communicator& world, const ModelRun& run,
                          LanguageModel& model, ChunkProgram& program)
     : ctx_(ctx),
       model_(model),
-      exchange_(make_host_exchange(ctx, world)),
+      exchange_(make_exchange(ctx, world)),
       runner_(ctx, *exchange_, program),
       unused_(ctx, model.weights().layout(), DType::kF64) {
   model.set_batch(ctx, chunks_of(run));
@@ -176,7 +178,7 @@ void expect_gradient(Context& ctx, ParameterStore& weights,
 
 void check_gradient(const ModelRun& run) {
   const Threads one_thread(1);
-  Context ctx;
+  TestContext ctx;
   const auto world = make_self_communicator();
   Trainer trainer(ctx, *world, run.config, run.train, {}, {});
   LanguageModel& model = trainer.model();
@@ -190,7 +192,7 @@ void check_gradient(const ModelRun& run) {
 }
 
 std::vector<Parameter> parameters_of(const ModelConfig& config) {
-  Context ctx;
+  TestContext ctx;
   return LanguageModel(ctx, config, DType::kF64)
       .weights()
       .layout()

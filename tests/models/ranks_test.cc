@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/models/model_runs.h"
+#include "tests/support/test_device.h"
 
 // Losses and gradients have the same bits for any number of ranks and however
 // many chunks are recomputed.
@@ -19,6 +20,7 @@ using testing::ModelResult;
 using testing::ModelRun;
 using testing::Observations;
 using testing::same_bits;
+using testing::TestContext;
 
 constexpr int64_t kAllHot = 1000;
 
@@ -118,7 +120,7 @@ TEST(Ranks, GoFromBatchToBatchOfAnyShape) {
   std::vector<ModelResult> results(batches.size());
   run_thread_ranks(2, [&](Communicator& world) {
     const testing::Threads one_thread(1);
-    Context ctx;
+    TestContext ctx;
     Trainer trainer(ctx, world, run.config, run.train, run.parallel, {});
     run.weights(ctx, trainer.model().weights());
     for (std::size_t i = 0; i < batches.size(); ++i) {

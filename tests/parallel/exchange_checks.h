@@ -23,6 +23,13 @@ struct ExchangeCheck {
   }
 };
 
+// The kinds of exchange for tensors of the tests' device.
+struct ExchangeKind {
+  const char* name;
+  MakeExchange make;
+};
+std::vector<ExchangeKind> exchange_kinds();
+
 void PrintTo(const ExchangeCheck& check, std::ostream* out);
 
 std::vector<ExchangeCheck> exchange_checks();

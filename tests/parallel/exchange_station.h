@@ -12,6 +12,7 @@
 
 #include "parallel/exchange.h"
 #include "runtime/transfer.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe::testing {
 
@@ -22,7 +23,7 @@ struct Station {
   Station(Communicator& comm, MakeExchange make)
       : comm(comm), exchange(make(ctx, comm)) {}
 
-  Context ctx;
+  TestContext ctx;
   Communicator& comm;
   std::unique_ptr<Exchange> exchange;
 

@@ -8,13 +8,16 @@
 
 #include "tests/parallel/exchange_checks.h"
 #include "tests/parallel/message_checks.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::Combine;
 using testing::exchange_checks;
+using testing::exchange_kinds;
 using testing::ExchangeCheck;
+using testing::TestContext;
 using ::testing::TestWithParam;
 using testing::text_thrown;
 using ::testing::Values;
@@ -49,16 +52,16 @@ INSTANTIATE_TEST_SUITE_P(
     });
 
 TEST(ExchangeTest, ACollectiveThatARankNeverEntersIsNamed) {
-  for (const auto make : {make_host_exchange, make_staged_exchange}) {
+  for (const auto& kind : exchange_kinds()) {
     EXPECT_EQ(text_thrown<Blocked>([&] {
                 run_thread_ranks(
                     2,
                     [&](Communicator& comm) {
                       if (comm.rank() == 1) return;
-                      Context ctx;
+                      TestContext ctx;
                       set_current_step(12);
                       Tensor in = ctx.zeros({2}, DType::kI64), out = in;
-                      make(ctx, comm)->reduce_scatter_sum(
+                      kind.make(ctx, comm)->reduce_scatter_sum(
                           in, std::vector<int64_t>{2, 0}, out);
                     },
                     0.1);

@@ -9,6 +9,7 @@
 
 #include "tests/parallel/message_checks.h"
 #include "tests/parallel/schedule_shapes.h"
+#include "tests/support/test_device.h"
 
 // The executor with a program that computes nothing: what goes from rank to
 // rank.
@@ -16,6 +17,7 @@
 namespace timepipe {
 namespace {
 
+using testing::TestContext;
 using testing::text_thrown;
 using Kind = Operation::Kind;
 
@@ -71,12 +73,12 @@ std::vector<CarriedBorders::Entry> carried_into(Context& ctx,
 void run_lists(const ScheduleShape& shape,
                const std::vector<OperationList>& lists) {
   run_thread_ranks(shape.ranks, [&](Communicator& time) {
-    Context ctx;
+    TestContext ctx;
     NoProgram program(shape);
     GradientSum gradients(ctx, ParameterLayout(), DType::kF32);
     CarriedBorders carried;
     carried.set(carried_into(ctx, program, shape, time.rank()));
-    const auto exchange = make_host_exchange(ctx, time);
+    const auto exchange = make_exchange(ctx, time);
     Executor(ctx, *exchange, program, &carried)
         .run(shape, lists[time.rank()], gradients);
   });

@@ -10,6 +10,7 @@
 
 #include "kernels/gradient_sum.h"
 #include "tests/support/tensors.h"
+#include "tests/support/test_device.h"
 #include "tests/support/threads.h"
 #include "tests/support/throws.h"
 
@@ -18,6 +19,7 @@ namespace {
 
 using ::testing::Each;
 using ::testing::HasSubstr;
+using testing::TestContext;
 using testing::throws;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -42,7 +44,7 @@ int64_t refused_of(Context& ctx, const GradientSum& sum) {
 // The sum of `count` times the same number, in one element.
 double multiple(DType dtype, int64_t count, double addend) {
   const testing::Threads one(1);
-  Context ctx;
+  TestContext ctx;
   const ParameterLayout layout = one_parameter(1);
   GradientSum sum(ctx, layout, dtype);
   sum.start(ctx, count);
@@ -54,7 +56,7 @@ double multiple(DType dtype, int64_t count, double addend) {
 
 class GradientSumOf : public ::testing::TestWithParam<DType> {
  protected:
-  Context ctx_;
+  TestContext ctx_;
   DType dtype_ = GetParam();
 };
 
@@ -108,7 +110,7 @@ TEST(GradientSumF64, LowWordCannotWrap) {
 }
 
 TEST(GradientSum, KeepsParametersAndPaddingApart) {
-  Context ctx;
+  TestContext ctx;
   ParameterLayout layout;
   layout.add("a", {3});
   layout.add("b", {2, 2});
@@ -122,7 +124,7 @@ TEST(GradientSum, KeepsParametersAndPaddingApart) {
 }
 
 TEST(GradientSum, TakesNothingOnceItsStepEnded) {
-  Context ctx;
+  TestContext ctx;
   const ParameterLayout layout = one_parameter(1);
   GradientSum sum(ctx, layout, DType::kF32);
   const Tensor one = testing::filled(ctx, 1, {1}, DType::kF32);
@@ -139,7 +141,7 @@ TEST(GradientSum, TakesNothingOnceItsStepEnded) {
 }
 
 TEST(GradientSum, MistakesNameWhatIsWrong) {
-  Context ctx;
+  TestContext ctx;
   const ParameterLayout layout = one_parameter(4);
   GradientSum f32(ctx, layout, DType::kF32), f64(ctx, layout, DType::kF64);
   const Tensor g = ctx.zeros({4}, DType::kF32);

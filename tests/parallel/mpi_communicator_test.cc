@@ -57,7 +57,7 @@ INSTANTIATE_TEST_SUITE_P(
 // To the right neighbour, around the sizes of one and two pieces.
 TEST(MpiCommunicatorTest, MessagesOfAnyNumberOfPiecesArrive) {
   const auto group = world->split(0);
-  Station at(*group, make_host_exchange);
+  Station at(*group, make_exchange);
   std::vector<Expected> expected;
   const int64_t piece = std::min(pieces.message_bytes, int64_t{1} << 20) / 8;
   for (const int64_t size :

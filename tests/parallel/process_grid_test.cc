@@ -6,11 +6,13 @@
 #include <utility>
 
 #include "tests/parallel/message_checks.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
 
 using ::testing::HasSubstr;
+using testing::TestContext;
 using testing::text_thrown;
 
 TEST(ProcessGridTest, TimeRanksAreNeighbours) {
@@ -18,7 +20,7 @@ TEST(ProcessGridTest, TimeRanksAreNeighbours) {
        {std::pair{1, 1}, {2, 1}, {1, 2}, {2, 2}, {3, 2}, {2, 3}, {7, 1}}) {
     const int time_ranks = layout.first, data_ranks = layout.second;
     run_thread_ranks(time_ranks * data_ranks, [&](Communicator& world) {
-      Context ctx;
+      TestContext ctx;
       const ProcessGrid grid(ctx, world, time_ranks, data_ranks);
       EXPECT_EQ(&grid.world, &world);
       EXPECT_EQ(grid.time_ranks, time_ranks);
@@ -33,7 +35,7 @@ TEST(ProcessGridTest, TimeRanksAreNeighbours) {
 
 TEST(ProcessGridTest, MessagesStayInTheirPipeline) {
   run_thread_ranks(6, [](Communicator& world) {
-    Context ctx;
+    TestContext ctx;
     const ProcessGrid grid(ctx, world, 3, 2);
     const auto mine = static_cast<std::byte>(grid.data_rank);
     for (const int peer : testing::other_ranks(*grid.time)) {
@@ -50,7 +52,7 @@ TEST(ProcessGridTest, MessagesStayInTheirPipeline) {
 }
 
 TEST(ProcessGridTest, AnotherNumberOfRanksIsRefused) {
-  Context ctx;
+  TestContext ctx;
   const auto world = make_self_communicator();
   EXPECT_THAT(
       text_thrown<InvalidArgument>([&] { ProcessGrid(ctx, *world, 2, 3); }),

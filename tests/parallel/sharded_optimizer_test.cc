@@ -10,6 +10,7 @@
 #include "runtime/transfer.h"
 #include "tests/parallel/sample_parameters.h"
 #include "tests/support/tensors.h"
+#include "tests/support/test_device.h"
 #include "tests/support/threads.h"
 
 namespace timepipe {
@@ -18,6 +19,7 @@ namespace {
 using testing::sample_layout;
 using testing::sample_shapes;
 using testing::sample_weights;
+using testing::TestContext;
 
 constexpr int64_t kAddends = 7, kSteps = 3;
 
@@ -54,10 +56,10 @@ const double kRates[kSteps] = {0.1, 0.05, 0.02};
 
 Result train_rank(Communicator& world, DType dtype,
                   const OptimizerOptions& options) {
-  Context ctx;
+  TestContext ctx;
   ParameterStore weights = sample_weights(ctx, dtype);
   GradientSum sum(ctx, weights.layout(), dtype);
-  const auto exchange = make_host_exchange(ctx, world);
+  const auto exchange = make_exchange(ctx, world);
   ShardedOptimizer optimizer(ctx, *exchange, weights, options);
   Result result;
   for (int64_t step = 0; step < kSteps; ++step) {
@@ -95,7 +97,7 @@ Result train(int ranks, int num_threads, DType dtype,
 
 // The same in the plainest loops, in double, from the same addends.
 Result train_plainly(DType dtype, const OptimizerOptions& o) {
-  Context ctx;
+  TestContext ctx;
   const ParameterStore weights = sample_weights(ctx, dtype);
   const ParameterLayout& layout = weights.layout();
   Result r;

@@ -14,6 +14,7 @@
 #include "parallel/sharded_optimizer.h"
 #include "tests/parallel/sample_parameters.h"
 #include "tests/support/tensors.h"
+#include "tests/support/test_device.h"
 #include "tests/support/throws.h"
 
 namespace timepipe {
@@ -22,6 +23,7 @@ namespace {
 using ::testing::HasSubstr;
 using testing::sample_shapes;
 using testing::sample_weights;
+using testing::TestContext;
 using testing::throws;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -48,9 +50,9 @@ TEST_P(ShardedStep, SkipsDecayOfNormsAndBiasesIfAsked) {
   const DType dtype = GetParam();
   std::vector<double> result;
   run_thread_ranks(2, [&](Communicator& world) {
-    Context ctx;
+    TestContext ctx;
     ParameterStore weights = sample_weights(ctx, dtype);
-    const auto exchange = make_host_exchange(ctx, world);
+    const auto exchange = make_exchange(ctx, world);
     ShardedOptimizer optimizer(
         ctx, *exchange, weights,
         {.weight_decay = 0.5, .decay_norms_and_biases = false});
@@ -60,7 +62,7 @@ TEST_P(ShardedStep, SkipsDecayOfNormsAndBiasesIfAsked) {
     optimizer.step(/*lr=*/1);
     if (world.rank() == 0) result = testing::to_f64(ctx, weights.flat());
   });
-  Context ctx;
+  TestContext ctx;
   const ParameterStore before = sample_weights(ctx, dtype);
   const std::vector<double> old = testing::to_f64(ctx, before.flat());
   for (std::size_t i = 0; i < sample_shapes().size(); ++i) {
@@ -74,9 +76,9 @@ TEST_P(ShardedStep, SkipsDecayOfNormsAndBiasesIfAsked) {
 
 TEST_P(ShardedStep, DigestIsThatOfAllBlocks) {
   run_thread_ranks(3, [&](Communicator& world) {
-    Context ctx;
+    TestContext ctx;
     ParameterStore weights = sample_weights(ctx, GetParam());
-    const auto exchange = make_host_exchange(ctx, world);
+    const auto exchange = make_exchange(ctx, world);
     ShardedOptimizer optimizer(ctx, *exchange, weights, {});
     const ParameterLayout& layout = weights.layout();
     Tensor hashes = ctx.allocate({layout.num_blocks()}, DType::kI64);
@@ -92,11 +94,11 @@ TEST_P(ShardedStep, DigestIsThatOfAllBlocks) {
 // One that a rank refused, or a loss.
 TEST(ShardedOptimizer, WhatIsNotFiniteMarksTheStepOnAllAndChangesNothing) {
   run_thread_ranks(3, [](Communicator& world) {
-    Context ctx;
+    TestContext ctx;
     ParameterStore weights = sample_weights(ctx, DType::kF32);
     const Tensor before = testing::clone(ctx, weights.flat());
     GradientSum sum(ctx, weights.layout(), DType::kF32);
-    const auto exchange = make_host_exchange(ctx, world);
+    const auto exchange = make_exchange(ctx, world);
     ShardedOptimizer optimizer(ctx, *exchange, weights, {});
     const uint64_t digest = optimizer.digest();
     const auto step = [&](double addend, double loss) {
@@ -128,9 +130,9 @@ TEST(ShardedOptimizer, WhatIsNotFiniteMarksTheStepOnAllAndChangesNothing) {
 
 // An optimizer of one rank, and all that it needs.
 struct Lone {
-  Context ctx;
+  TestContext ctx;
   std::unique_ptr<Communicator> world = make_self_communicator();
-  std::unique_ptr<Exchange> exchange = make_host_exchange(ctx, *world);
+  std::unique_ptr<Exchange> exchange = make_exchange(ctx, *world);
   ParameterStore weights;
   GradientSum sum;
   ShardedOptimizer optimizer;
@@ -212,10 +214,10 @@ TEST(ShardedOptimizer, UpdatesEveryElementOfLargeParameters) {
 }
 
 TEST(ShardedOptimizer, RefusesASumOfOtherWeights) {
-  Context ctx;
+  TestContext ctx;
   ParameterStore weights = sample_weights(ctx, DType::kF32);
   const auto world = make_self_communicator();
-  const auto exchange = make_host_exchange(ctx, *world);
+  const auto exchange = make_exchange(ctx, *world);
   ShardedOptimizer optimizer(ctx, *exchange, weights, {});
   GradientSum f64(ctx, weights.layout(), DType::kF64);
   EXPECT_THAT([&] { optimizer.reduce(f64, loss_of(ctx, 1)); },
@@ -228,10 +230,10 @@ TEST(ShardedOptimizer, RefusesASumOfOtherWeights) {
 }
 
 TEST(ShardedOptimizer, StepsOnlyAfterReduce) {
-  Context ctx;
+  TestContext ctx;
   ParameterStore weights = sample_weights(ctx, DType::kF32);
   const auto world = make_self_communicator();
-  const auto exchange = make_host_exchange(ctx, *world);
+  const auto exchange = make_exchange(ctx, *world);
   ShardedOptimizer optimizer(ctx, *exchange, weights, {});
   const uint64_t digest = optimizer.digest();
   optimizer.step(0.1);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/support/tensors.h"
+#include "tests/support/test_device.h"
 #include "tests/support/throws.h"
 
 namespace timepipe {
@@ -19,6 +20,7 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using testing::from_f64;
 using testing::same_bits;
+using testing::TestContext;
 using testing::throws;
 using testing::to_f64;
 
@@ -40,7 +42,7 @@ class TransferOf : public ::testing::TestWithParam<DType> {
     return array;
   }
 
-  Context ctx_;
+  TestContext ctx_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Types, TransferOf,
@@ -75,7 +77,7 @@ TEST_P(TransferOf, DownloadLaterIsThereWhenItsEventIsOver) {
   const Tensor t = upload(ctx_, array);
   HostArray pinned = ctx_.pinned({9}, GetParam());
   const Event event = download_later(ctx_, t, pinned.bytes());
-  ctx_.synchronize(event);
+  event.synchronize();
   EXPECT_TRUE(event.done());
   EXPECT_TRUE(same_bits(pinned, array));
   EXPECT_THROW(download_later(ctx_, t, pinned.bytes().first(8)),
@@ -106,7 +108,7 @@ TEST_P(TransferOf, ClearSetsEveryElementOfItsRange) {
 }
 
 TEST(Transfer, SpansAreOfAnyShape) {
-  Context ctx;
+  TestContext ctx;
   Tensor t = ctx.zeros({2, 3}, DType::kF64);
   const std::vector<double> numbers = {1, 2, 3, 4, 5, 6};
   upload(ctx, std::span(numbers), t);
@@ -116,7 +118,7 @@ TEST(Transfer, SpansAreOfAnyShape) {
 }
 
 TEST(Transfer, OtherTypesAndSizesAreRefused) {
-  Context ctx;
+  TestContext ctx;
   const Tensor t = from_f64(ctx, {1, 2, 3}, {3}, DType::kF32);
   const std::vector<float> floats(2, 0);
   std::vector<int64_t> ids(3, 0);

@@ -17,6 +17,7 @@
 #include "parallel/transport.h"
 #include "tests/launcher/trainer/training_scenario.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/test_device.h"
 #include "tests/support/threads.h"
 
 // Saves that an error interrupts, and a disk that is full or doesn't answer.
@@ -63,7 +64,7 @@ class Interrupted : public ::testing::Test {
                                             uint64_t)>& use) {
     run_thread_ranks(ranks, [&](Communicator& world) {
       const Threads one_thread(1);
-      Context ctx;
+      TestContext ctx;
       Trainer trainer = make_trainer(linear_mamba(), {ranks, 1, 0}, ctx, world);
       initialise(ctx, linear_mamba().model, 1, trainer.model().weights());
       CheckpointWriter writer(ctx, world, config_, trainer, {}, "");

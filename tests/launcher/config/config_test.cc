@@ -238,7 +238,8 @@ TEST_F(Config, ValuesOutOfRangeAreRefused) {
                                "parallel.time=5",
                                "parallel.data=2",
                                "parallel.timeout_seconds=0",
-                               "device=cuda"}) {
+                               "device=gpu",
+                               "device=cuda:-1"}) {
     const std::string text(override);
     const std::string path = text.substr(0, text.find('='));
     EXPECT_THAT(

@@ -13,13 +13,17 @@
 #include "runtime/safetensors.h"
 #include "tests/support/temporary_file.h"
 #include "tests/support/tensors.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe {
 namespace {
 
+using testing::TestContext;
+
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::TestContext;
 
 const std::string kGolden = TIMEPIPE_GOLDENS "/hf_linear_tied_f32";
 
@@ -38,7 +42,7 @@ class HfFolder : public ::testing::Test {
     return folder(name);
   }
 
-  Context ctx_;
+  TestContext ctx_;
   fs::path path_;
 };
 

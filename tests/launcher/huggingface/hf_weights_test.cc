@@ -21,6 +21,7 @@
 #include "runtime/safetensors.h"
 #include "tests/support/temporary_file.h"
 #include "tests/support/tensors.h"
+#include "tests/support/test_device.h"
 #include "tests/support/throws.h"
 
 namespace timepipe {
@@ -29,6 +30,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
+using testing::TestContext;
 using testing::throws;
 
 const std::string kGolden = TIMEPIPE_GOLDENS "/hf_linear_tied_f32";
@@ -109,7 +111,7 @@ class HfWeights : public ::testing::Test {
   }
 
   fs::path path_;
-  Context ctx_;
+  TestContext ctx_;
   LanguageModel model_;
   std::string said_;
 };

@@ -50,6 +50,21 @@ TEST(MemoryShortage, AddsUpTheRanksOfAControlGroup) {
               HasSubstr("2 rank(s) of the host of rank 0 need 17.00 GiB"));
 }
 
+// Two devices of a host, one of them shared.
+TEST(MemoryShortage, AddsUpTheRanksOfADevice) {
+  const auto on_device = [](uint64_t id, int64_t needed, int64_t available) {
+    RankMemory memory = rank(7, 1, 16);
+    memory.device = {id, needed * kGiB, available * kGiB};
+    return memory;
+  };
+  EXPECT_EQ(memory_shortage({on_device(0, 8, 8), on_device(1, 6, 8)}), "");
+  EXPECT_THAT(
+      memory_shortage(
+          {on_device(0, 8, 8), on_device(1, 5, 9), on_device(1, 4, 8)}),
+      AllOf(HasSubstr("2 rank(s) of the device of rank 1 need 9.00 GiB"),
+            HasSubstr("the 8.00 GiB that it has available: 1.00 GiB too")));
+}
+
 TEST(MemoryAdvice, IsAboutWhatThereIsMostOf) {
   EXPECT_THAT(memory_advice({.weights = 1, .borders = 2}),
               AllOf(HasSubstr("borders"), HasSubstr("larger train.chunk_")));

@@ -12,6 +12,7 @@
 #include "models/decoder.h"
 #include "tests/launcher/trainer/training_scenario.h"
 #include "tests/support/temporary_file.h"
+#include "tests/support/test_device.h"
 #include "tests/support/threads.h"
 #include "tests/support/throws.h"
 
@@ -34,7 +35,7 @@ struct TemporaryFolder {
 };
 
 struct TrainerRun {
-  Context ctx;
+  TestContext ctx;
   Trainer trainer;
 
   const Scenario scenario;
@@ -193,7 +194,7 @@ Sequence that_goes_on() {
 // How a sequence starts at `step`, after steps that were finite or not.
 std::string start_after(const std::vector<bool>& finite, int64_t step) {
   const auto world = make_self_communicator();
-  Context ctx;
+  TestContext ctx;
   const ProcessGrid grid(ctx, *world, 1, 1);
   CarriedState carried(ctx, grid);
   for (std::size_t i = 0; i < finite.size(); ++i) {
@@ -220,7 +221,7 @@ TEST(CarriedStates, SayWhenASequenceContinues) {
 // Also where the next step leaves nothing itself.
 TEST(CarriedStates, OfASkippedStepAreNotKept) {
   const auto world = make_self_communicator();
-  Context ctx;
+  TestContext ctx;
   const ProcessGrid grid(ctx, *world, 1, 1);
   CarriedState carried(ctx, grid);
   ScheduleShape shape;

@@ -6,6 +6,7 @@
 
 #include "models/build.h"
 #include "tests/launcher/trainer/training_scenario.h"
+#include "tests/support/test_device.h"
 #include "tests/support/threads.h"
 
 namespace timepipe::testing {
@@ -45,7 +46,8 @@ MemoryPlan plan_of_step(const Scenario& scenario, const Layout& layout,
                              .micro_batch_size = scenario.micro_batch})
                       .shapes(),
               .keeps_borders = scenario.carries,
-              .saves = saves})
+              .saves = saves,
+              .device = test_device()})
       .at(rank % time);
 }
 
@@ -54,7 +56,7 @@ std::vector<Taken> taken_by_step(const Scenario& scenario,
   std::vector<Taken> taken(layout.time * layout.data);
   run_thread_ranks(static_cast<int>(taken.size()), [&](Communicator& world) {
     const Threads one_thread(1);
-    Context ctx;
+    TestContext ctx;
     Trainer trainer = make_trainer(scenario, layout, ctx, world);
     initialise(ctx, scenario.model, 3, trainer.model().weights());
     const Batch batch = scenario_batch(scenario, 0);
@@ -152,7 +154,7 @@ TEST(MemoryPlan, SavesCopyWhatSequencesLeftOnTheRank) {
     std::vector<int64_t> copied(layout.time * layout.data);
     run_thread_ranks(static_cast<int>(copied.size()), [&](Communicator& world) {
       const Threads one_thread(1);
-      Context ctx;
+      TestContext ctx;
       Trainer trainer = make_trainer(scenario, layout, ctx, world);
       initialise(ctx, scenario.model, 3, trainer.model().weights());
       const Batch batch = scenario_batch(scenario, 0);
@@ -167,6 +169,25 @@ TEST(MemoryPlan, SavesCopyWhatSequencesLeftOnTheRank) {
     });
     EXPECT_GT(*std::ranges::max_element(copied), 0);
   }
+}
+
+TEST(MemoryPlan, OfADeviceLiesInTwoMemories) {
+  RunConfig config = small_run();
+  const MemoryPlan here = plan_memory(plan_input(config, 0))[0];
+  EXPECT_EQ(here.host_bytes(), here.total());
+  EXPECT_EQ(here.device_bytes(), 0);
+  config.device = "cuda";
+  config.run_dir = "somewhere";
+  const MemoryPlan alone = plan_memory(plan_input(config, 0))[0];
+  EXPECT_EQ(alone.staging, 0);
+  EXPECT_EQ(alone.host_bytes(), alone.reduction + alone.step + alone.snapshot);
+  EXPECT_EQ(alone.device_bytes(), alone.weights + alone.optimizer +
+                                      alone.gradient_sums + alone.activations +
+                                      alone.borders + alone.scratch);
+  config.parallel.time = 2;
+  const MemoryPlan of_two = plan_memory(plan_input(config, 0))[0];
+  EXPECT_GT(of_two.staging, of_two.gradient_sums);
+  EXPECT_GT(of_two.host_bytes(), of_two.staging);
 }
 
 TEST(MemoryPlan, SavesTakeACopyAndRanksShareIt) {

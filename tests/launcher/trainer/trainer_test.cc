@@ -10,6 +10,7 @@
 
 #include "models/build.h"
 #include "tests/launcher/trainer/training_scenario.h"
+#include "tests/support/test_device.h"
 #include "tests/support/threads.h"
 
 namespace timepipe::testing {
@@ -103,7 +104,7 @@ TEST(LayoutDoesNotChangeTheBits, OfWhatARankKnows) {
     run_thread_ranks(
         static_cast<int>(layout.time * layout.data), [&](Communicator& world) {
           const Threads one_thread(1);
-          Context ctx;
+          TestContext ctx;
           Trainer trainer = make_trainer(scenario, layout, ctx, world);
           initialise(ctx, scenario.model, 1, trainer.model().weights());
           for (int64_t step = 0; step < 4; ++step) {
@@ -138,7 +139,7 @@ TEST(Evaluation, ReadsTheWeightsThatAreThere) {
   const auto world = make_self_communicator();
   for (const Scenario& scenario : {mlp_transformer(), mlp_in_bf16()}) {
     const Batch batch = scenario_batch(scenario, 0);
-    Context ctx;
+    TestContext ctx;
     const auto losses = [&](const std::vector<uint64_t>& seeds) {
       Trainer trainer = make_trainer(scenario, {}, ctx, *world);
       std::vector<double> losses;
@@ -166,7 +167,7 @@ TEST(Evaluation, IsTheLossOfTheStepThatFollows) {
     const auto ranks = static_cast<int>(parallel.time * parallel.data);
     run_thread_ranks(ranks, [&](Communicator& world) {
       const Threads one_thread(1);
-      Context ctx;
+      TestContext ctx;
       Trainer trainer(ctx, world, scenario.model,
                       {.chunk_tokens = scenario.chunk_tokens}, parallel, {});
       initialise(ctx, scenario.model, 3, trainer.model().weights());
@@ -188,7 +189,7 @@ Measured measure_step(const ModelConfig& model, int64_t tokens,
                       int64_t chunk_tokens, int ranks) {
   Measured measured{std::vector<int64_t>(ranks), 0};
   run_thread_ranks(ranks, [&](Communicator& world) {
-    Context ctx;
+    TestContext ctx;
     TrainConfig train;
     train.chunk_tokens = chunk_tokens;
     ParallelConfig parallel;
@@ -247,7 +248,7 @@ TEST(Watch, TellsHowFarAStepIs) {
   const auto world = make_self_communicator();
   std::vector<uint64_t> digests;
   for (const bool watched : {false, true}) {
-    Context ctx;
+    TestContext ctx;
     Trainer trainer(ctx, *world, scenario.model,
                     {.chunk_tokens = scenario.chunk_tokens}, {}, {});
     initialise(ctx, scenario.model, 3, trainer.model().weights());
@@ -277,7 +278,7 @@ struct Alone {
       : trainer(ctx, *world, model, {.chunk_tokens = 16}, {}, {}) {
     initialise(ctx, model, 1, trainer.model().weights());
   }
-  Context ctx;
+  TestContext ctx;
   std::unique_ptr<Communicator> world = make_self_communicator();
   Trainer trainer;
 };
@@ -304,7 +305,7 @@ TEST(Trainer, StepWithoutALabelLeavesTheWeightsAlone) {
     run_thread_ranks(
         static_cast<int>(layout.time * layout.data), [&](Communicator& world) {
           const Threads one_thread(1);
-          Context ctx;
+          TestContext ctx;
           Trainer trainer = make_trainer(scenario, layout, ctx, world);
           initialise(ctx, scenario.model, 1, trainer.model().weights());
           const uint64_t before = trainer.optimizer().digest();

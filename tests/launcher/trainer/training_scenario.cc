@@ -7,6 +7,7 @@
 #include "models/build.h"
 #include "runtime/rng.h"
 #include "tests/support/sequences.h"
+#include "tests/support/test_device.h"
 
 namespace timepipe::testing {
 namespace {
@@ -164,7 +165,7 @@ Trainer::StepResult run_step(Trainer& trainer, const Scenario& scenario,
 
 std::vector<uint64_t> run_scenario(const Scenario& scenario,
                                    const Layout& layout, Communicator& world) {
-  Context ctx;
+  TestContext ctx;
   Trainer trainer = make_trainer(scenario, layout, ctx, world);
   initialise(ctx, scenario.model, 1, trainer.model().weights());
   std::vector<uint64_t> digests, losses;

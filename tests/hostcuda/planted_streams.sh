@@ -1,0 +1,34 @@
+#!/bin/bash
+# planted_streams.sh PROGRAM: runs each error that planted_streams lists for its
+# build, and the correct program. What depends on the delays of the streams has
+# to be seen under one of 40 seeds; a correct program is silent under 5.
+set -u
+program=$1
+failures=0
+export TSAN_OPTIONS=halt_on_error=1:exitcode=66 ASAN_OPTIONS=detect_leaks=0
+
+while IFS=$'\t' read -r name mode report; do
+  silent=false && [[ $name == correct ]] && silent=true
+  seeds=40 && $silent && seeds=5
+  as_expected=0
+  for ((seed = 0; seed < seeds; ++seed)); do
+    output=$(TIMEPIPE_HOSTCUDA_STREAMS=$mode TIMEPIPE_HOSTCUDA_SEED=$seed \
+      "$program" "$name" 2>&1; echo "status $?")
+    if [[ $output =~ $report ]]; then
+      as_expected=$((as_expected + 1))
+      $silent || break
+    elif $silent; then
+      break
+    fi
+  done
+  if [[ $as_expected -eq 0 ]] || { $silent && [[ $as_expected -lt $seeds ]]; }
+  then
+    echo "$name, $mode: not \"$report\" (seed $seed):"
+    echo "$output" | head -20
+    failures=$((failures + 1))
+  else
+    echo "$name, $mode: \"$report\", seed $seed"
+  fi
+done < <("$program")
+
+[[ $failures -eq 0 ]] || { echo "$failures not as expected"; exit 1; }
