@@ -3,7 +3,8 @@
 #   --fast  format, layering and the fast tests: a few minutes
 #   --long  also clang-tidy on all sources, not only on those that changed, the
 #           address sanitizer's slow tests, a minute of made-up bytes for every
-#           reader of files (tests/fuzz/run.sh), and what takes 17 GiB of memory
+#           reader of files (tests/fuzz/run.sh), and what takes 17 GiB of memory;
+#           the CUDA sources for all chips, under the sanitizers, by line
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -53,6 +54,14 @@ changed_sources() {
   } | sed -nE 's,(.*)\.(h|cc)$,./\1.cc,p' | sort -u
 }
 
+changed_kernels() {
+  local base
+  base=$(git merge-base HEAD origin/main 2>/dev/null ||
+    git rev-parse --verify --quiet HEAD~ 2>/dev/null || true)
+  [[ -z $base || -n $(git diff --name-only "$base" -- kernels/cuda) ||
+    -n $(git ls-files --others --exclude-standard -- kernels/cuda) ]]
+}
+
 # Checks the sources that are named on stdin and were compiled, without the
 # headers that g++ has precompiled: clang can't read them.
 tidy() {
@@ -86,11 +95,23 @@ sanitize() {
   fi
 }
 
+# The CUDA sources on the CPU under a sanitizer, and whether it sees the errors
+# that are planted for it.
+sanitize_device() {
+  cmake --preset "$1" >/dev/null
+  cmake --build "build/$1" -j "$jobs" \
+    --target unit_tests planted_defects planted_streams
+  TIMEPIPE_TEST_DEVICE=cuda TIMEPIPE_POOL=pass \
+    ctest --test-dir "build/$1" -R '_test_[1-4]$' -j "$jobs" --output-on-failure
+  tests/hostcuda/planted.sh "build/$1"
+  tests/hostcuda/planted_streams.sh "build/$1/bin/planted_streams"
+}
+
 begin setup
 if [[ $mode == --long ]]; then
-  launcher/setup.sh clang libclang-rt-14-dev
+  launcher/setup.sh --cuda clang libclang-rt-14-dev
 else
-  launcher/setup.sh
+  launcher/setup.sh --cuda
 fi
 begin format
 sources | xargs clang-format --dry-run -Werror
@@ -109,11 +130,36 @@ if [[ $mode == --long ]]; then
 else
   changed_sources | tidy "$tidy_seconds"
 fi
+begin "CUDA build"
+build cuda
+if [[ $mode == --long ]] || changed_kernels; then
+  begin "CUDA for all chips"
+  bench/cuda_kernels.sh >build/cuda/kernels.md
+fi
+begin "CUDA on the CPU"
+build hostcuda
+export TIMEPIPE_HOSTCUDA_LAUNCHES=$PWD/build/hostcuda/launches.txt
+rm -f "$TIMEPIPE_HOSTCUDA_LAUNCHES"
+echo "== CUDA on the CPU, built: $((SECONDS - began)) s"
+ctest --preset hostcuda -j "$jobs"
+tests/no_driver.sh build/cuda/bin/timepipe build/hostcuda/bin/timepipe
+build/hostcuda/bin/timepipe bench kernels --device cuda --size tiny --seconds 0
+tests/hostcuda/launches.sh "$TIMEPIPE_HOSTCUDA_LAUNCHES"
+unset TIMEPIPE_HOSTCUDA_LAUNCHES
 begin "address sanitizer"
 sanitize asan
 begin "thread sanitizer"
 sanitize tsan
 if [[ $mode == --long ]]; then
+  begin "CUDA on the CPU, all tests"
+  TIMEPIPE_TEST_DEVICE=cuda TIMEPIPE_POOL=pass OMP_NUM_THREADS=1 \
+    ctest --test-dir build/hostcuda -L hostcuda -j "$jobs" --output-on-failure
+  begin "CUDA on the CPU, address sanitizer"
+  sanitize_device hostcuda-asan
+  begin "CUDA on the CPU, thread sanitizer"
+  sanitize_device hostcuda-tsan
+  begin "CUDA on the CPU, lines"
+  tests/hostcuda/coverage.sh
   begin "made-up bytes"
   build fuzz
   tests/fuzz/run.sh 60

@@ -11,12 +11,6 @@ namespace {
 
 using namespace ttt;  // NOLINT: the parts of this one kernel
 
-// Null if it is empty.
-template <class T, class X>
-auto optional(X& x) {
-  return x.empty() ? nullptr : device_elements<T>(x);
-}
-
 template <class T, class Model>
 void forward(Context& ctx, const TttDecodeForward& args) {
   const TttShape& shape = args.shape;
@@ -32,7 +26,7 @@ void forward(Context& ctx, const TttDecodeForward& args) {
                        .sum_in = device_elements<T>(args.sum_in),
                        .y = device_elements<T>(args.y),
                        .sum_out = device_elements<T>(args.sum_out),
-                       .state_last = optional<T>(args.state_last),
+                       .state_last = elements_or_null<T>(args.state_last),
                        .scratch = scratch.elements(),
                        .scratch_size = size});
 }
@@ -54,8 +48,8 @@ void backward(Context& ctx, const TttDecodeBackward& args) {
           .inputs = inputs_of<T>(args),
           .state = device_elements<T>(args.state),
           .sum_in = device_elements<T>(args.sum_in),
-          .dsum_out = optional<T>(args.dsum_out),
-          .dstate_last = optional<T>(args.dstate_last),
+          .dsum_out = elements_or_null<T>(args.dsum_out),
+          .dstate_last = elements_or_null<T>(args.dstate_last),
           .d = {device_elements<T>(args.dy), activations<T>(args.dxq),
                 activations<T>(args.dxk), activations<T>(args.dxv),
                 device_elements<T>(args.dlr)},

@@ -6,6 +6,7 @@
 #include "kernels/cuda/ttt_pass.cuh"
 
 namespace timepipe::cuda::ttt {
+
 template <class T, class Model>
 struct DecodeBackwardScratch {
   Trained<T, Model> trained;

@@ -13,6 +13,12 @@ inline int threads_for(const TttShape& shape) {
   return shape.head_size <= 32 ? 64 : kMostThreads;
 }
 
+// Null if it is empty.
+template <class T, class X>
+auto elements_or_null(X& x) {
+  return x.empty() ? nullptr : device_elements<T>(x);
+}
+
 template <class T>
 Activations<const T> activations(const Tensor& x) {
   if constexpr (std::is_same_v<T, float>) {
@@ -37,8 +43,10 @@ Inputs<T> inputs_of(const Args& args) {
           device_elements<T>(args.ln_b)};
 }
 
-// f(zero of T, the model) for the element type and the inner model:
-//   for_each_model...
+// As dispatch(), with the inner model as a second template argument:
+//   dispatch_model(shape, dtype, [&](auto zero, auto model) {
+//     using T = decltype(zero);
+//     using Model = typename decltype(model)::type;
 template <class F>
 void dispatch_model(const TttShape& shape, DType dtype, F&& f) {
   dispatch(dtype, [&](auto zero) {

@@ -120,11 +120,6 @@ BlockScratch<T> block_scratch(ScratchOfBlocks<T>& scratch, int64_t size) {
   return {scratch.elements(), size};
 }
 
-template <class T>
-const T* elements_or_null(const Tensor& x) {
-  return x.empty() ? nullptr : device_elements<T>(x);
-}
-
 int64_t blocks_for_elements(int64_t n) { return (n + kThreads - 1) / kThreads; }
 
 }  // namespace

@@ -32,11 +32,11 @@ double seconds_per_call(Context& ctx, const std::function<void()>& call,
       std::clamp(std::ceil(share / std::max(once, 1e-9)), 1., 1e4));
   std::vector<double> seconds;
   double spent = 0;
-  while (spent < budget && seconds.size() < kRounds) {
+  do {
     const double round = seconds_of(ctx, call, calls);
     spent += round;
     seconds.push_back(round / static_cast<double>(calls));
-  }
+  } while (spent < budget && seconds.size() < kRounds);
   std::ranges::sort(seconds);
   return seconds[seconds.size() / 2];
 }

@@ -33,7 +33,7 @@ int attribute(cudaDeviceAttr which, int index) {
 
 }  // namespace
 
-void require_device(int index) {
+int require_device(int index) {
   const std::string name =
       "device: " + to_string(Device{Device::Kind::kCuda, index});
   int driver = 0, runtime = 0, devices = 0;
@@ -60,6 +60,7 @@ void require_device(int index) {
   require(total >= kLeastBytes, name, ", but it has ",
           byte_text(static_cast<int64_t>(total)), " of memory, expected ",
           byte_text(static_cast<int64_t>(kLeastBytes)), " or more");
+  return index;
 }
 
 }  // namespace timepipe::cuda

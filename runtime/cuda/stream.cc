@@ -81,8 +81,7 @@ class PinnedBlocks {
 
 class CudaStream final : public Stream {
  public:
-  explicit CudaStream(int index) : index_(index) {
-    require_device(index);
+  explicit CudaStream(int index) : index_(require_device(index)) {
     cuda::check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
                 "cudaStreamCreate");
   }

@@ -29,11 +29,12 @@ if(TIMEPIPE_HOST_CUDA)
   add_subdirectory(${CMAKE_SOURCE_DIR}/tests/support/hostcuda hostcuda)
   target_link_libraries(timepipe_cuda INTERFACE timepipe_hostcuda)
 
-  # timepipe_compile_cuda(TARGET SOURCE...): .cu files become part of TARGET.
-  function(timepipe_compile_cuda target)
+  # timepipe_compile_cuda(LIBRARY LAUNCHES SOURCE...): .cu files become part of
+  # LIBRARY; LAUNCHES is the target of the sources that launch what is in them.
+  function(timepipe_compile_cuda library launches)
     set_source_files_properties(${ARGN} PROPERTIES
       LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
-    target_sources(${target} PRIVATE ${ARGN})
+    target_sources(${launches} PRIVATE ${ARGN})
   endfunction()
   return()
 endif()
@@ -61,7 +62,7 @@ if(CCACHE)
   list(PREPEND nvcc_command ${CCACHE})
 endif()
 
-function(timepipe_compile_cuda target)
+function(timepipe_compile_cuda library launches)
   foreach(source ${ARGN})
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${source}.o)
     cmake_path(GET object PARENT_PATH folder)
@@ -72,6 +73,6 @@ function(timepipe_compile_cuda target)
       DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${source} ${NVCC}
       DEPFILE ${object}.d
       COMMENT "nvcc ${source}" VERBATIM)
-    target_sources(${target} PRIVATE ${object})
+    target_sources(${library} PRIVATE ${object})
   endforeach()
 endfunction()

@@ -49,18 +49,19 @@ __global__ void use_shared(int* wrong, int dynamic) {
   TIMEPIPE_DYNAMIC_SHARED(T, others);
   static_assert(sizeof(values) == 5 * sizeof(T));
   int* const flags = shared_flags();
+  int mine = 0;
   if (threadIdx.x == 0) {
-    for (T v : values) *wrong += v == v;
-    for (int i = 0; i < dynamic; ++i) *wrong += others[i] == others[i];
-    for (int i = 0; i < 3; ++i) *wrong += flags[i] != -1;
+    for (T v : values) mine += v == v;
+    for (int i = 0; i < dynamic; ++i) mine += others[i] == others[i];
+    for (int i = 0; i < 3; ++i) mine += flags[i] != -1;
     for (T& v : values) v = 1;
     for (int i = 0; i < dynamic; ++i) others[i] = 2;
     for (int i = 0; i < 3; ++i) flags[i] = 3;
-    *wrong += reinterpret_cast<uintptr_t>(values) % 16 != 0;
-    *wrong += reinterpret_cast<uintptr_t>(others) % 16 != 0;
+    mine += reinterpret_cast<uintptr_t>(values) % 16 != 0;
+    mine += reinterpret_cast<uintptr_t>(others) % 16 != 0;
   }
   __syncthreads();
-  int mine = shared_flags_again() != flags;
+  mine += shared_flags_again() != flags;
   for (T v : values) mine += v != 1;
   for (int i = 0; i < dynamic; ++i) mine += others[i] != 2;
   for (int i = 0; i < 3; ++i) mine += flags[i] != 3;

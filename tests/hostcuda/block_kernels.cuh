@@ -15,8 +15,8 @@ struct Seen {
 // seen[block number][thread number]
 __global__ void see(Seen* seen);
 
-// value[block][0] = rounds: after each barrier every thread finds that all came
-// to it, or adds one to *wrong.
+// So often all threads pass a barrier; one that finds that others did not come
+// to it adds to *wrong.
 __global__ void count_at_barriers(int* wrong, int rounds);
 
 // Two static arrays, one of which two functions declare, and a dynamic one; in

@@ -39,6 +39,17 @@ TEST_F(DevicePool, GivesABlockOfTheSameSizeAgain) {
   EXPECT_EQ(ctx.pool().held_bytes(), held);
 }
 
+TEST_F(DevicePool, ZerosClearsMemoryThatIsUsedAgain) {
+  Context ctx(kDevice);
+  const std::vector<float> ones(1000, 1);
+  upload(ctx, std::span(ones), ctx.allocate({1000}, DType::kF32));
+  const int64_t held = ctx.pool().held_bytes();
+  std::vector<float> back(1000, 1);
+  download(ctx, ctx.zeros({1000}, DType::kF32), std::span(back));
+  EXPECT_EQ(ctx.pool().held_bytes(), held);
+  EXPECT_THAT(back, ::testing::Each(0));
+}
+
 TEST_F(DevicePool, KeepsNothingWhenItPasses) {
   setenv("TIMEPIPE_POOL", "pass", 1);
   Context ctx(kDevice);

@@ -108,6 +108,7 @@ TEST_P(Memory, RefusesCopiesThatAreMisuses) {
   EXPECT_TRUE(refused(d + 10, d, 20, cudaMemcpyDeviceToDevice));
   EXPECT_FALSE(refused(d + 20, d, 20, cudaMemcpyDeviceToDevice));
   EXPECT_FALSE(refused(d, pinned.data(), 100, cudaMemcpyHostToDevice));
+  EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
 }
 
 TEST_P(Memory, RefusesFillsThatAreMisuses) {
@@ -193,6 +194,7 @@ TEST_P(Memory, ADeviceHoldsNoMoreThanItsMemory) {
   EXPECT_EQ(cudaMemGetInfo(&free, &total), cudaSuccess);
   EXPECT_EQ(free, 600000u);
   EXPECT_EQ(cudaFreeAsync(second, stream_), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
 }
 
 // Blocks of many sizes, freed in another order, never share a byte.

@@ -1,7 +1,7 @@
 #pragma once
 
-// Kernels with an error each, which the layer or a sanitizer must find. Most
-// are also there without it: k...<false>.
+// Kernels with an error each, which the layer or a sanitizer must find. Those
+// with kPlanted are there without it, too.
 
 #include "kernels/cuda/device.h"
 

@@ -1,13 +1,17 @@
-#!/bin/bash
-# planted_streams.sh PROGRAM: runs each error that planted_streams lists for its
-# build, and the correct program. What depends on the delays of the streams has
-# to be seen under one of 40 seeds; a correct program is silent under 5.
-set -u
-program=$1
-failures=0
-export TSAN_OPTIONS=halt_on_error=1:exitcode=66 ASAN_OPTIONS=detect_leaks=0
+#!/usr/bin/env bash
+# Runs the programs with errors in their use of streams and memory that a build
+# can see, and the correct one, and says which reports are missing:
+#   tests/hostcuda/planted_streams.sh PROGRAM
+# What depends on the delays of the streams has to be seen under one of 40
+# seeds; the correct program is silent under 5.
+set -uo pipefail
 
+program=$1
+export TSAN_OPTIONS=halt_on_error=1 ASAN_OPTIONS=detect_leaks=1
+
+failures=0 programs=0
 while IFS=$'\t' read -r name mode report; do
+  programs=$((programs + 1))
   silent=false && [[ $name == correct ]] && silent=true
   seeds=40 && $silent && seeds=5
   as_expected=0
@@ -31,4 +35,5 @@ while IFS=$'\t' read -r name mode report; do
   fi
 done < <("$program")
 
-[[ $failures -eq 0 ]] || { echo "$failures not as expected"; exit 1; }
+echo "$programs programs, $failures not as expected"
+((programs > 0 && failures == 0))

@@ -230,6 +230,7 @@ TEST_P(Streams, HostThreadsUseStreamsAtOnce) {
       for (int i = 0; i < kRounds; ++i) expected = -(expected + rank * i);
       EXPECT_EQ(result[0], expected);
       EXPECT_EQ(cudaFreeAsync(sum, stream), cudaSuccess);
+      EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
       EXPECT_EQ(cudaEventDestroy(event), cudaSuccess);
       EXPECT_EQ(cudaStreamDestroy(side), cudaSuccess);
       EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);

@@ -109,6 +109,25 @@ TEST_P(GradientSumKernel, IsTheSumWithinItsUnit) {
   }
 }
 
+// The words' bits are the same on every device.
+TEST_P(GradientSumKernel, AddsTheNearestMultiplesOfItsUnits) {
+  const auto addends = random_addends(ctx_, 3, kElements, dtype_);
+  const Sum sum = add(addends, {0, 1, 2}, 0, 3);
+  std::vector<int64_t> expected(sum.words.numel(), 0);
+  for (const Tensor& addend : addends) {
+    const std::vector<double> x = to_f64(ctx_, addend);
+    for (int64_t i = 0; i < kElements; ++i) {
+      const int first = dtype_ == DType::kF32 ? 52 : 40;
+      const int64_t word = std::llrint(std::ldexp(x[i], first));
+      expected[i] += word;
+      if (dtype_ == DType::kF32) continue;
+      const double rest = x[i] - std::ldexp(static_cast<double>(word), -first);
+      expected[kElements + i] += std::llrint(std::ldexp(rest, 88));
+    }
+  }
+  EXPECT_EQ(to_i64(ctx_, sum.words), expected);
+}
+
 TEST_P(GradientSumKernel, DoesNotDependOnTheOrder) {
   const auto addends = random_addends(ctx_, 10, kElements, dtype_);
   std::vector<int> order(10);

@@ -76,8 +76,10 @@ TEST_P(RmsNorm, BackwardAddsWhereAsked) {
 
   std::vector<double> dx_expected = to_f64(ctx, dx),
                       dw_expected = to_f64(ctx, dw);
-  for (int64_t i = 0; i < N * C; ++i) dx_expected[i] += to_f64(ctx, o.dx)[i];
-  for (int64_t i = 0; i < C; ++i) dw_expected[i] += to_f64(ctx, o.dw)[i];
+  const std::vector<double> dx_more = to_f64(ctx, o.dx),
+                            dw_more = to_f64(ctx, o.dw);
+  for (int64_t i = 0; i < N * C; ++i) dx_expected[i] += dx_more[i];
+  for (int64_t i = 0; i < C; ++i) dw_expected[i] += dw_more[i];
   EXPECT_TRUE(close(ctx, dx_summed.dx, dx_expected, rounding(dtype, 2)));
   EXPECT_TRUE(close(ctx, dw_summed.dw, dw_expected, rounding(dtype, 2)));
 }
@@ -89,7 +91,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, RmsNorm,
                                         Shape{0, 17})));
 
 TEST(RmsNormBackward, AgreesWithFiniteDifferences) {
-  for (const auto& [N, C] : {std::pair{1, 1}, {3, 7}, {2, 17}, {1, 1030}}) {
+  for (const auto& [N, C] : {std::pair{1, 1}, {3, 7}, {2, 17}, {2, 1030}}) {
     TestContext ctx;
     NormOperands o(ctx, N, C, DType::kF64, 10);
     const auto objective = [&] {
@@ -98,8 +100,8 @@ TEST(RmsNormBackward, AgreesWithFiniteDifferences) {
     };
     objective();
     backward(ctx, o);
-    EXPECT_TRUE(
-        gradients_agree(ctx, objective, {{"x", o.x, o.dx}, {"w", o.w, o.dw}}));
+    EXPECT_TRUE(gradients_agree(
+        ctx, objective, {{"x", o.x, o.dx}, {"w", o.w, o.dw}}, {.sample = 34}));
   }
 }
 

@@ -13,16 +13,18 @@ class TttScanMembers : public ::testing::TestWithParam<InnerModel> {};
 
 // One that goes on and starts a document, one that starts afresh, one of
 // padding only, one that goes on in the last rows of its chunk.
-ScanProblem of_members(Context& ctx, InnerModel inner) {
+ScanProblem of_members(Context& ctx, InnerModel inner,
+                       DType dtype = DType::kF64) {
   ScanProblem p = random_problem(ctx, {inner, 2, 4, 3}, 3 * 12 + 11,
                                  {{0, 4, 3, false, 0},
                                   {6, 5, 0, true, 0},
                                   {12, 7, 0, true, 1},
-                                  {36, 11, 9, false, 3}});
+                                  {36, 11, 9, false, 3}},
+                                 dtype);
   p.members = 4, p.stride = 12;
   const Shape states{4 * p.shape.state_size()};
-  p.state_in = normal(ctx, 20, states, DType::kF64, 0.5);
-  p.dstate_out = normal(ctx, 21, states, DType::kF64);
+  p.state_in = normal(ctx, 20, states, dtype, 0.5);
+  p.dstate_out = normal(ctx, 21, states, dtype);
   return p;
 }
 
@@ -77,8 +79,11 @@ TEST_P(TttScanMembers, EqualSeparateRuns) {
 
 TEST_P(TttScanMembers, HaveTheSameBitsOnAnyThreads) {
   TestContext ctx;
-  const ScanProblem p = of_members(ctx, GetParam());
-  EXPECT_TRUE(same_bits_for_any_threads(ctx, [&] { return run_both(ctx, p); }));
+  for (const DType dtype : {DType::kF32, DType::kF64}) {
+    const ScanProblem p = of_members(ctx, GetParam(), dtype);
+    EXPECT_TRUE(
+        same_bits_for_any_threads(ctx, [&] { return run_both(ctx, p); }));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(BothModels, TttScanMembers,

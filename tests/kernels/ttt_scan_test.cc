@@ -101,6 +101,22 @@ INSTANTIATE_TEST_SUITE_P(AllSizes, TttScanDifferences,
                                  Values(3, 8), Values(1, 3, 5)),
                          name_of_case);
 
+// Heads that are too large for a device's fast memory, and more of them than
+// it works on at a time.
+TEST(TttScanSizes, LargeAndManyHeadsAgree) {
+  TestContext ctx;
+  for (const TttShape& shape : {TttShape{InnerModel::kMlp, 1, 40, 16},
+                                TttShape{InnerModel::kLinear, 260, 2, 2}}) {
+    const int64_t b = shape.mini_batch;
+    const ScanProblem p = random_problem(
+        ctx, shape, 2 * b,
+        {{.row = 0, .rows = b + 1, .context = b, .resets = false}});
+    EXPECT_TRUE(close_l2(ctx, run_forward(ctx, p).y,
+                         reference_forward(ctx, p).y, kSameF64));
+    EXPECT_TRUE(all_gradients_agree(ctx, p, 1));
+  }
+}
+
 class TttScanOf : public ::testing::TestWithParam<InnerModel> {};
 
 TEST_P(TttScanOf, GradientsAgreeOverSeveralKeptStates) {

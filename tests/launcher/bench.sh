@@ -36,5 +36,5 @@ kernels=$(grep -c '"right": true' all.json)
 ! grep -q '^add ' out || fail "more than was asked for" out
 mistake "--only: nothing, expected" "${bench[@]}" --only nothing
 mistake "--device" "${bench[@]}" --device gpu
-mistake "nowhere/at/all.json: " "${bench[@]}" --json nowhere/at/all.json
+mistake "nowhere/at: " "${bench[@]}" --json nowhere/at/all.json
 echo ok

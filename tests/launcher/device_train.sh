@@ -17,7 +17,7 @@ grep -q 'device: cuda:0 (' cuda/logs/rank-00000.log ||
 grep -q '^device: "cuda"$' cuda/config.textproto ||
   fail "no device in the configuration" cuda/config.textproto
 digest=$(grep '^final digest' out)
-"$timepipe" "${run[@]}" device=cuda:0 >out 2>&1 || fail "train again" out
+"$timepipe" "${run[@]}" device=cuda:0 run_dir=again >out 2>&1 || fail "train again" out
 [ "$(grep '^final digest' out)" = "$digest" ] || fail "other bits" out
 
 # From a step in the middle, there and elsewhere.
@@ -53,11 +53,11 @@ cmp text-cuda text-cpu || fail "generate: another text" text-cuda
   --max-new-tokens 1 >out 2>&1 || fail "the state of a device" out
 mistake '--device: gpu, expected cpu, cuda, cuda:N' \
   "$timepipe" eval cuda --data text --device gpu
-"$timepipe" plan "${run[@]:1}" device=cuda >out 2>&1 || fail "plan" out
+"$timepipe" plan "${run[@]:1}" device=cuda run_dir=plan >out 2>&1 || fail "plan" out
 grep -qE '^here: .* available .*GiB of cuda:0' out || fail "what is free" out
 
 # More than a device has.
 refused 'device of rank 0 need' env TIMEPIPE_HOSTCUDA_MEMORY=1100000000 \
-  "$timepipe" "${run[@]}" device=cuda model.hidden_size=4096 \
+  "$timepipe" "${run[@]}" device=cuda run_dir=huge model.hidden_size=4096 \
   model.num_heads=64 model.intermediate_size=8192
 echo ok

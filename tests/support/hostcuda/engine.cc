@@ -42,6 +42,7 @@ void Engine::run(const char* grid_name, const GridShape& shape,
                  const std::function<void()>& function, int64_t seed) {
   if (name != nullptr) fail("starts the kernel %s", grid_name);
   name = grid_name;
+  current_block.index = {};
   kernel = &function;
   const uint64_t num_blocks =
       uint64_t{shape.blocks.x} * shape.blocks.y * shape.blocks.z;
@@ -140,7 +141,11 @@ Thread* Engine::next_thread() {
     const int number = schedule.take();
     return number < 0 ? nullptr : &threads[static_cast<unsigned>(number)];
   }
-  if (!ready.empty()) return ready.pop();
+  if (!ready.empty()) {
+    Thread* const thread = ready.pop();
+    if (!ready.empty()) prefetch_fiber(ready.first->runner->fiber);
+    return thread;
+  }
   return unstarted < num_threads ? &threads[unstarted++] : nullptr;
 }
 
@@ -151,9 +156,8 @@ void Engine::go_to(Fiber& from, Thread& thread) {
   switch_fiber(from, thread.runner->fiber);
 }
 
-void Engine::wait(Waits waits) {
+void Engine::wait() {
   Thread& thread = current();
-  thread.waits = waits;
   Thread* const next = next_thread();
   if (next == nullptr) report_stuck();
   if (next != &thread) go_to(thread.runner->fiber, *next);

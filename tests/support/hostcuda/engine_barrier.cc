@@ -71,7 +71,7 @@ void block_barrier(const char* file, int line) {
     barrier.parity ^= 1;
     e.make_ready(barrier.waiting);
   }
-  e.wait(Waits::kAtBarrier);
+  e.wait();
   observe_context(order);
 }
 

@@ -37,6 +37,7 @@ void Engine::release_stacks() {
 Runner* Engine::take_runner(unsigned context) {
   if (Runner* const runner = idle[context]; runner != nullptr) {
     idle[context] = runner->next;
+    if (runner->next != nullptr) prefetch_fiber(runner->next->fiber);
     return runner;
   }
   if (stacks == nullptr) stacks = map_memory(kMostThreads * kStackBytes);

@@ -40,13 +40,10 @@ struct Runner {
   Runner* next;  // Of those that are idle.
 };
 
-enum class Waits : uint8_t { kForNothing, kAtBarrier, kInWarp };
-
 struct Thread : CurrentThread {
-  unsigned number;  // In its block.
-  Waits waits;
-  Runner* runner;
-  Thread* next;  // Of the list that it is in.
+  unsigned number;           // In its block.
+  Runner* runner = nullptr;  // Null: it has not begun.
+  Thread* next;              // Of the list that it is in.
   CopyQueue copies;
 
   unsigned warp() const { return number / kWarpSize; }
@@ -161,7 +158,7 @@ struct Engine {
 
   // Lets other threads run until the current one, which is in some list, was
   // made ready and its turn comes.
-  void wait(Waits waits);
+  void wait();
   // Those of the list go on next.
   void make_ready(ThreadList& list);
 

@@ -52,6 +52,7 @@ class Table {
         on_device && settings().streams == StreamMode::kProtected;
     void* memory = nullptr;
     if (in_arena) {
+      observe(&arena());  // Whoever had the addresses before is done.
       memory = arena().allocate(bytes);
     } else if (posix_memalign(&memory, kAlignment, bytes) != 0) {
       memory = nullptr;
@@ -150,6 +151,7 @@ void release_block(const Block& block) {
   // A write to all of it, in stream order.
   fill_with_nan(block.begin, block.bytes);
   declare_written(block.begin, block.bytes);
+  if (block.in_arena) publish(&arena());
   const Unseen unseen;
   if (kFreeAtOnce && !block.in_arena) {
     give_back(block);

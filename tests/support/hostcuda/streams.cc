@@ -5,7 +5,6 @@
 #include <hostcuda/streams.h>
 
 #include <atomic>
-#include <random>
 #include <thread>
 #include <utility>
 
@@ -33,8 +32,6 @@ void delay(std::minstd_rand& random) {
 
 // The thread of a stream.
 void run_tasks(const Stream& stream) {
-  std::seed_seq seeds{seed(), stream->number};
-  std::minstd_rand random(seeds);
   for (;;) {
     std::unique_ptr<Task> task;
     {
@@ -44,7 +41,7 @@ void run_tasks(const Stream& stream) {
       stream->tasks.pop_front();
     }
     if (!task->work) return;
-    delay(random);
+    delay(stream->random);
     observe(task.get());
     {
       const DeviceMemoryOpen open;
@@ -110,7 +107,8 @@ Stream make_stream(int device) {
   static std::atomic<int64_t> number = 0;
   auto stream = std::make_shared<CUstream_st>();
   stream->device = device;
-  stream->number = number++;
+  std::seed_seq seeds{seed(), number++};  // Streams have delays of their own.
+  stream->random.seed(seeds);
   stream->has_thread = settings().streams == StreamMode::kThreads;
   streams().add(stream);
   if (stream->has_thread) {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <random>
 #include <vector>
 
 namespace hostcuda {
@@ -43,8 +44,8 @@ struct Task {
 // What a cudaStream_t points to.
 struct CUstream_st {
   int device;
-  int64_t number;  // Streams are counted from 0: seeds its delays.
   bool has_thread;
+  std::minstd_rand random;  // Of its delays.
 
   std::mutex running;  // Inline: one caller at a time runs the stream's work.
 

@@ -75,7 +75,7 @@ void join(Complete complete, uint32_t mask, const char* operation,
       group = warp.groups[warp.num_groups];
     }
   }
-  e.wait(Waits::kInWarp);
+  e.wait();
   if (is_barrier) observe_context(order);
 }
 
@@ -148,11 +148,6 @@ void join_group(Complete complete, uint32_t mask, const char* operation,
   join(complete, mask, operation, site, false);
 }
 
-void join_group_in_order(Complete complete, uint32_t mask,
-                         const char* operation, const Site& site) {
-  join(complete, mask, operation, site, true);
-}
-
 uint64_t shuffle(uint64_t value, unsigned source, uint32_t mask,
                  const char* operation, const char* file, int line) {
   Thread& thread = engine->current();
@@ -169,7 +164,7 @@ uint64_t shuffle(uint64_t value, unsigned source, uint32_t mask,
 }
 
 void warp_barrier(uint32_t mask, const char* file, int line) {
-  join_group_in_order(complete_nothing, mask, "__syncwarp", {file, line});
+  join(complete_nothing, mask, "__syncwarp", {file, line}, true);
 }
 
 float warp_sum(float value, const char* file, int line) {
