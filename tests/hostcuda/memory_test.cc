@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
@@ -227,8 +226,6 @@ TEST_P(Memory, BlocksAreApart) {
   }
   for (const Held& block : held) EXPECT_EQ(cudaFree(block.begin), cudaSuccess);
 }
-
-using MemoryDeathTest = ::testing::Test;
 
 TEST(MemoryDeathTest, InProtectedModeTheHostCannotTouchDeviceMemory) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");

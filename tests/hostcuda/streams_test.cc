@@ -1,8 +1,9 @@
 #include <gtest/gtest.h>
 #include <hostcuda/launch.h>
 
+#include <atomic>
 #include <chrono>
-#include <numeric>
+#include <string>
 #include <thread>
 #include <vector>
 
