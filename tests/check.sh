@@ -142,7 +142,7 @@ export TIMEPIPE_HOSTCUDA_LAUNCHES=$PWD/build/hostcuda/launches.txt
 rm -f "$TIMEPIPE_HOSTCUDA_LAUNCHES"
 echo "== CUDA on the CPU, built: $((SECONDS - began)) s"
 ctest --preset hostcuda -j "$jobs"
-tests/no_driver.sh build/cuda/bin/timepipe build/hostcuda/bin/timepipe
+tests/no_driver.sh "$PWD"/build/{cuda,hostcuda}/bin/timepipe
 build/hostcuda/bin/timepipe bench kernels --device cuda --size tiny --seconds 0
 tests/hostcuda/launches.sh "$TIMEPIPE_HOSTCUDA_LAUNCHES"
 unset TIMEPIPE_HOSTCUDA_LAUNCHES

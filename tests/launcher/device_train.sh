@@ -17,8 +17,21 @@ grep -q 'device: cuda:0 (' cuda/logs/rank-00000.log ||
 grep -q '^device: "cuda"$' cuda/config.textproto ||
   fail "no device in the configuration" cuda/config.textproto
 digest=$(grep '^final digest' out)
-"$timepipe" "${run[@]}" device=cuda:0 run_dir=again >out 2>&1 || fail "train again" out
-[ "$(grep '^final digest' out)" = "$digest" ] || fail "other bits" out
+
+# The same bits again, whatever the order of a device's threads and streams.
+for kind in train.dtype=f32 train.dtype=bf16 model.layer=mlp; do
+  bits=
+  for order in 0:inline 1:inline 2:inline 3:threads 4:threads 0:protected; do
+    rm -rf again
+    TIMEPIPE_HOSTCUDA_SEED=${order%:*} TIMEPIPE_HOSTCUDA_STREAMS=${order#*:} \
+      "$timepipe" "${run[@]}" device=cuda:0 run_dir=again "$kind" >out 2>&1 ||
+      fail "train, $kind, $order" out
+    bits=${bits:-$(grep '^final digest' out)}
+    [ "$(grep '^final digest' out)" = "$bits" ] ||
+      fail "other bits: $kind, $order; $bits" out
+  done
+  [ $kind != train.dtype=f32 ] || [ "$bits" = "$digest" ] || fail "other bits" out
+done
 
 # From a step in the middle, there and elsewhere.
 rm -r cuda/checkpoints/step-000004
