@@ -179,7 +179,8 @@ tests() {
   [[ -z $host ]] || export GTEST_FILTER='*Arguments*:*Wrong*:*RmsNorm*'
   for program in kernels_test ttt_decode_test ttt_scan_test; do
     text=$(run "$program" --gtest_brief=1 2>&1) || status=1
-    line=$(grep -E '^\[ *(PASSED|FAILED) *\]' <<<"$text" | tr '\n' ' ')
+    line="$(sed -nE 's/^\[ *PASSED *\] ([0-9]+) .*/\1/p' <<<"$text") passed, $(
+      grep -cE '^\[ *FAILED *\]' <<<"$text") failed"
     grep -E '^\[ *FAILED|Failure|error:' <<<"$text" | head -n 10
     echo "$program: $line"
     entries+=${entries:+, }"\"$program\": $(text_of <<<"$line")"
@@ -250,6 +251,12 @@ say "device: ${facts:-none that nvidia-smi shows}; cuBLAS: ${cublas:-none}"
 printf '{"device": %s, "cublas": %s, "program": %s}' "$(text_of <<<"$facts")" \
   "$(text_of <<<"$cublas")" "$(run timepipe --version | text_of)" >"$parts/00-machine.json"
 gather
+# What keeps every part from working is told once.
+if ! why=$(run timepipe bench kernels --device cuda --size tiny --seconds 0 \
+  --only '^add$' 2>&1); then
+  say "gpu.sh: $(tail -n 1 <<<"$why")"
+  exit 1
+fi
 part fragments 20
 part goldens 60
 part kernels 60

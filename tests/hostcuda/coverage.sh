@@ -9,10 +9,10 @@ jobs=${JOBS:-$(nproc)}
 
 cmake --preset hostcuda-coverage >/dev/null
 cmake --build "$build" -j "$jobs" \
-  --target kernels_test ttt_decode_test ttt_scan_test models_test golden_check
+  --target kernels_test ttt_decode_test ttt_scan_test golden_check
 find "$build" -name '*.gcda' -delete
 export TIMEPIPE_TEST_DEVICE=cuda TIMEPIPE_POOL=pass OMP_NUM_THREADS=1
-for program in kernels_test ttt_decode_test ttt_scan_test models_test; do
+for program in kernels_test ttt_decode_test ttt_scan_test; do
   "$build/bin/$program" --gtest_brief=1 >"$build/$program.log" 2>&1 || {
     tail -n 20 "$build/$program.log"
     exit 1
