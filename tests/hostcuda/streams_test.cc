@@ -106,14 +106,16 @@ TEST_P(Streams, AnEventThatWasNotRecordedHoldsNobody) {
 
 TEST_P(Streams, QueriesTellWhetherWorkIsDone) {
   EXPECT_EQ(cudaStreamQuery(stream_), cudaSuccess);
-  EXPECT_EQ(launch("sleep", kOneThread, stream_,
-                   [] { std::this_thread::sleep_for(50ms); }),
+  std::atomic<bool> goes = !asynchronous();
+  EXPECT_EQ(launch("wait", kOneThread, stream_, [&goes] { goes.wait(false); }),
             cudaSuccess);
   EXPECT_EQ(cudaEventRecord(event_, stream_), cudaSuccess);
   const cudaError_t pending = asynchronous() ? cudaErrorNotReady : cudaSuccess;
   EXPECT_EQ(cudaStreamQuery(stream_), pending);
   EXPECT_EQ(cudaEventQuery(event_), pending);
   EXPECT_EQ(cudaGetLastError(), pending);
+  goes = true;
+  goes.notify_all();
   EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
   EXPECT_EQ(cudaStreamQuery(stream_), cudaSuccess);
   EXPECT_EQ(cudaEventQuery(event_), cudaSuccess);
@@ -126,13 +128,19 @@ TEST_P(Streams, EventsMeasureTime) {
   EXPECT_EQ(cudaEventElapsedTime(&ms, start, end),
             cudaErrorInvalidResourceHandle);
   EXPECT_EQ(cudaEventRecord(start, stream_), cudaSuccess);
+  std::atomic<bool> goes = !asynchronous();
   EXPECT_EQ(launch("sleep", kOneThread, stream_,
-                   [] { std::this_thread::sleep_for(20ms); }),
+                   [&goes] {
+                     goes.wait(false);
+                     std::this_thread::sleep_for(20ms);
+                   }),
             cudaSuccess);
   EXPECT_EQ(cudaEventRecord(end, stream_), cudaSuccess);
   if (asynchronous()) {
     EXPECT_EQ(cudaEventElapsedTime(&ms, start, end), cudaErrorNotReady);
   }
+  goes = true;
+  goes.notify_all();
   EXPECT_EQ(cudaEventSynchronize(end), cudaSuccess);
   EXPECT_EQ(cudaEventElapsedTime(&ms, start, end), cudaSuccess);
   EXPECT_GE(ms, 20);
