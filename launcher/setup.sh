@@ -11,6 +11,13 @@ if [[ ${1:-} == --cuda ]]; then
   then=("$here/cuda_toolkit.sh" "$(dirname "$here")/build/cuda-toolkit")
 fi
 
+for argument in "$@"; do
+  if [[ $argument == -* ]]; then
+    echo "setup.sh: $argument, expected --cuda first, then names of packages" >&2
+    exit 2
+  fi
+done
+
 packages=(
   g++ cmake ninja-build ccache pkg-config git      # build
   openmpi-bin libopenmpi-dev                       # ranks

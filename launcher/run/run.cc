@@ -49,13 +49,7 @@ struct Inputs {
 
   Inputs(const std::string& path, const std::vector<std::string>& overrides,
          int ranks)
-      : config(checked(load_config(path, overrides), ranks)), data(config) {
-    if (config.run_dir.empty()) return;
-    const std::string folder = config.run_dir + "/checkpoints";
-    std::error_code error;
-    std::filesystem::create_directories(folder, error);
-    if (error) throw IoError("run_dir: " + folder + ": " + error.message());
-  }
+      : config(checked(load_config(path, overrides), ranks)), data(config) {}
 
   // A layout for the ranks that there are, and a job for the layout.
   static std::string that_would_do(const RunConfig& config, int ranks) {
@@ -349,6 +343,13 @@ class Run {
   std::optional<std::string> failure_;
 };
 
+void make_folders(const std::string& run_dir) {
+  const std::string folder = run_dir + "/checkpoints";
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) throw IoError("run_dir: " + folder + ": " + error.message());
+}
+
 constexpr const char* kNeedsLess =
     "; less is needed with fewer train.hot_rounds, a smaller data.micro_batch, "
     "another train.chunk_tokens, a smaller model, or more ranks";
@@ -371,6 +372,7 @@ int train(Communicator& world, const std::string& path,
   std::optional<RunLock> lock;  // of the whole job
   if (!inputs->config.run_dir.empty()) {
     prepare_together(world, [&] {
+      make_folders(inputs->config.run_dir);
       if (world.rank() == 0) lock.emplace(inputs->config.run_dir);
     });
     open_log(inputs->config, world);
